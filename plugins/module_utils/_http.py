@@ -1,0 +1,224 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""HTTP with a deadline that holds.
+
+``requests`` bounds the wait for each read, not for the whole answer, and nothing bounds name resolution: a server
+that sends one byte a second, or a dead name server, would hold a module for minutes. Here every request runs in a
+daemon thread that is given up at the deadline.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import Any, Callable, TypeVar
+
+from ansible.module_utils.basic import missing_required_lib
+
+from ._errors import RequestFailed, VezaError
+
+try:
+    import requests
+    from requests.adapters import HTTPAdapter
+
+    REQUESTS_IMPORT_ERROR = None
+except ImportError:
+    REQUESTS_IMPORT_ERROR = traceback.format_exc()
+
+T = TypeVar("T")
+
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes read of one answer: an endless body must not fill the controller's memory."""
+
+EXCERPT = 300
+"""Characters of an unexpected body that a message quotes."""
+
+
+@dataclass(frozen=True)
+class Tls:
+    """How the server's certificate is checked, and which one we show."""
+
+    validate: bool = True
+    ca_cert: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+
+    def verify(self) -> bool | str:
+        """Return the value that ``requests`` calls ``verify``."""
+        return (self.ca_cert or True) if self.validate else False
+
+    def cert(self) -> str | tuple[str, str] | None:
+        """Return the value that ``requests`` calls ``cert``."""
+        if self.client_cert and self.client_key:
+            return (self.client_cert, self.client_key)
+        return self.client_cert
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An HTTP answer, whatever its status."""
+
+    status: int
+    headers: dict[str, str]
+    """Names in lower case."""
+    body: bytes
+    elapsed: float
+    """Seconds from the request to the last byte."""
+    url: str
+    _parsed: list[Any] = field(default_factory=list, repr=False, compare=False)
+
+    def json(self) -> Any:
+        """Return the parsed body, or None if it is not JSON."""
+        if not self._parsed:
+            try:
+                self._parsed.append(json.loads(self.body))
+            except ValueError:
+                self._parsed.append(None)
+        return self._parsed[0]
+
+    def excerpt(self) -> str:
+        """Return the start of the body, for a message."""
+        text = " ".join(self.body.decode("utf-8", "replace").split())
+        return text[:EXCERPT] + ("…" if len(text) > EXCERPT else "")
+
+
+def within(seconds: float, call: Callable[[], T], on_timeout: Callable[[], Exception]) -> T:
+    """Run ``call`` and return its result; raise ``on_timeout()`` when it takes longer than ``seconds``."""
+    result: list[T] = []
+    failure: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            result.append(call())
+        except BaseException as error:  # handed to the waiting thread
+            failure.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(max(seconds, 0.0))
+    if thread.is_alive():
+        raise on_timeout()
+    if failure:
+        raise failure[0]
+    return result[0]
+
+
+class HttpClient:
+    """One kept-alive connection to one server.
+
+    ``base_url`` has no credentials and no trailing slash. ``timeout`` (seconds) bounds each request as a whole.
+    Redirects are not followed: credentials must not travel to another server.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        auth: tuple[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+        tls: Tls | None = None,
+        timeout: float = 5.0,
+    ) -> None:
+        if REQUESTS_IMPORT_ERROR is not None:
+            raise VezaError(missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
+        self.base_url = base_url.rstrip("/")
+        self.timeout = timeout
+        self._auth = auth
+        self._headers = headers or {}
+        self._tls = tls or Tls()
+        self._session = self._new_session()
+
+    def _new_session(self) -> requests.Session:
+        session = requests.Session()
+        # Neither proxies nor .netrc: what is asked and with which password is for the inventory alone to say.
+        session.trust_env = False
+        session.verify = self._tls.verify()
+        session.cert = self._tls.cert()
+        if self._auth is not None:
+            # Encoded here, because requests would encode as latin-1 and fail on other characters.
+            session.auth = tuple(part.encode() for part in self._auth)  # type: ignore[assignment]
+        session.headers.update(self._headers)
+        adapter = HTTPAdapter(max_retries=0)
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        return session
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Any = None,
+        json_body: Any = None,
+        timeout: float | None = None,
+    ) -> Reply:
+        """Send one request; return the answer of any status, or raise RequestFailed.
+
+        ``path`` begins with a slash and is already percent-encoded.
+        """
+        limit = self.timeout if timeout is None else min(timeout, self.timeout)
+        url = self.base_url + path
+        session = self._session
+
+        began = time.monotonic()
+
+        def call() -> Reply:
+            with session.request(
+                method, url, params=params, json=json_body, timeout=limit, allow_redirects=False, stream=True
+            ) as response:
+                body = response.raw.read(MAX_BODY + 1, decode_content=True)
+                if len(body) > MAX_BODY:
+                    raise RequestFailed("not_http", f"{method} {url}: the answer is larger than {MAX_BODY} bytes.")
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return Reply(response.status_code, headers, body, time.monotonic() - began, url)
+
+        try:
+            return within(limit, call, lambda: self._timed_out(method, url, limit))
+        except (requests.RequestException, OSError, ValueError) as error:
+            raise failure_of(error, method, url) from error
+        except Exception as error:  # urllib3's own errors escape while a body is read
+            if isinstance(error, VezaError):
+                raise
+            raise failure_of(error, method, url) from error
+
+    def _timed_out(self, method: str, url: str, limit: float) -> RequestFailed:
+        # The abandoned thread still holds the old connection.
+        self._session = self._new_session()
+        return RequestFailed("timed_out", f"{method} {url}: no complete answer within {limit:g} s.")
+
+    def get(self, path: str, *, params: Any = None, timeout: float | None = None) -> Reply:
+        """Send a GET; see request()."""
+        return self.request("GET", path, params=params, timeout=timeout)
+
+
+# Found in the text of an error, or of what caused it; the first that matches wins.
+_OUTCOMES = (
+    (("name or service not known", "nameresolution", "temporary failure in name", "getaddrinfo"), "name_not_resolved"),
+    (("timed out", "timeout"), "timed_out"),
+    (("wrong_version_number", "ssl", "certificate", "tls"), "tls_failed"),
+    (("connection refused",), "refused"),
+    (("reset by peer", "broken pipe", "remotedisconnected", "connection aborted", "incompleteread"), "reset"),
+    (("no route", "network is unreachable"), "unreachable"),
+)
+
+_SENTENCES = {
+    "name_not_resolved": "the name can't be resolved",
+    "timed_out": "no answer in time",
+    "tls_failed": "TLS failed",
+    "refused": "connection refused: nothing listens there",
+    "reset": "the connection was closed in the middle of the answer",
+    "unreachable": "no route to it",
+    "not_http": "the answer is not HTTP",
+}
+
+
+def failure_of(error: BaseException, method: str, url: str) -> RequestFailed:
+    """Put a client library's error into one of our outcomes."""
+    text = repr(error).lower()
+    outcome = next((name for needles, name in _OUTCOMES if any(needle in text for needle in needles)), "not_http")
+    return RequestFailed(outcome, f"{method} {url}: {_SENTENCES[outcome]} ({type(error).__name__}).")
