@@ -9,17 +9,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from ._http import HttpClient, Tls
-
-
-def tls_arguments() -> dict[str, Any]:
-    """Argument spec of the doc fragment ``_tls``."""
-    return {
-        "ca_cert": {"type": "path"},
-        "client_cert": {"type": "path"},
-        "client_key": {"type": "path"},
-        "validate_certs": {"type": "bool", "default": True},
-    }
+from ._http import HttpClient
+from ._tls import tls, tls_arguments
 
 
 def management_arguments() -> dict[str, Any]:
@@ -33,16 +24,6 @@ def management_arguments() -> dict[str, Any]:
         "vhost": {"type": "str", "default": "/"},
         **tls_arguments(),
     }
-
-
-def tls(params: dict[str, Any]) -> Tls:
-    """Return what tls_arguments() says."""
-    return Tls(
-        validate=params["validate_certs"],
-        ca_cert=params["ca_cert"],
-        client_cert=params["client_cert"],
-        client_key=params["client_key"],
-    )
 
 
 def management_client(params: dict[str, Any], timeout: float) -> HttpClient:

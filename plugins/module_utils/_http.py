@@ -12,15 +12,16 @@ daemon thread that is given up at the deadline.
 from __future__ import annotations
 
 import json
-import threading
 import time
 import traceback
 from dataclasses import dataclass, field
-from typing import Any, Callable, TypeVar
+from typing import Any
 
 from ansible.module_utils.basic import missing_required_lib
 
+from ._deadline import within
 from ._errors import RequestFailed, VezaError
+from ._tls import Tls
 
 try:
     import requests
@@ -30,33 +31,11 @@ try:
 except ImportError:
     REQUESTS_IMPORT_ERROR = traceback.format_exc()
 
-T = TypeVar("T")
-
 MAX_BODY = 64 * 1024 * 1024
 """Bytes read of one answer: an endless body must not fill the controller's memory."""
 
 EXCERPT = 300
 """Characters of an unexpected body that a message quotes."""
-
-
-@dataclass(frozen=True)
-class Tls:
-    """How the server's certificate is checked, and which one we show."""
-
-    validate: bool = True
-    ca_cert: str | None = None
-    client_cert: str | None = None
-    client_key: str | None = None
-
-    def verify(self) -> bool | str:
-        """Return the value that ``requests`` calls ``verify``."""
-        return (self.ca_cert or True) if self.validate else False
-
-    def cert(self) -> str | tuple[str, str] | None:
-        """Return the value that ``requests`` calls ``cert``."""
-        if self.client_cert and self.client_key:
-            return (self.client_cert, self.client_key)
-        return self.client_cert
 
 
 @dataclass(frozen=True)
@@ -85,27 +64,6 @@ class Reply:
         """Return the start of the body, for a message."""
         text = " ".join(self.body.decode("utf-8", "replace").split())
         return text[:EXCERPT] + ("…" if len(text) > EXCERPT else "")
-
-
-def within(seconds: float, call: Callable[[], T], on_timeout: Callable[[], Exception]) -> T:
-    """Run ``call`` and return its result; raise ``on_timeout()`` when it takes longer than ``seconds``."""
-    result: list[T] = []
-    failure: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            result.append(call())
-        except BaseException as error:  # handed to the waiting thread
-            failure.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(max(seconds, 0.0))
-    if thread.is_alive():
-        raise on_timeout()
-    if failure:
-        raise failure[0]
-    return result[0]
 
 
 class HttpClient:
