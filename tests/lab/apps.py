@@ -1,0 +1,116 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The processes of the stand-in Veza: Sentry, the API instances and the workers."""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.request
+from typing import Any
+
+from . import processes
+from .processes import Process
+from .state import CHECKOUT, Lab, LabError
+
+WORKERS = ("transcode", "distribution", "dmca", "search")
+
+
+def backends(lab: Lab) -> list[str]:
+    """Return the names of the API instances."""
+    return [f"backend-{number}" for number in range(1, lab.options.instances + 1)]
+
+
+def names(lab: Lab) -> list[str]:
+    """Return the names of all processes of the stand-in Veza, in the order in which they start."""
+    return ["sentry", *backends(lab), *(f"worker-{kind}" for kind in WORKERS)]
+
+
+def start(lab: Lab, name: str, extra: dict[str, str] | None = None) -> Process:
+    """Start one process of the stand-in Veza unless it runs; ``extra`` is added to its environment."""
+    running = lab.running(name)
+    if running is not None:
+        return running
+    module = {"sentry": "sentry", "backend": "api", "worker": "workers"}[name.partition("-")[0]]
+    argv = [sys.executable, "-m", f"tests.lab.veza.{module}"]
+    environment = {**_environment(lab, name), **(extra or {})}
+    return lab.spawn(name, argv, cwd=lab.dir, environment=environment)
+
+
+def restart(lab: Lab, name: str, extra: dict[str, str] | None = None) -> Process:
+    """Stop one process of the stand-in Veza, whatever state it is in, and start it again."""
+    stop(lab, name)
+    return start(lab, name, extra)
+
+
+def stop(lab: Lab, name: str) -> None:
+    """Stop one process of the stand-in Veza; one that hangs is killed."""
+    running = lab.running(name)
+    if running is not None:
+        running.stop(timeout=5.0)
+
+
+def _environment(lab: Lab, name: str) -> dict[str, str]:
+    """Return the variables that a container of Veza would be given."""
+    options = lab.options
+    common = {
+        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONUNBUFFERED": "1",
+        "VEZA_INSTANCE": name,
+        "AMQP_URL": lab.urls["amqp"],
+        "AMQP_HEARTBEAT": str(options.heartbeat),
+        "DATABASE_URL": lab.urls["database"],
+    }
+    if name == "sentry":
+        return {
+            "PYTHONPATH": str(CHECKOUT),
+            "SENTRY_PORT": str(lab.ports["sentry"]),
+            "SENTRY_TOKEN": lab.credentials["sentry_token"],
+            "SENTRY_STORE": lab.paths["sentry_events"],
+        }
+    if name.startswith("worker-"):
+        return {
+            **common,
+            "WORKER_KIND": name.partition("-")[2],
+            "WORKER_TASK_SECONDS": str(options.task_seconds),
+            "WORKER_POISON": options.poison,
+            "ATTEMPTS_FILE": lab.paths["attempts"],
+            "BACKEND_URLS": ",".join(lab.urls["backends"].values()),
+        }
+    return {
+        **common,
+        "API_PORT": str(lab.ports[name]),
+        "ADMIN_TOKEN": lab.credentials["api_admin_token"],
+        "EVENTBUS_BACKOFF_LIMIT": str(options.backoff),
+        "EVENTBUS_CONFIRMS": "on" if options.confirms else "off",
+        "EVENTBUS_DEGRADED_LOG_LEVEL": options.log_level,
+        "SENTRY_STORE_URL": f"{lab.urls['sentry']}/api/1/store/",
+    }
+
+
+def wait(lab: Lab, timeout: float = 20.0) -> None:
+    """Wait until every API instance is connected to the bus, and every queue has its worker; LabError if not."""
+    from . import broker
+
+    def ready() -> bool:
+        try:
+            connected = all(health(lab, name)["eventbus"] == "connected" for name in backends(lab))
+        except (OSError, ValueError):
+            return False
+        return connected and consumers() >= len(WORKERS)
+
+    def consumers() -> int:
+        return len(broker.api(lab, "GET", "/api/consumers/%2Fveza"))
+
+    if not processes.wait_until(ready, timeout, 0.1):
+        raise LabError(f"The stand-in Veza is not ready after {timeout:g} s; see {lab.dir}/logs.")
+
+
+def health(lab: Lab, backend: str) -> dict[str, Any]:
+    """Return what one API instance says of itself."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{lab.urls['backends'][backend]}/api/v1/health", timeout=5) as answer:
+        document: dict[str, Any] = json.load(answer)
+    return document
