@@ -1,0 +1,517 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: incident
+short_description: Keep the record of an outage, and the lease of the run that mends it
+author:
+  - Veza infrastructure team (@veza)
+description:
+  - Keeps what is known about an incident in one append-only file of JSON lines, on the host that the task runs on.
+  - Events have keys, so that a run that is started again from the top does not repeat what stands there already.
+  - A second duty is the site's lease, which keeps two runs from acting at the same time. Each new holder gets a larger
+    token (a fencing token); a run checks its token before each task that acts, and stops when it is no longer valid.
+  - O(state) and O(lease) can be used in one task. Then the record is only written when the lease was granted.
+  - The files are C(<dir>/<site>/<id>.jsonl) and C(<dir>/<site>/lease.json), with mode 0600 in a directory of mode 0700.
+    Every write is made under a lock and is on the disk when the task ends. A line that a crash cut short is healed.
+extends_documentation_fragment:
+  - veza.rabbitmq._attributes
+  - veza.rabbitmq._attributes.actiongroup
+attributes:
+  check_mode:
+    support: full
+    details:
+      - The record and the lease are only read. A lease that somebody else holds is reported, it does not fail the task.
+  diff_mode:
+    support: full
+    details:
+      - The diff is the line that is added to the record.
+  idempotent:
+    support: full
+    details:
+      - C(changed) is about the record alone. A lease leaves nothing that lasts and never counts as a change.
+options:
+  dir:
+    description:
+      - Absolute path of the directory that holds all sites' records, on the host that the task runs on.
+      - Choose one that outlives the controller, and never the broker's own data volume.
+    type: path
+    default: /var/lib/veza/incidents
+  site:
+    description:
+      - The site that the incident and the lease belong to. Letters, digits, dots, hyphens and underscores.
+    type: str
+    required: true
+  state:
+    description:
+      - V(opened) opens an incident. When the site has an open one, that one is returned and nothing is written.
+      - V(appended) adds one event, and V(closed) ends the incident.
+      - V(read) returns the incident O(id), else the site's open one, else its latest, and never writes. That there is
+        none is no failure.
+      - V(appended) and V(closed) mean the incident O(id), else the open one.
+        V(appended) fails where there is none; V(closed) then has nothing to do.
+    type: str
+    choices: [opened, appended, closed, read]
+  id:
+    description:
+      - The incident that is meant. One that is closed already can still be read and appended to, since an audit may be
+        finished later.
+    type: str
+  type:
+    description:
+      - The event's type, in lower case, for O(state=appended).
+        The report understands V(verdict), V(plan), V(action), V(serving), V(drained), V(audit), V(note) and V(failed).
+    type: str
+  key:
+    description:
+      - What the event is about, for O(state=appended). An event with the same type and key is not written again.
+    type: str
+  data:
+    description:
+      - What there is to say, as plain data, for O(state=opened) and O(state=appended).
+      - It is stored as it is given, and shown in the diff. Leave secrets out of it.
+      - With O(state=opened) it holds C(cause), C(title), C(headline), C(proof) and, about the outage's beginning,
+        C(started_at) (an instant with an offset), C(start_source) and C(confidence).
+    type: dict
+    default: {}
+  on_same_key:
+    description:
+      - What to do when the record has an event with the same type and key but other data.
+      - V(keep) lets the one that stands there stand; V(replace) adds another one that supersedes it.
+    type: str
+    choices: [keep, replace]
+    default: keep
+  reason:
+    description:
+      - Why the incident is closed, for O(state=closed).
+    type: str
+    default: The outage is over.
+  phase:
+    description:
+      - What the run is doing, in a word. It is stored with the event and shown to whoever is refused the lease.
+      - When it is left out, the lease keeps the phase that it has.
+    type: str
+  lease:
+    description:
+      - V(acquired) takes the lease, or renews it where this run has it. The task fails when another run holds it, and
+        says who that is. It is taken over when it has expired, and at once when the holder was a run on the same
+        controller whose process has ended.
+      - V(checked) renews the lease O(token) and fails when it isn't this run's any more.
+        A lease that has expired but that nobody has taken is still the run's.
+      - V(released) gives the lease back. A lease that isn't this run's is left alone, which is no failure.
+    type: str
+    choices: [acquired, checked, released]
+  token:
+    description:
+      - The RV(token) that V(acquired) returned, for O(lease=checked) and O(lease=released).
+    type: int
+  ttl:
+    description:
+      - Seconds until the lease expires unless it is renewed, counted by the clock of the host that keeps it.
+      - It should be longer than the longest task between two checks.
+    type: int
+    default: 120
+  eta_at:
+    description:
+      - When the phase is expected to end, as an instant with an offset. It is kept until O(phase) changes.
+    type: str
+  holder:
+    description:
+      - The run that asks. The action plugin fills it in; what a task says here is ignored.
+    type: dict
+    default: {}
+  dead_token:
+    description:
+      - The token of a holder that the action plugin found to be dead. What a task says here is ignored.
+    type: int
+notes:
+  - Run it on one host of the play, with C(delegate_to) for the host that keeps the record.
+  - A holder that was killed may leave one task running on a managed host. Its lease is taken over all the same.
+seealso:
+  - plugin: veza.rabbitmq.outage_record
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Take the lease and open the incident
+  veza.rabbitmq.incident:
+    site: paris
+    lease: acquired
+    phase: diagnose
+    state: opened
+    data:
+      cause: broker_crashed
+      title: The broker crashed
+      proof: ["the port refuses connections", "the log ends without a shutdown"]
+      started_at: "2026-01-31T02:03:04Z"
+      start_source: the last line of the broker's log
+      confidence: high
+  delegate_to: "{{ veza_incident_host }}"
+  register: incident
+
+- name: See that nobody else took over, before the broker is started
+  veza.rabbitmq.incident:
+    site: paris
+    lease: checked
+    token: "{{ incident.token }}"
+    phase: act
+  delegate_to: "{{ veza_incident_host }}"
+
+- name: Record that the broker was started
+  veza.rabbitmq.incident:
+    site: paris
+    state: appended
+    id: "{{ incident.id }}"
+    type: action
+    key: "start:{{ inventory_hostname }}"
+    data: {name: Start the broker, target: "{{ inventory_hostname }}", changed: true, result: started}
+  delegate_to: "{{ veza_incident_host }}"
+
+- name: Close the incident and give the lease back
+  veza.rabbitmq.incident:
+    site: paris
+    state: closed
+    lease: released
+    token: "{{ incident.token }}"
+  delegate_to: "{{ veza_incident_host }}"
+
+- name: Ask who is recovering what
+  veza.rabbitmq.incident:
+    site: paris
+    state: read
+  delegate_to: "{{ veza_incident_host }}"
+  register: status
+"""
+
+RETURN = r"""
+msg:
+  description: What was done or found, in one sentence.
+  returned: always
+  type: str
+site:
+  description: The site.
+  returned: always
+  type: str
+directory:
+  description: The directory of the site's files.
+  returned: always
+  type: str
+found:
+  description: Whether the incident that is meant exists (with O(state=opened), after the task).
+  returned: O(state) is given
+  type: bool
+id:
+  description: The incident's id. In check mode O(state=opened) may make one up, that only this run knows.
+  returned: O(state) is given
+  type: str
+  sample: 20260131T020310Z-paris-3f9a
+open:
+  description: Whether the incident is open.
+  returned: O(state) is given
+  type: bool
+file:
+  description: The path of the incident's file.
+  returned: O(state) is given
+  type: str
+damaged:
+  description: How many lines of the file can't be read. They are passed over.
+  returned: O(state) is given
+  type: int
+event:
+  description:
+    - The event that was added, or the one with the same key that stands already. Null where there is none.
+    - It has C(seq), C(at), C(type), C(key), C(phase), C(by) and C(data).
+  returned: O(state) is V(opened), V(appended) or V(closed)
+  type: dict
+events:
+  description:
+    - All events, oldest first, superseded ones too. The filter P(veza.rabbitmq.outage_record#filter) reads them.
+  returned: O(state=read)
+  type: list
+  elements: dict
+lease:
+  description: The lease after the task (in check mode, before it). Null when nobody has ever had it.
+  returned: always
+  type: dict
+  contains:
+    token: {description: "The number of the holder, growing.", type: int}
+    held: {description: "Whether anybody has it.", type: bool}
+    holder:
+      description: Who has it, with C(host), C(user), C(pid), C(playbook), C(job) and more. Null when it is free.
+      type: dict
+    acquired_at: {description: "Since when, UTC.", type: str}
+    renewed_at: {description: "When it was renewed last, UTC.", type: str}
+    expires_at: {description: "Until when, UTC.", type: str}
+    expired: {description: "Whether that time is over.", type: bool}
+    remaining: {description: "Seconds until then.", type: float}
+    ttl: {description: "Seconds that a renewal gives.", type: int}
+    phase: {description: "What the holder is doing.", type: str}
+    eta_at: {description: "When it expects that to end.", type: str}
+token:
+  description: The caller's token, in check mode the one that it would get. Null when it was refused or released.
+  returned: O(lease) is given
+  type: int
+acquired:
+  description: Whether the caller got the lease anew.
+  returned: O(lease) is given
+  type: bool
+renewed:
+  description: Whether the caller had the lease and keeps it.
+  returned: O(lease) is given
+  type: bool
+released:
+  description: Whether the caller had the lease and gave it back.
+  returned: O(lease) is given
+  type: bool
+refused:
+  description: V(held) when another run has the lease, V(lost) when the caller's token is not valid any more, else null.
+  returned: O(lease) is given, failures included
+  type: str
+taken_over:
+  description: The C(holder) before, and the C(reason) why it lost the lease. Null when it was not taken over.
+  returned: O(lease) is given
+  type: dict
+"""
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._errors import BadInput, Refused, VezaError
+from ..module_utils._lease import DECISIONS, Asked, Decision, view
+from ..module_utils._record import Incident, SiteDirectory, encode, instant, stamp
+
+NO_INCIDENT = "No incident is open for site {site}, and none was named. Open one first, with state=opened."
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What becomes of the record: the incident that is meant, and the event that stands already or is to be added."""
+
+    incident: Incident | None
+    message: str
+    stands: dict[str, Any] | None = None
+    added: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """A task's parameters with everything that a plan may depend on."""
+
+    params: dict[str, Any]
+    site: SiteDirectory
+    now: datetime
+    nonce: Callable[[], str]
+    check_mode: bool
+
+    def named(self) -> Incident | None:
+        """Return the incident that ``id`` names; None when none is named, or when check mode made it up."""
+        if not self.params["id"]:
+            return None
+        incident = self.site.read(self.params["id"])
+        if incident is None and not self.check_mode and self.params["state"] != "read":
+            raise BadInput(f"There is no incident {self.params['id']} in {self.site.path}.")
+        return incident
+
+    def open(self) -> Incident | None:
+        """Return the site's open incident."""
+        return next((incident for incident in self.site.incidents() if incident.open), None)
+
+    def event(self, incident: Incident, kind: str, key: str, data: dict[str, Any]) -> dict[str, Any]:
+        """Return the event that would be added to that incident now."""
+        holder = self.params["holder"]
+        return {
+            "seq": incident.next_seq,
+            "at": stamp(self.now),
+            "type": kind,
+            "key": key,
+            "phase": self.params["phase"],
+            "by": {"user": holder.get("user"), "host": holder.get("host")},
+            "data": data,
+        }
+
+
+def opened(request: Request) -> Plan:
+    """Plan an open incident: the one that is open, else a new one."""
+    data, named = request.params["data"], request.named()
+    if named is not None and not named.open:
+        raise Refused(f"Incident {named.id} is closed; leave id out to open a new one.")
+    incident = named or request.open()
+    if incident is not None:
+        return Plan(incident, f"Incident {incident.id} is open already.", incident.events[0])
+    if data.get("started_at"):
+        instant(data["started_at"], "data.started_at")
+    name = f"{request.now:%Y%m%dT%H%M%SZ}-{request.site.site}-{request.nonce()}"
+    incident = Incident(name, [])
+    event = request.event(incident, "opened", "opened", {**data, "id": name, "site": request.site.site})
+    return Plan(incident, f"Incident {name} is opened.", added=event)
+
+
+def appended(request: Request) -> Plan:
+    """Plan an event, unless the record has it."""
+    kind, key, data = (request.params[name] for name in ("type", "key", "data"))
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", kind) or kind in ("opened", "closed"):
+        raise BadInput(f"type is {kind!r}; it must be lower case, and opening and closing have a state of their own.")
+    incident = request.named() or (None if request.params["id"] else request.open())
+    if incident is None:
+        if not request.check_mode:
+            raise Refused(NO_INCIDENT.format(site=request.site.site))
+        incident = Incident(request.params["id"] or "", [])
+    stands = incident.latest(kind, key)
+    if stands is not None and stands["data"] == data:
+        return Plan(incident, f"The record has {kind} {key} already.", stands)
+    if stands is not None and request.params["on_same_key"] == "keep":
+        return Plan(incident, f"The record has {kind} {key} with other data, which is kept.", stands)
+    return Plan(incident, f"{kind} {key} is recorded.", added=request.event(incident, kind, key, data))
+
+
+def closed(request: Request) -> Plan:
+    """Plan the end of an incident."""
+    incident = request.named() or (None if request.params["id"] else request.open())
+    if incident is None:
+        return Plan(None, "No incident is open.")
+    if not incident.open:
+        stands = [event for event in incident.events if event["type"] == "closed"]
+        return Plan(incident, f"Incident {incident.id} is closed already.", stands[-1] if stands else None)
+    event = request.event(incident, "closed", "closed", {"reason": request.params["reason"]})
+    return Plan(incident, f"Incident {incident.id} is closed.", added=event)
+
+
+def read(request: Request) -> Plan:
+    """Find the incident that is meant."""
+    incident = request.named()
+    if incident is None and not request.params["id"]:
+        incident = request.open() or next(request.site.incidents(), None)
+    if incident is None:
+        return Plan(None, f"There is no such incident in {request.site.path}.")
+    return Plan(incident, f"Incident {incident.id} is {'open' if incident.open else 'closed'}.")
+
+
+PLANS = {"opened": opened, "appended": appended, "closed": closed, "read": read}
+
+
+def record_result(request: Request, plan: Plan) -> dict[str, Any]:
+    """Return the part of the result that is about the record."""
+    incident, added = plan.incident, plan.added
+    name = incident.id if incident else request.params["id"]
+    events = [*(incident.events if incident else []), *([added] if added else [])]
+    result = {
+        "changed": added is not None,
+        "found": bool(events),
+        "id": name,
+        "open": Incident(name or "", events).open,
+        "file": request.site.record_path(name) if name else None,
+        "damaged": incident.damaged if incident else 0,
+    }
+    if added is not None:
+        result["diff"] = {"before": "", "after": encode(added).decode(), "after_header": result["file"] or ""}
+    return {**result, **({"events": events} if request.params["state"] == "read" else {"event": added or plan.stands})}
+
+
+def decide_lease(request: Request, lease: dict[str, Any] | None) -> tuple[Decision, dict[str, Any]]:
+    """Return what becomes of the lease, and the part of the result that is about it."""
+    names = ("holder", "ttl", "token", "phase", "eta_at", "dead_token")
+    asked = Asked(**{name: request.params[name] for name in names})
+    decision = DECISIONS[request.params["lease"]](lease, asked, request.now)
+    granted = decision.lease if decision.what in ("acquired", "renewed") else None
+    return decision, {
+        "token": granted["token"] if granted else None,
+        "acquired": decision.what == "acquired",
+        "renewed": decision.what == "renewed",
+        "released": decision.what == "released",
+        "refused": decision.what if decision.refused else None,
+        "taken_over": decision.taken_over,
+    }
+
+
+def work(request: Request) -> dict[str, Any]:
+    """Decide about lease and record, write what was decided unless in check mode, and return the result."""
+    params, site = request.params, request.site
+    lease = site.lease()
+    result: dict[str, Any] = {"changed": False, "site": site.site, "directory": site.path}
+    said = []
+    new_lease, plan = None, None
+    if params["lease"]:
+        decision, about = decide_lease(request, lease)
+        result, new_lease = {**result, **about}, decision.lease
+        said.append(decision.message)
+        if decision.refused and not request.check_mode:
+            raise Refused(decision.message, lease=view(lease, request.now), **result)
+    if params["state"]:
+        plan = PLANS[params["state"]](request)
+        result.update(record_result(request, plan))
+        said.append(plan.message)
+    if not request.check_mode:
+        if new_lease is not None:
+            site.write_lease(new_lease)
+            lease = new_lease
+        if plan is not None and plan.incident is not None and plan.added is not None:
+            site.append(plan.incident.id, plan.added)
+    return {**result, "lease": view(lease, request.now), "msg": " ".join(said)}
+
+
+def run(
+    params: dict[str, Any],
+    check_mode: bool,
+    now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    nonce: Callable[[], str] = lambda: secrets.token_hex(2),
+) -> dict[str, Any]:
+    """Do what the task asks; VezaError when that can't be done or may not be done."""
+    site = SiteDirectory(params["dir"], params["site"])
+    if params["lease"] == "acquired" and params["ttl"] < 1:
+        raise BadInput(f"ttl is {params['ttl']}; a lease of less than a second protects nobody.")
+    if params["eta_at"]:
+        params = {**params, "eta_at": stamp(instant(params["eta_at"], "eta_at"))}
+    if check_mode or (params["state"] == "read" and not params["lease"]):
+        return work(Request(params, site, now(), nonce, check_mode))
+    with site.locked():
+        # The time is taken when the lock is held: waiting for the lock must not make a lease look younger.
+        return work(Request(params, site, now(), nonce, check_mode))
+
+
+def main() -> None:
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={
+            "dir": {"type": "path", "default": "/var/lib/veza/incidents"},
+            "site": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["opened", "appended", "closed", "read"]},
+            "id": {"type": "str"},
+            "type": {"type": "str"},
+            "key": {"type": "str", "no_log": False},
+            "data": {"type": "dict", "default": {}},
+            "on_same_key": {"type": "str", "choices": ["keep", "replace"], "default": "keep"},
+            "reason": {"type": "str", "default": "The outage is over."},
+            "phase": {"type": "str"},
+            "lease": {"type": "str", "choices": ["acquired", "checked", "released"]},
+            "token": {"type": "int", "no_log": False},
+            "ttl": {"type": "int", "default": 120},
+            "eta_at": {"type": "str"},
+            "holder": {"type": "dict", "default": {}},
+            "dead_token": {"type": "int", "no_log": False},
+        },
+        required_one_of=[("state", "lease")],
+        required_if=[
+            ("state", "appended", ("type", "key")),
+            ("lease", "checked", ("token",)),
+            ("lease", "released", ("token",)),
+        ],
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module.params, module.check_mode))
+    except VezaError as error:
+        module.fail_json(**error.fail_json_arguments())
+
+
+if __name__ == "__main__":
+    main()
