@@ -1,0 +1,57 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Each target sets up what it needs by itself (tests/setup.sh); the second time that takes no time.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+# Ansible wants UTF-8, and a bare machine says POSIX.
+export LC_ALL := C.UTF-8
+
+NAME ?= play
+CONFIRMS ?= on
+
+# The command that a target is for replaces the shell (exec): Ctrl-C reaches it, and make waits until it has cleaned up.
+.PHONY: help demo test lab-up lab-down lint sanity unit integration setup clean
+
+help: ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: ## a real outage of a real broker, mended, drained, audited and reported
+	@tests/setup.sh lab
+	@exec .venv/bin/python -m tests.lab.demo
+
+lab-up: ## bring up the local lab and keep it (NAME=play CONFIRMS=on|off)
+	@tests/setup.sh lab
+	@exec .venv/bin/python -m tests.lab up --name "$(NAME)" --confirms "$(CONFIRMS)"
+
+lab-down: ## take the local lab down (NAME=play)
+	@tests/setup.sh lab
+	@exec .venv/bin/python -m tests.lab down --name "$(NAME)"
+
+test: ## every test that exists
+	@tests/setup.sh test
+	@exec .venv/bin/python tests/tools/run_stages.py
+
+lint: ## style, types, YAML, ansible-lint, documentation, changelog, licences
+	@tests/setup.sh test
+	@exec .venv/bin/python tests/tools/run_stages.py lint
+
+sanity: ## ansible-test sanity
+	@tests/setup.sh test
+	@exec .venv/bin/python tests/tools/run_stages.py sanity
+
+unit: ## unit tests with each supported ansible-core
+	@tests/setup.sh test
+	@exec .venv/bin/python tests/tools/run_stages.py unit
+
+integration: ## tests against a real broker and database
+	@tests/setup.sh test
+	@exec .venv/bin/python tests/tools/run_stages.py integration
+
+setup: ## only set up: servers, virtual environment
+	@tests/setup.sh test
+
+clean: ## remove what the targets made in this checkout
+	@rm -rf .venv .nox .cache .ansible .mypy_cache .ruff_cache .pytest_cache dist tests/output
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,217 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The stages of `make test`. Each can be run by itself: `.venv/bin/nox -s STAGE`; `.venv/bin/nox -l` lists them.
+
+Tools come from .venv, whose versions constraints.txt pins; what needs an environment of its own gets one in .nox.
+Nothing here skips, but for one thing: an ansible-core whose Python is not on this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import antsibull_nox
+import nox
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))
+# So that `.venv/bin/nox` finds its neighbours without an activated environment.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+from tests.tools import checkout, environments, junit  # noqa: E402
+
+STATIC = [
+    "style",
+    "typing",
+    "yamllint",
+    "ansible-lint",
+    "docs",
+    "changelog",
+    "license-check",
+    "extra-checks",
+]
+
+# ansible-core -> its last release, and the Pythons that it runs on, best first.
+CORES = {
+    "2.16": ("2.16.19", ("3.11", "3.12")),
+    "2.19": ("2.19.14", ("3.11", "3.12", "3.13")),
+    "2.21": ("2.21.5", ("3.13", "3.12")),
+}
+
+# Ctrl-C: so long may tests take to bring down what they brought up before nox kills them.
+PATIENCE = 120.0
+
+nox.needs_version = ">=2025.10.14"
+nox.options.default_venv_backend = "none"
+
+# license-check and extra-checks
+antsibull_nox.load_antsibull_nox_toml()
+
+nox.options.sessions = [
+    *STATIC,
+    "sanity",
+    "galaxy",
+    *(f"unit-{core}" for core in CORES),
+    "integration",
+    "demo",
+]
+
+
+def pytest(session: nox.Session, python: str, *arguments: str) -> None:
+    """Run pytest; a skipped test fails the stage, as it would hide that something is missing."""
+    report = ROOT / "tests" / "output" / "junit" / f"{session.name}.xml"
+    report.unlink(missing_ok=True)
+    session.run(
+        python,
+        *("-m", "pytest", f"--junit-xml={report}"),
+        *(session.posargs or arguments),
+        external=True,
+        interrupt_timeout=PATIENCE,
+        terminate_timeout=PATIENCE,
+    )
+    if skipped := junit.count(report).skipped:
+        session.error(f"{skipped} tests were skipped: what they need must be there")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """All that looks at the files without running them."""
+    for stage in STATIC:
+        session.notify(stage)
+
+
+@nox.session
+def style(session: nox.Session) -> None:
+    """ruff: rules and format; shellcheck."""
+    session.run("ruff", "check", "--quiet", ".")
+    session.run("ruff", "format", "--check", "--quiet", "--diff", ".")
+    session.run("shellcheck", *checkout.scripts(ROOT))
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """mypy, with the imports that a user of the collection would write."""
+    here = ".collections/ansible_collections/veza/rabbitmq"
+    session.run("mypy", f"{here}/plugins", "tests/lab", "tests/tools", "noxfile.py")
+
+
+@nox.session
+def yamllint(session: nox.Session) -> None:
+    """All YAML files (those in plugins are linted by sanity)."""
+    session.run("yamllint", "--strict", ".")
+
+
+@nox.session(name="ansible-lint")
+def ansible_lint(session: nox.Session) -> None:
+    """The production profile, nothing skipped."""
+    session.run("ansible-lint", "--offline", "--strict", "-q")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation of plugins and roles, its links included."""
+    copy = checkout.copy_collection(ROOT, session.cache_dir / "docs")
+    session.chdir(copy)
+    session.run(
+        *("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", "--check-extra-docs-refs"),
+        *("--validate-collection-refs", "self", "."),
+        env={"ANSIBLE_COLLECTIONS_PATH": str(copy.parents[2])},
+    )
+
+
+@nox.session
+def changelog(session: nox.Session) -> None:
+    """Changelog fragments."""
+    session.run("antsibull-changelog", "lint")
+
+
+@nox.session
+def sanity(session: nox.Session) -> None:
+    """ansible-test sanity, in a copy: it refuses a checkout that is not at .../ansible_collections/veza/rabbitmq."""
+    copy = checkout.copy_collection(ROOT, session.cache_dir / "sanity")
+    session.chdir(copy)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    session.run(
+        *("ansible-test", "sanity", "--venv", "--python", version, "--color", "no"),
+        *session.posargs,
+        env=environments.for_ansible_test(session.cache_dir / "ansible-test"),
+    )
+
+
+@nox.session
+def galaxy(session: nox.Session) -> None:
+    """Build the collection, check it as Galaxy would, install it elsewhere and use it there."""
+    work = session.cache_dir / "galaxy"
+    tarball = checkout.build_collection(ROOT, work / "dist")
+    checkout.check_tarball(ROOT, tarball)
+
+    python = environments.create(
+        work / "importer", Path(sys.executable), ["-r", str(ROOT / "tests" / "tools" / "galaxy-importer.txt")]
+    )
+    session.chdir(tarball.parent)
+    log = session.run(str(python), "-m", "galaxy_importer.main", tarball.name, silent=True, log=False, external=True)
+    if complaints := [line for line in str(log).splitlines() if line.startswith(("ERROR", "WARNING"))]:
+        session.error("galaxy-importer says:\n" + "\n".join(complaints))
+
+    installed = environments.fresh_directory(work / "installed")
+    session.chdir(installed)
+    env = {"ANSIBLE_COLLECTIONS_PATH": str(installed), "ANSIBLE_HOME": str(installed / ".ansible")}
+    session.run("ansible-galaxy", "collection", "install", "--offline", "-p", ".", str(tarball), silent=True, env=env)
+    names = checkout.contents(installed / "ansible_collections" / "veza" / "rabbitmq")
+    for kind in ("module", "filter", "role"):
+        if names[kind]:
+            session.run("ansible-doc", "-t", kind, "--json", *names[kind], silent=True, env=env)
+    for playbook in names["playbook"]:
+        session.run("ansible-playbook", "--syntax-check", playbook, silent=True, env=env)
+    session.log("installed and documented: " + ", ".join(name for kind in names.values() for name in kind))
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Unit tests with each supported ansible-core."""
+    for core in CORES:
+        session.notify(f"unit-{core}")
+
+
+def add_unit_session(core: str, release: str, pythons: tuple[str, ...]) -> None:
+    """One session per ansible-core: the unit tests, and every playbook parsed."""
+
+    def run(session: nox.Session) -> None:
+        interpreter = environments.find_python(pythons)
+        if interpreter is None:
+            session.skip(f"not on this machine: Python {' or '.join(pythons)}")
+        python = environments.create(
+            ROOT / ".nox" / f"unit-{core}",
+            interpreter,
+            [
+                f"ansible-core=={release}",
+                *("-r", str(ROOT / "requirements.txt"), "-r", str(ROOT / "tests" / "unit" / "requirements.txt")),
+                *("-c", str(ROOT / "constraints.txt")),
+            ],
+        )
+        pytest(session, str(python), "-q", "tests/unit")
+        for playbook in checkout.contents(ROOT)["playbook"]:
+            session.run(str(python.with_name("ansible-playbook")), "--syntax-check", playbook, silent=True)
+
+    run.__doc__ = f"Unit tests with ansible-core {release}."
+    nox.session(name=f"unit-{core}")(run)
+
+
+for _core, (_release, _pythons) in CORES.items():
+    add_unit_session(_core, _release, _pythons)
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """Against a real broker and database."""
+    pytest(session, "python", "tests/integration", "--ignore=tests/integration/test_demo.py")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The demo, with assertions."""
+    pytest(session, "python", "tests/integration/test_demo.py")

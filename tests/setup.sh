@@ -1,0 +1,181 @@
+#!/usr/bin/env bash
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Prepare a checkout: the servers and the virtual environment that the lab and the tests use.
+#
+#   tests/setup.sh lab     what `make demo` needs
+#   tests/setup.sh test    what `make test` needs too
+#
+# Says a line for each step that takes time, and nothing when all is there already. What the package managers said is
+# in .cache/setup.log. As root it installs missing servers from Debian, and leaves the machine's services as they were.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+tier=${1:-}
+case $tier in
+    lab) requirements=(requirements-lab.txt) inputs=(requirements.txt requirements-lab.txt constraints.txt) ;;
+    test)
+        requirements=(requirements-test.txt)
+        inputs=(requirements.txt requirements-lab.txt requirements-test.txt tests/unit/requirements.txt constraints.txt)
+        ;;
+    install-packages) shift ;; # only from within, see install_packages
+    *)
+        echo "usage: tests/setup.sh lab|test" >&2
+        exit 2
+        ;;
+esac
+
+# Those that the ansible-core of requirements-lab.txt runs on.
+pythons=(3.11 3.12 3.13)
+log=.cache/setup.log
+policy=/usr/sbin/policy-rc.d
+export LC_ALL=C.UTF-8 PATH="$PATH:/usr/sbin:/sbin"
+
+say() { printf 'setup: %s\n' "$*"; }
+
+die() {
+    printf 'setup: %s\n' "$*" >&2
+    exit 1
+}
+
+# Run a command with its output in the log; when it fails, show the end of that and stop.
+quietly() {
+    "$@" >>"$log" 2>&1 || {
+        tail -n 15 "$log" >&2
+        die "failed: $* (all of it is in $log)"
+    }
+}
+
+python() { tests/tools/find_python.sh --with-venv "${pythons[@]}"; }
+
+missing_packages() {
+    [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || echo rabbitmq-server
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
+    usable_environment || python >/dev/null || printf '%s\n' python3 python3-venv
+}
+
+usable_environment() { .venv/bin/python -c 'import pip' >/dev/null 2>&1; }
+
+# ---- packages -----------------------------------------------------------------------------------------------------
+
+# Whatever would start at boot, or on a socket: links of systemd's and of the System V levels.
+enabled_services() {
+    find /etc/systemd/system /etc/rc[2345S].d \( -path '*.wants/*' -o -path '*.requires/*' -o -path '*/S[0-9]*' \) \
+        -type l 2>/dev/null | sort
+}
+
+database_clusters() { find /etc/postgresql -mindepth 2 -maxdepth 2 -type d 2>/dev/null | sort; }
+
+# policy-rc.d is how Debian's packages ask whether they may start a service. A person's own is put aside meanwhile.
+forbid_service_starts() {
+    if [ -e "$policy" ]; then
+        mv "$policy" "$policy.veza-saved"
+    fi
+    printf '#!/bin/sh\n# Put here by tests/setup.sh of veza.rabbitmq while it installs packages.\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+}
+
+# Also undoes what a run left that was killed half-way.
+allow_service_starts() {
+    if [ -e "$policy" ] && grep -q 'veza\.rabbitmq' "$policy"; then
+        rm -f "$policy"
+    fi
+    if [ -e "$policy.veza-saved" ]; then
+        mv "$policy.veza-saved" "$policy"
+    fi
+}
+
+# Undo what the packages enabled (first list: before) and the database cluster that PostgreSQL's package made.
+leave_services_as_they_were() {
+    local services_before=$1 clusters_before=$2 link name version cluster
+    while IFS= read -r link; do
+        name=$(basename "$link")
+        case $link in
+            /etc/rc*) update-rc.d "${name#S[0-9][0-9]}" disable ;;
+            *) if command -v systemctl >/dev/null; then systemctl disable "$name"; fi ;;
+        esac
+        # What these tools don't know (no systemctl, a generated unit) still must not start at boot.
+        case $link in /etc/systemd/*) rm -f "$link" ;; esac
+    done < <(comm -13 <(printf '%s\n' "$services_before") <(enabled_services))
+    while IFS= read -r cluster; do
+        version=$(basename "$(dirname "$cluster")")
+        pg_dropcluster "$version" "$(basename "$cluster")"
+    done < <(comm -13 <(printf '%s\n' "$clusters_before") <(database_clusters))
+}
+
+install_without_services() {
+    local services_before clusters_before
+    services_before=$(enabled_services)
+    clusters_before=$(database_clusters)
+    forbid_service_starts
+    trap allow_service_starts EXIT
+    dpkg --configure -a
+    apt-get install --yes --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
+    leave_services_as_they_were "$services_before" "$clusters_before"
+}
+
+# The installation itself runs to its end once it has begun: half-configured packages would be worse than the wait
+# after Ctrl-C. It is a process of its own because bash ignores `set -e` in functions whose status is looked at.
+install_packages() {
+    local interrupted=""
+    export DEBIAN_FRONTEND=noninteractive
+    say "installing from Debian: $* (no service is started or enabled)"
+    quietly apt-get update
+    quietly apt-get install --yes --no-install-recommends --download-only -o DPkg::Lock::Timeout=300 "$@"
+    trap 'interrupted=yes' INT TERM HUP
+    quietly uninterruptible tests/setup.sh install-packages "$@"
+    trap - INT TERM HUP
+    [ -z "$interrupted" ] || exit 130
+}
+
+uninterruptible() (
+    trap '' INT TERM HUP
+    exec "$@"
+)
+
+# ---- the virtual environment ---------------------------------------------------------------------------------------
+
+install_environment() {
+    local interpreter
+    if ! usable_environment; then
+        interpreter=$(python) || die "no Python of ${pythons[*]} can create virtual environments here"
+        say "creating .venv with $interpreter"
+        quietly "$interpreter" -m venv --clear .venv
+    fi
+    say "installing the pinned Python packages for \"$tier\" into .venv (a minute, the first time)"
+    quietly .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+        "${requirements[@]/#/--requirement=}"
+}
+
+# ---- main ----------------------------------------------------------------------------------------------------------
+
+if [ "$tier" = install-packages ]; then
+    install_without_services "$@"
+    exit
+fi
+
+mkdir -p .cache
+# Two at once (make demo in two terminals): the second waits for the first.
+exec 9>.cache/setup.lock
+flock 9
+[ "$(id -u)" != 0 ] || allow_service_starts
+
+mapfile -t packages < <(missing_packages)
+if [ "${#packages[@]}" -gt 0 ]; then
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        die "missing: ${packages[*]}. Please run, as root: apt-get install ${packages[*]}"
+    fi
+    : >"$log"
+    install_packages "${packages[@]}"
+    mapfile -t packages < <(missing_packages)
+    [ "${#packages[@]}" -eq 0 ] || die "still missing after apt-get install: ${packages[*]} (see $log)"
+fi
+
+stamp=.venv/.veza-$tier
+fingerprint=$(cat tests/setup.sh "${inputs[@]}" | sha256sum | cut -d' ' -f1)
+if ! usable_environment || [ "$(cat "$stamp" 2>/dev/null)" != "$fingerprint" ]; then
+    install_environment
+    printf '%s\n' "$fingerprint" >"$stamp"
+fi
