@@ -12,7 +12,7 @@ and at least one for each accepted request, unless the audit lists the event for
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -190,7 +190,8 @@ class Verdict:
 def judge(facts: Facts) -> Verdict:
     """Return the verdict over ``facts``."""
     obliged = {event: request for request in facts.requests for event in request.events}
-    absent = {event for event, request in obliged.items() if not _came_true(event, request, facts)}
+    done = {effect.key for effect in facts.effects}
+    absent = {event for event, request in obliged.items() if not _came_true(event, request, done, facts.final_reads)}
     listed = facts.listed or frozenset()
     lost = {event for event in absent if event[0] not in REPLAYED}
     surplus = listed - lost
@@ -218,15 +219,15 @@ def key_of(event: Event) -> str:
     return f"{event[0]}:{event[1]}:1"
 
 
-def _came_true(event: Event, request: Request, facts: Facts) -> bool:
+def _came_true(event: Event, request: Request, done: Set[str], reads: Mapping[str, Mapping[str, int | None]]) -> bool:
     """Tell whether an accepted request had its effect.
 
     A takedown is judged from outside: whatever the database says, every instance must refuse to serve the track.
     """
     if event[0] == "dmca":
-        answers = facts.final_reads.get(request.track_id or "", {})
+        answers = reads.get(request.track_id or "", {})
         return bool(answers) and all(status == GONE for status in answers.values())
-    return any(effect.key == key_of(event) for effect in facts.effects)
+    return key_of(event) in done
 
 
 def _undelivered(obliged: Iterable[Event], facts: Facts) -> set[Event]:
@@ -302,6 +303,8 @@ def _doubt_load(facts: Facts) -> list[str]:
     if not obliged:
         return ["no request was accepted"]
     swallowed = {kind for kind, _id in _undelivered(obliged, facts)}
+    if not swallowed:
+        return ["no event was lost: nothing is proved"]
     return [f"no {kind} event was lost: nothing is proved for this kind" for kind in sorted(facts.demanded - swallowed)]
 
 
