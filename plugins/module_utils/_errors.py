@@ -16,7 +16,7 @@ class VezaError(Exception):
     ``details`` holds the same keys that a success would return, as far as they are known.
     """
 
-    def __init__(self, message: str, **details: Any) -> None:
+    def __init__(self, message: str, /, **details: Any) -> None:
         super().__init__(message)
         self.message = message
         self.details = details
@@ -45,6 +45,6 @@ class RequestFailed(VezaError):
     ``unreachable``, ``not_http``.
     """
 
-    def __init__(self, outcome: str, message: str, **details: Any) -> None:
+    def __init__(self, outcome: str, message: str, /, **details: Any) -> None:
         super().__init__(message, **details)
         self.outcome = outcome
