@@ -62,11 +62,13 @@ usable_environment() { .venv/bin/python -c 'import pip' >/dev/null 2>&1; }
 
 # Whatever would start at boot, or on a socket: links of systemd's and of the System V levels.
 enabled_services() {
-    find /etc/systemd/system /etc/rc[2345S].d \( -path '*.wants/*' -o -path '*.requires/*' -o -path '*/S[0-9]*' \) \
-        -type l 2>/dev/null | sort
+    {
+        find /etc/systemd/system -type l \( -path '*.wants/*' -o -path '*.requires/*' \) 2>/dev/null || true
+        find /etc/rc[2345S].d -type l -name 'S*' 2>/dev/null || true
+    } | sort
 }
 
-database_clusters() { find /etc/postgresql -mindepth 2 -maxdepth 2 -type d 2>/dev/null | sort; }
+database_clusters() { { find /etc/postgresql -mindepth 2 -maxdepth 2 -type d 2>/dev/null || true; } | sort; }
 
 # policy-rc.d is how Debian's packages ask whether they may start a service. A person's own is put aside meanwhile.
 forbid_service_starts() {
