@@ -1,0 +1,150 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The last block that a run prints: a few lines, the cause first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+WIDTH = 10
+SEVERITIES = ("HIGH", "MEDIUM", "LOW", "NONE")
+LISTED = 20
+"""Lost events that the screen shows; the report has all of them."""
+
+
+def outage_summary(run: Mapping[str, Any]) -> list[str]:
+    """Return the lines for ``run``.
+
+    Keys: ``verdict`` (outage_verdict) and ``queues`` (veza_queues), and as far as the run got: ``plan`` (outage_plan),
+    ``check`` (bool), ``record`` (outage_record), ``failure`` (text), ``report`` (path).
+    """
+    sections = (
+        ("CAUSE", _cause(run)),
+        ("FAILED", [run["failure"]] if run.get("failure") else []),
+        ("PROOF", _proof(run)),
+        ("OUTAGE", _outage(run)),
+        ("AFFECTED", _affected(run)),
+        ("PLAN", _plan(run)),
+        ("DONE", _done(run)),
+        ("LOST", _lost(run)),
+        ("LEFT", _left(run)),
+        ("UNKNOWN", _unknown(run)),
+        ("NEXT", _next(run)),
+        ("REPORT", [run["report"]] if run.get("report") else []),
+    )
+    lines = []
+    for label, texts in sections:
+        for number, text in enumerate(texts):
+            lines.append(f"{label if number == 0 else '':<{WIDTH}}{text}")
+    return lines
+
+
+def _record(run: Mapping[str, Any]) -> Mapping[str, Any]:
+    return run.get("record") or {}
+
+
+def _cause(run: Mapping[str, Any]) -> list[str]:
+    """The incident's cause outlives the moment: a run that finishes the work finds a healthy broker."""
+    verdict, record = run["verdict"], _record(run)
+    if record.get("cause") and verdict["cause"] == "healthy":
+        return [f"{record.get('title') or record['cause']} [{record['cause']}]; it serves again"]
+    lines = [f"{verdict['headline']} [{verdict['cause']}]"]
+    return lines + [f"also: {other['title']} [{other['cause']}]" for other in verdict["also"]]
+
+
+def _proof(run: Mapping[str, Any]) -> list[str]:
+    record = _record(run)
+    healed = record.get("cause") and run["verdict"]["cause"] == "healthy"
+    proof = record.get("proof") if healed else run["verdict"]["proof"]
+    return [
+        f"{entry['host']}: {entry['text']} [{entry['source']}{', ' + entry['at'] if entry.get('at') else ''}]"
+        for entry in proof or []
+    ]
+
+
+def _outage(run: Mapping[str, Any]) -> list[str]:
+    outage = _record(run).get("outage") or {}
+    if outage.get("start") and outage.get("end"):
+        return [f"{_length(outage['seconds'])}, from {outage['start']} ({outage['start_source']}) to {outage['end']}"]
+    began = run["verdict"]["outage"]
+    if began["start"]:
+        return [f"since {began['start']} ({began['confidence']}; {began['source']})"]
+    return []
+
+
+def _length(seconds: float) -> str:
+    whole = int(round(seconds))
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    return f"{f'{hours} h ' if hours else ''}{minutes} min {whole % 60} s"
+
+
+def _affected(run: Mapping[str, Any]) -> list[str]:
+    if run["verdict"]["cause"] in ("healthy", "management_unavailable", "management_login_refused"):
+        return []
+    queues = sorted(run["queues"], key=lambda queue: SEVERITIES.index(queue["severity"]))
+    lines = [f"{queue['severity']:<7}{queue['subsystem']}: {queue['effect']}" for queue in queues]
+    return [*lines, "NONE   chat, auth, sessions and payments don't use RabbitMQ"]
+
+
+def _plan(run: Mapping[str, Any]) -> list[str]:
+    plan = run.get("plan")
+    if not plan or not (run.get("check") or plan["decision"] == "nothing"):
+        return []
+    if not plan["actions"]:
+        return [f"nothing to do: {plan['reason']}"]
+    lines = [f"would {action['name']} on {action['target']} (may lose: {action['may_lose']})" for action in plan["actions"]]
+    return [*lines, "not simulated: what the queues hold and what was lost, which a broker tells only when it serves"]
+
+
+def _done(run: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{action['name']} on {action['target']}{'' if action.get('changed') else ' (no change)'}: {action['result']}"
+        for action in _record(run).get("actions") or []
+    ]
+
+
+def _accounting(run: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _record(run).get("accounting") or {}
+
+
+def _lost(run: Mapping[str, Any]) -> list[str]:
+    rows: Iterable[Mapping[str, Any]] = _accounting(run).get("rows") or []
+    return [f"{row['kind']:<14}{row['lost']['text']}; replayed {row['replayed']['text']}" for row in rows]
+
+
+def _left(run: Mapping[str, Any]) -> list[str]:
+    listed = _accounting(run).get("listed") or []
+    lines = [f"{event['kind']} {event['entity_id']}: {event['next_step']}" for event in listed[:LISTED]]
+    if len(listed) > LISTED:
+        lines.append(f"and {len(listed) - LISTED} more in the report")
+    if _accounting(run) and not listed:
+        lines.append("nothing for a human to replay")
+    return lines
+
+
+def _unknown(run: Mapping[str, Any]) -> list[str]:
+    return [*run["verdict"]["unknown"], *(_accounting(run).get("unknown") or [])]
+
+
+def _next(run: Mapping[str, Any]) -> list[str]:
+    plan = run.get("plan")
+    if run["verdict"]["cause"] == "healthy" and not run.get("failure"):
+        return []
+    if run.get("failure"):
+        return ["mend what FAILED names, then run the same command again: it finishes the work and doubles nothing"]
+    if plan is None and run["verdict"]["remedy"] not in ("none", "ask"):
+        return [run["verdict"]["advice"], "ansible-playbook veza.rabbitmq.recover_rabbitmq"]
+    return [run["verdict"]["advice"]] if plan is None or plan["decision"] == "ask" else []
+
+
+class FilterModule:
+    """The summary."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return it by name."""
+        return {"outage_summary": outage_summary}

@@ -1,0 +1,126 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Evidence and causes in, verdict out. Pure: no clock, no network, no files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.veza.rabbitmq.plugins.module_utils._findings import FINDINGS, Evidence, Finding, died_at
+
+UNKNOWN = {
+    "cause": "unknown",
+    "title": "The cause could not be named",
+    "remedy": "ask",
+    "advice": "Read what was ruled out and what could not be seen, below, and look there by hand.",
+    "runbook": "first-moves",
+}
+
+
+def outage_verdict(evidence: Evidence, causes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Judge ``evidence`` (see module_utils/_findings.py) by ``causes`` (see roles/outage_diagnose/vars/causes)."""
+    findings = _ask(evidence, causes)
+    judged = {name: _judge(cause, findings) for name, cause in causes.items()}
+    named = _ranked([name for name, truth in judged.items() if truth], causes)
+    cause = {**UNKNOWN} if not named else {**causes[named[0]], "cause": named[0]}
+    proof = _proof(causes[named[0]], findings) if named else _everything(findings)
+    targets = sorted({host for name in cause.get("all_of", []) for host in findings[name].targets})
+    return {
+        "cause": cause["cause"],
+        "title": cause["title"],
+        "headline": cause["title"] + (f" ({', '.join(targets)})" if targets else ""),
+        "proof": proof,
+        "targets": targets,
+        "remedy": cause["remedy"],
+        "advice": cause["advice"],
+        "runbook": cause["runbook"],
+        "also": [
+            {"cause": name, "title": causes[name]["title"], "proof": _proof(causes[name], findings)} for name in named[1:]
+        ],
+        "not_ruled_out": sorted(name for name, truth in judged.items() if truth is None),
+        "ruled_out": sorted(name for name, truth in judged.items() if truth is False),
+        "unknown": _unseen(evidence),
+        "outage": _began(evidence, cause["cause"]),
+    }
+
+
+def _ask(evidence: Evidence, causes: dict[str, dict[str, Any]]) -> dict[str, Finding]:
+    wanted = {name for cause in causes.values() for key in ("all_of", "none_of") for name in cause.get(key, [])}
+    strangers = sorted(wanted - set(FINDINGS))
+    if strangers:
+        raise AnsibleFilterError(f"outage_verdict: no such finding: {', '.join(strangers)}. Known: {', '.join(FINDINGS)}.")
+    return {name: FINDINGS[name](evidence) for name in sorted(wanted)}
+
+
+def _judge(cause: dict[str, Any], findings: dict[str, Finding]) -> bool | None:
+    """All of all_of and none of none_of; one certain contradiction outweighs any number of unknowns."""
+    answers = [findings[name].holds for name in cause.get("all_of", [])]
+    for name in cause.get("none_of", []):
+        holds = findings[name].holds
+        answers.append(None if holds is None else not holds)
+    if False in answers:
+        return False
+    return None if None in answers else True
+
+
+def _ranked(named: list[str], causes: dict[str, dict[str, Any]]) -> list[str]:
+    """Primary first: a cause stands behind every cause that explains it."""
+    explained = {name: sum(name in causes[other].get("explains", []) for other in named) for name in named}
+    return sorted(named, key=lambda name: (explained[name], name))
+
+
+def _proof(cause: dict[str, Any], findings: dict[str, Finding]) -> list[dict[str, Any]]:
+    return [proof for name in cause.get("all_of", []) for proof in findings[name].proof]
+
+
+def _everything(findings: dict[str, Finding]) -> list[dict[str, Any]]:
+    """Return what was found at all, once each, for a verdict that names nothing."""
+    seen: list[dict[str, Any]] = []
+    for finding in findings.values():
+        seen.extend(proof for proof in finding.proof if proof not in seen)
+    return seen
+
+
+def _unseen(evidence: Evidence) -> list[str]:
+    """Say in sentences what could not be seen."""
+    unseen = []
+    for group, views in (("brokers", ("info", "probe")), ("backends", ("probe",))):
+        for host, seen in sorted((evidence.get(group) or {}).items()):
+            missing = [view for view in views if not (seen or {}).get(view)]
+            if missing:
+                why = (seen or {}).get("why") or "it gave no answer"
+                unseen.append(f"{host}: {' and '.join(missing)} not seen: {why}")
+            unseen.extend(f"{host}: {text}" for text in ((seen or {}).get("info") or {}).get("unknown", []))
+    health = evidence.get("health") or {}
+    if not health:
+        unseen.append("controller: rabbitmq_health gave no answer")
+    elif health.get("unknown"):
+        unseen.append(f"controller: checks without an answer: {', '.join(health['unknown'])}")
+    return unseen
+
+
+def _began(evidence: Evidence, cause: str) -> dict[str, Any]:
+    """Infer when the outage began, with the source and how sure that is; all None when nothing tells."""
+    for host, seen in sorted((evidence.get("brokers") or {}).items()):
+        info = (seen or {}).get("info")
+        if not info:
+            continue
+        lifecycle = info["lifecycle"]
+        if cause == "broker_stopped_on_purpose" and lifecycle.get("stopped_at"):
+            return {"start": lifecycle["stopped_at"], "source": f"{host}: stop in the broker's log", "confidence": "exact"}
+        if cause == "broker_booting" and lifecycle.get("at"):
+            return {"start": lifecycle["at"], "source": f"{host}: start in the broker's log", "confidence": "at the latest"}
+        if cause in ("broker_crashed", "broker_down") and died_at(info):
+            return {"start": died_at(info), "source": f"{host}: last sign of life", "confidence": "then or later"}
+    return {"start": None, "source": None, "confidence": None}
+
+
+class FilterModule:
+    """The verdict."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return it by name."""
+        return {"outage_verdict": outage_verdict}
