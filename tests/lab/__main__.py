@@ -10,6 +10,7 @@ import argparse
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from . import apps, broker, stack
@@ -134,7 +135,8 @@ def broker_command(options: argparse.Namespace) -> int:
         state = broker.status(lab)
         print(state)
         return 0 if state == "running" else STOPPED
-    {"start": broker.start, "stop": broker.stop, "kill": broker.kill}[options.action](lab)
+    verbs: dict[str, Callable[[Lab], None]] = {"start": broker.start, "stop": broker.stop, "kill": broker.kill}
+    verbs[options.action](lab)
     return 0
 
 
@@ -147,7 +149,12 @@ def app_command(options: argparse.Namespace) -> int:
         running = lab.running(options.app) is not None
         print("running" if running else "stopped")
         return 0 if running else STOPPED
-    {"start": apps.start, "stop": apps.stop, "restart": apps.restart}[options.action](lab, options.app)
+    verbs: dict[str, Callable[[Lab, str], object]] = {
+        "start": apps.start,
+        "stop": apps.stop,
+        "restart": apps.restart,
+    }
+    verbs[options.action](lab, options.app)
     return 0
 
 

@@ -6,14 +6,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import urllib.request
 from typing import Any
 
+import pika
+
 from . import processes
 from .processes import Process
 from .state import CHECKOUT, Lab, LabError
+from .veza.events import QUEUES
 
 WORKERS = ("transcode", "distribution", "dmca", "search")
 
@@ -92,20 +96,25 @@ def _environment(lab: Lab, name: str) -> dict[str, str]:
 
 def wait(lab: Lab, timeout: float = 20.0) -> None:
     """Wait until every API instance is connected to the bus, and every queue has its worker; LabError if not."""
-    from . import broker
 
-    def ready() -> bool:
+    def connected() -> bool:
         try:
-            connected = all(health(lab, name)["eventbus"] == "connected" for name in backends(lab))
+            return all(health(lab, name)["eventbus"] == "connected" for name in backends(lab))
         except (OSError, ValueError):
             return False
-        return connected and consumers() >= len(WORKERS)
 
-    def consumers() -> int:
-        return len(broker.api(lab, "GET", "/api/consumers/%2Fveza"))
+    # Asked over AMQP: the management API learns of consumers up to 5 s later.
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(lab.urls["amqp"]))) as connection:
+        channel = connection.channel()
 
-    if not processes.wait_until(ready, timeout, 0.1):
-        raise LabError(f"The stand-in Veza is not ready after {timeout:g} s; see {lab.dir}/logs.")
+        def consumed(queue: str) -> bool:
+            return bool(channel.queue_declare(queue, passive=True).method.consumer_count)
+
+        def ready() -> bool:
+            return connected() and all(consumed(queue) for queue in QUEUES.values())
+
+        if not processes.wait_until(ready, timeout, 0.1):
+            raise LabError(f"The stand-in Veza is not ready after {timeout:g} s; see {lab.dir}/logs.")
 
 
 def health(lab: Lab, backend: str) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from . import processes
+from .processes import Process
 from .state import Lab, LabError, lock, write_private
+from .veza.events import EXCHANGE, QUEUES
 
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 VHOST = "/veza"
-EXCHANGE = "veza.events"
 DEAD_LETTER_EXCHANGE = "veza.dead_letters"
-QUEUES = ("transcode_jobs", "distribution_outbox", "dmca_propagation", "search_index_updates")
 
 START_TIMEOUT = 90.0
 STOP_TIMEOUT = 20.0
@@ -104,29 +104,33 @@ def log_file(lab: Lab) -> Path:
     return lab.dir / "broker" / "log" / f"{node_name(lab)}.log"
 
 
-def start(lab: Lab) -> None:
-    """Start the broker unless it runs, and wait until it serves; LabError when it does not."""
+def launch(lab: Lab) -> Process:
+    """Start the broker unless it runs; it does not serve yet."""
     with lock(lab.dir / "broker.lock"):
         if lab.running("epmd") is None:
             # Ours, in the foreground: the one that Erlang would start by itself outlives everything.
             epmd = ["epmd", "-port", str(lab.ports["epmd"]), "-address", "127.0.0.1"]
             lab.spawn("epmd", epmd, cwd=lab.dir, environment={"HOME": str(lab.dir / "broker" / "home")})
-        process = lab.running("broker")
-        if process is None:
-            server = [str(SCRIPTS / "rabbitmq-server")]
-            process = lab.spawn("broker", server, cwd=lab.dir / "broker", environment=_environment(lab))
-        if not processes.wait_until(lambda: serves(lab) or not process.alive(), START_TIMEOUT, 0.1):
-            raise LabError(f"The broker does not serve after {START_TIMEOUT:g} s; see {log_file(lab)}.")
-        if not process.alive():
-            raise LabError(f"The broker ended while it booted; see {lab.dir}/logs/broker.log and {log_file(lab)}.")
+        server = [str(SCRIPTS / "rabbitmq-server")]
+        return lab.running("broker") or lab.spawn(
+            "broker", server, cwd=lab.dir / "broker", environment=_environment(lab)
+        )
+
+
+def start(lab: Lab) -> None:
+    """Start the broker unless it runs, and wait until it serves; LabError when it does not."""
+    process = launch(lab)
+    if not processes.wait_until(lambda: serves(lab) or not process.alive(), START_TIMEOUT, 0.1):
+        raise LabError(f"The broker does not serve after {START_TIMEOUT:g} s; see {log_file(lab)}.")
+    if not process.alive():
+        raise LabError(f"The broker ended while it booted; see {lab.dir}/logs/broker.log and {log_file(lab)}.")
 
 
 def stop(lab: Lab) -> None:
     """Stop the broker cleanly, and wait until it is gone; what does not obey is killed, as systemd would."""
-    with lock(lab.dir / "broker.lock"):
-        process = lab.running("broker")
-        if process is not None:
-            process.stop(signal.SIGTERM, STOP_TIMEOUT)
+    process = lab.running("broker")
+    if process is not None:
+        process.stop(signal.SIGTERM, STOP_TIMEOUT)
 
 
 def kill(lab: Lab) -> None:
@@ -202,7 +206,7 @@ def definitions(credentials: dict[str, Any]) -> dict[str, Any]:
         target = {"destination": name, "destination_type": "queue", "routing_key": name}
         return {"source": source, "vhost": VHOST, **target, "arguments": {}}
 
-    dead_letters = [f"{name}.dlq" for name in QUEUES]
+    dead_letters = [f"{name}.dlq" for name in QUEUES.values()]
     to_dead_letters = "x-dead-letter-exchange"
     return {
         "vhosts": [{"name": VHOST}],
@@ -212,12 +216,12 @@ def definitions(credentials: dict[str, Any]) -> dict[str, Any]:
         "queues": [
             *(
                 queue(name, {to_dead_letters: DEAD_LETTER_EXCHANGE, "x-dead-letter-routing-key": f"{name}.dlq"})
-                for name in QUEUES
+                for name in QUEUES.values()
             ),
             *(queue(name, {}) for name in dead_letters),
         ],
         "bindings": [
-            *(binding(EXCHANGE, name) for name in QUEUES),
+            *(binding(EXCHANGE, name) for name in QUEUES.values()),
             *(binding(DEAD_LETTER_EXCHANGE, name) for name in dead_letters),
         ],
     }

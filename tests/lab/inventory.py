@@ -11,10 +11,15 @@ from typing import Any
 
 import yaml
 
-from . import apps, broker
+from . import broker
 from .state import Lab, write_private
 
-_WINDOW = "created_at >= %(start)s AND created_at < %(end)s"
+
+def _unfinished(table: str, condition: str = "true") -> str:
+    """Return the query for what was asked for in a window and is not done."""
+    window = "created_at >= %(start)s AND created_at < %(end)s"
+    return f"SELECT id AS entity_id, created_at AS at FROM {table} WHERE {condition} AND {window}"
+
 
 QUEUES = [
     {
@@ -27,7 +32,7 @@ QUEUES = [
         "worker": "transcode",
         "drain_seconds": 900,
         "replay": "transcode_requeue",
-        "unfinished_sql": f"SELECT id AS entity_id, created_at AS at FROM tracks WHERE hls_status IS NULL AND {_WINDOW}",
+        "unfinished_sql": _unfinished("tracks", "hls_status IS NULL"),
     },
     {
         "name": "distribution_outbox",
@@ -39,9 +44,7 @@ QUEUES = [
         "worker": "distribution",
         "drain_seconds": 900,
         "replay": "none",
-        "unfinished_sql": (
-            f"SELECT id AS entity_id, created_at AS at FROM distributions WHERE status = 'pending' AND {_WINDOW}"
-        ),
+        "unfinished_sql": _unfinished("distributions", "status = 'pending'"),
     },
     {
         "name": "dmca_propagation",
@@ -54,7 +57,7 @@ QUEUES = [
         "drain_seconds": 900,
         "replay": "dmca_flush",
         # All takedowns of the window: which of them a cache has seen is not in the database.
-        "unfinished_sql": f"SELECT id AS entity_id, created_at AS at FROM takedowns WHERE {_WINDOW}",
+        "unfinished_sql": _unfinished("takedowns"),
     },
     {
         "name": "search_index_updates",
@@ -66,9 +69,7 @@ QUEUES = [
         "worker": "search",
         "drain_seconds": 900,
         "replay": "none",
-        "unfinished_sql": (
-            f"SELECT id AS entity_id, created_at AS at FROM tracks WHERE search_indexed_at IS NULL AND {_WINDOW}"
-        ),
+        "unfinished_sql": _unfinished("tracks", "search_indexed_at IS NULL"),
     },
 ]
 

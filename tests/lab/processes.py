@@ -11,13 +11,14 @@ and what a child started by itself, is found as well.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
 
 MARK = "VEZA_LAB_MARK"
 
@@ -38,10 +39,8 @@ class Process:
     def send(self, number: int) -> None:
         """Send a signal, if this very process still runs."""
         if self.alive():
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
-            except ProcessLookupError:
-                pass
 
     def wait(self, timeout: float) -> bool:
         """Wait until it has ended; False when it still runs after ``timeout`` seconds."""
@@ -68,10 +67,8 @@ def start_time(pid: int) -> int | None:
 
 def reap(pid: int) -> None:
     """Collect the exit status if the process was our own child."""
-    try:
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass
 
 
 def spawn(

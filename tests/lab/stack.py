@@ -10,7 +10,7 @@ import json
 import secrets
 import sys
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -76,7 +76,7 @@ def _create(directory: Path, name: str, options: Options) -> Lab:
         "dir": str(directory),
         "checkout": str(CHECKOUT),
         "python": sys.executable,
-        "created_at": datetime.now(timezone.utc).isoformat(),
+        "created_at": datetime.now(UTC).isoformat(),
         "ready": False,
         "options": asdict(options),
         "ports": numbers,
@@ -97,7 +97,8 @@ def _create(directory: Path, name: str, options: Options) -> Lab:
 
 
 def _start(lab: Lab) -> None:
-    # The database is ready long before the broker: its work is done in the shadow of the broker's boot.
+    # The broker takes longest: the database is made while it boots.
+    broker.launch(lab)
     postgres.start(lab)
     postgres.define(lab)
     broker.start(lab)

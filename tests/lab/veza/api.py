@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from . import database
@@ -54,7 +54,8 @@ class Takedowns:
             self._blocked.clear()
             return count
 
-    def __len__(self) -> int:
+    def size(self) -> int:
+        """Return how many tracks are cached."""
         return len(self._blocked)
 
 
@@ -67,7 +68,7 @@ class Api:
         self._instance = instance
         self._admin_token = admin_token
         self._takedowns = Takedowns(store)
-        self._started_at = datetime.now(timezone.utc).isoformat()
+        self._started_at = datetime.now(UTC).isoformat()
 
     def routes(self) -> list[Route]:
         """Return the table of routes."""
@@ -122,7 +123,7 @@ class Api:
             "eventbus": self._bus.state,
             "buffered": self._bus.buffered,
             "dropped": self._bus.dropped,
-            "cached_takedowns": len(self._takedowns),
+            "cached_takedowns": self._takedowns.size(),
             "instance": self._instance,
             "pid": os.getpid(),
             "started_at": self._started_at,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import queue
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import cursor as Cursor

@@ -20,7 +20,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import Iterator, Literal
+from collections.abc import Iterator
+from typing import Literal
 
 import pika
 from pika.exceptions import AMQPError, NackError, UnroutableError

@@ -6,20 +6,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
 import threading
-import urllib.error
 import urllib.request
 import uuid
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 
 def now() -> str:
     """Return the time as zap's ISO 8601 encoder writes it."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Logger:
@@ -58,16 +58,12 @@ class Sentry:
         """Send a log line as an event, later."""
         tags = {name: value for name, value in line.items() if name not in {"ts", "msg", "level", "logger"}}
         event = {"event_id": uuid.uuid4().hex, "timestamp": line["ts"], "message": line["msg"], "level": line["level"]}
-        try:
+        with contextlib.suppress(queue.Full):
             self._events.put_nowait({**event, "logger": line["logger"], "tags": tags})
-        except queue.Full:
-            pass
 
     def _send(self) -> None:
         while True:
             body = json.dumps(self._events.get()).encode()
             request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
-            try:
+            with contextlib.suppress(OSError):
                 self._opener.open(request, timeout=5).close()
-            except (OSError, urllib.error.HTTPError):
-                continue

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class Sentry:
         if self._limited("reads"):
             return self._too_many()
         try:
-            query = sentry_query.parse(request.query, datetime.now(timezone.utc))
+            query = sentry_query.parse(request.query, datetime.now(UTC))
         except sentry_query.Invalid as error:
             return Response(400, {"detail": str(error)})
         known = {"-1", str(sentry_query.PROJECT_ID)}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -89,7 +89,7 @@ def time_range(start: str | None, end: str | None, period: str | None, now: date
 
 def _instant(text: str) -> datetime:
     value = datetime.fromisoformat(text.replace("Z", "+00:00").replace(" ", "+"))
-    return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def search_terms(text: str) -> list[tuple[bool, str, str]]:
@@ -160,4 +160,4 @@ def link_header(url: str, parameters: dict[str, list[str]], query: Query, more: 
 def meta(fields: list[str]) -> dict[str, Any]:
     """Return what the answer says of its columns."""
     kinds = {name: "date" if name == "timestamp" else "string" for name in fields}
-    return {"fields": kinds, "units": {name: None for name in fields}, "isMetricsData": False, "dataset": "discover"}
+    return {"fields": kinds, "units": dict.fromkeys(fields), "isMetricsData": False, "dataset": "discover"}

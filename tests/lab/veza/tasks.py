@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from typing import Callable
+from collections.abc import Callable
 
 from . import database
 from .database import Database

@@ -15,7 +15,8 @@ import json
 import os
 import threading
 import time
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import pika
 import psycopg2
@@ -119,11 +120,11 @@ class MessageConsumer:
                 self._handle(incoming, outgoing, method, properties, body)
 
     def _handle(
-        self, incoming: BlockingChannel, outgoing: BlockingChannel, method: Any, properties: Any, body: bytes
+        self, incoming: BlockingChannel, outgoing: BlockingChannel, method: Any, properties: Any, body: bytes | None
     ) -> None:
         tag = method.delivery_tag
         try:
-            event = Event.parse(body, properties.message_id, properties.headers)
+            event = Event.parse(body or b"", properties.message_id, properties.headers)
         except (ValueError, KeyError, TypeError) as error:
             self._logger.log("error", "malformed message", error=repr(error))
             incoming.basic_reject(tag, requeue=False)
