@@ -119,7 +119,8 @@ install_without_services() {
 }
 
 # The installation itself runs to its end once it has begun: half-configured packages would be worse than the wait
-# after Ctrl-C. It is a process of its own because bash ignores `set -e` in functions whose status is looked at.
+# after Ctrl-C, so it gets a session that no terminal signals reach. (And a process of its own, because bash ignores
+# `set -e` in functions whose status is looked at.)
 install_packages() {
     local interrupted=""
     export DEBIAN_FRONTEND=noninteractive
@@ -127,15 +128,10 @@ install_packages() {
     quietly apt-get update
     quietly apt-get install --yes --no-install-recommends --download-only -o DPkg::Lock::Timeout=300 "$@"
     trap 'interrupted=yes' INT TERM HUP
-    quietly uninterruptible tests/setup.sh install-packages "$@"
+    quietly setsid --wait tests/setup.sh install-packages "$@"
     trap - INT TERM HUP
     [ -z "$interrupted" ] || exit 130
 }
-
-uninterruptible() (
-    trap '' INT TERM HUP
-    exec "$@"
-)
 
 # ---- the virtual environment ---------------------------------------------------------------------------------------
 
