@@ -463,8 +463,8 @@ class _Run:
             if seconds <= 0:
                 raise socket.timeout
             sock.settimeout(seconds)
-            sock.connect(address)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # small frames must not wait for each other
+            sock.connect(address)
         except BaseException:
             sock.close()
             raise
