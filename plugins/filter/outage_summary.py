@@ -97,7 +97,9 @@ def _plan(run: Mapping[str, Any]) -> list[str]:
         return []
     if not plan["actions"]:
         return [f"nothing to do: {plan['reason']}"]
-    lines = [f"would {action['name']} on {action['target']} (may lose: {action['may_lose']})" for action in plan["actions"]]
+    lines = [
+        f"would {action['name']} on {action['target']} (may lose: {action['may_lose']})" for action in plan["actions"]
+    ]
     return [*lines, "not simulated: what the queues hold and what was lost, which a broker tells only when it serves"]
 
 

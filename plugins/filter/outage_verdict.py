@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+
 from ansible_collections.veza.rabbitmq.plugins.module_utils._findings import FINDINGS, Evidence, Finding, died_at
 
 UNKNOWN = {
@@ -38,7 +39,8 @@ def outage_verdict(evidence: Evidence, causes: dict[str, dict[str, Any]]) -> dic
         "advice": cause["advice"],
         "runbook": cause["runbook"],
         "also": [
-            {"cause": name, "title": causes[name]["title"], "proof": _proof(causes[name], findings)} for name in named[1:]
+            {"cause": name, "title": causes[name]["title"], "proof": _proof(causes[name], findings)}
+            for name in named[1:]
         ],
         "not_ruled_out": sorted(name for name, truth in judged.items() if truth is None),
         "ruled_out": sorted(name for name, truth in judged.items() if truth is False),
@@ -51,7 +53,9 @@ def _ask(evidence: Evidence, causes: dict[str, dict[str, Any]]) -> dict[str, Fin
     wanted = {name for cause in causes.values() for key in ("all_of", "none_of") for name in cause.get(key, [])}
     strangers = sorted(wanted - set(FINDINGS))
     if strangers:
-        raise AnsibleFilterError(f"outage_verdict: no such finding: {', '.join(strangers)}. Known: {', '.join(FINDINGS)}.")
+        raise AnsibleFilterError(
+            f"outage_verdict: no such finding: {', '.join(strangers)}. Known: {', '.join(FINDINGS)}."
+        )
     return {name: FINDINGS[name](evidence) for name in sorted(wanted)}
 
 
@@ -67,9 +71,9 @@ def _judge(cause: dict[str, Any], findings: dict[str, Finding]) -> bool | None:
 
 
 def _ranked(named: list[str], causes: dict[str, dict[str, Any]]) -> list[str]:
-    """Primary first: a cause stands behind every cause that explains it."""
-    explained = {name: sum(name in causes[other].get("explains", []) for other in named) for name in named}
-    return sorted(named, key=lambda name: (explained[name], name))
+    """Drop what another named cause explains: it is a consequence. The widest explanation comes first."""
+    explained = {name for cause in named for name in causes[cause].get("explains", [])}
+    return sorted(set(named) - explained, key=lambda name: (-len(causes[name].get("explains", [])), name))
 
 
 def _proof(cause: dict[str, Any], findings: dict[str, Finding]) -> list[dict[str, Any]]:
@@ -110,9 +114,17 @@ def _began(evidence: Evidence, cause: str) -> dict[str, Any]:
             continue
         lifecycle = info["lifecycle"]
         if cause == "broker_stopped_on_purpose" and lifecycle.get("stopped_at"):
-            return {"start": lifecycle["stopped_at"], "source": f"{host}: stop in the broker's log", "confidence": "exact"}
+            return {
+                "start": lifecycle["stopped_at"],
+                "source": f"{host}: stop in the broker's log",
+                "confidence": "exact",
+            }
         if cause == "broker_booting" and lifecycle.get("at"):
-            return {"start": lifecycle["at"], "source": f"{host}: start in the broker's log", "confidence": "at the latest"}
+            return {
+                "start": lifecycle["at"],
+                "source": f"{host}: start in the broker's log",
+                "confidence": "at the latest",
+            }
         if cause in ("broker_crashed", "broker_down") and died_at(info):
             return {"start": died_at(info), "source": f"{host}: last sign of life", "confidence": "then or later"}
     return {"start": None, "source": None, "confidence": None}

@@ -19,7 +19,9 @@ def shift_instant(instant: str, seconds: float = 0.0) -> str:
     except ValueError as error:
         raise AnsibleFilterError(f"shift_instant: {instant!r} is not an instant in ISO 8601.") from error
     if moment.tzinfo is None:
-        raise AnsibleFilterError(f"shift_instant: {instant!r} has no offset; write for instance 2026-11-23T02:00:00+01:00.")
+        raise AnsibleFilterError(
+            f"shift_instant: {instant!r} has no offset; write for instance 2026-11-23T02:00:00+01:00."
+        )
     moved = (moment + timedelta(seconds=float(seconds))).astimezone(timezone.utc)
     return moved.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

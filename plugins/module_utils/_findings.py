@@ -39,7 +39,10 @@ def _proof(host: str, source: str, text: str, at: str | None = None) -> dict[str
 
 
 def _each(
-    hosts: dict[str, Any], key: str, holds: Callable[[dict[str, Any]], Truth], tell: Callable[[str, Any], dict[str, Any]]
+    hosts: dict[str, Any],
+    key: str,
+    holds: Callable[[dict[str, Any]], Truth],
+    tell: Callable[[str, Any], dict[str, Any]],
 ) -> Finding:
     """Ask every host; one yes is yes, all no is no, otherwise unknown."""
     answers = {
@@ -107,8 +110,12 @@ def _ended(clean: bool) -> Callable[[dict[str, Any]], Truth]:
 def _tell_stop(host: str, info: dict[str, Any]) -> dict[str, Any]:
     lifecycle = info["lifecycle"]
     by = f" by {lifecycle['by']}" if lifecycle.get("by") else ""
-    return _proof(host, str(lifecycle.get("file") or "broker log"), f"stopped in order{by}: {lifecycle.get('line')}",
-                  lifecycle.get("stopped_at") or lifecycle.get("at"))
+    return _proof(
+        host,
+        str(lifecycle.get("file") or "broker log"),
+        f"stopped in order{by}: {lifecycle.get('line')}",
+        lifecycle.get("stopped_at") or lifecycle.get("at"),
+    )
 
 
 def _tell_death(host: str, info: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +135,9 @@ def _booting(info: dict[str, Any]) -> Truth:
 
 def _tell_boot(host: str, info: dict[str, Any]) -> dict[str, Any]:
     lifecycle = info["lifecycle"]
-    return _proof(host, str(lifecycle.get("file") or "broker log"), f"booting: {lifecycle.get('line')}", lifecycle["at"])
+    return _proof(
+        host, str(lifecycle.get("file") or "broker log"), f"booting: {lifecycle.get('line')}", lifecycle["at"]
+    )
 
 
 def _probe_failed(probe: dict[str, Any]) -> Truth:
