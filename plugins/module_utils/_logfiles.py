@@ -1,0 +1,189 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A log's lines, from a file with its rotated predecessors or from a command; nothing is ever held as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import gzip
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import IO, Any
+
+from ._dropped import Gap, LogReader, parse_line, unseen
+
+MAX_LINE = 1024 * 1024
+"""Bytes of a line; a longer one counts as several that can't be read."""
+
+PEEK_LINES = 1000
+"""Lines that are searched for a file's first instant."""
+
+LINES_BETWEEN_LOOKS = 500
+"""How often the deadline is looked at."""
+
+UNREADABLE = (OSError, EOFError, zlib.error)
+"""A file that vanished, may not be read, or is no whole gzip file."""
+
+# logrotate's two ways (api.log.1, api.log-20261123) and lumberjack's (api-2026-11-23T20-15-01.000.log), .gz or not.
+_ROTATED = (
+    r"{name}\.\d+(\.gz)?",
+    r"{name}-\d{{8}}(-\d+)?(\.gz)?",
+    r"{stem}-\d{{4}}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{{3}}{extension}(\.gz)?",
+)
+
+
+def lines_of(file: IO[bytes]) -> Iterator[bytes]:
+    """Return a file's lines, as they are read."""
+    return iter(lambda: file.readline(MAX_LINE), b"")
+
+
+def rotated(path: str) -> list[str]:
+    """Return the files that ``path`` was before it was rotated, the newest first."""
+    folder, name = os.path.split(path)
+    stem, extension = os.path.splitext(name)
+    parts = {"name": re.escape(name), "stem": re.escape(stem), "extension": re.escape(extension)}
+    pattern = re.compile("|".join(f"(?:{form.format(**parts)})" for form in _ROTATED))
+    found = []
+    for candidate in glob.glob(os.path.join(glob.escape(folder), glob.escape(stem) + "*")):
+        if pattern.fullmatch(os.path.basename(candidate)):
+            with contextlib.suppress(OSError):  # rotated away in between
+                found.append((os.stat(candidate).st_mtime, candidate))
+    return [candidate for _, candidate in sorted(found, reverse=True)]
+
+
+def _open(path: str) -> IO[bytes]:
+    return gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb")  # type: ignore[return-value]
+
+
+def _first_instant(file: IO[bytes]) -> datetime | None:
+    """Return the first instant in a file, and leave the file at its beginning."""
+    at = None
+    for _, line in zip(range(PEEK_LINES), lines_of(file)):
+        at = parse_line(line)[1]
+        if at is not None:
+            break
+    file.seek(0)
+    return at
+
+
+@contextlib.contextmanager
+def opened_back_to(path: str, start: datetime) -> Iterator[tuple[list[IO[bytes]], list[str]]]:
+    """Open a log and as many of its predecessors as it takes to reach back before ``start``.
+
+    Yields the files, the oldest first, and a sentence for each predecessor that can't be read. OSError if the log
+    itself can't be. They are opened from the newest on: a rotation in the middle of it shows as a file seen twice.
+    """
+    with contextlib.ExitStack() as stack:
+        files: list[IO[bytes]] = []
+        problems: list[str] = []
+        seen: set[tuple[int, int]] = set()
+        newest = stack.enter_context(_open(path))
+        for number, candidate in enumerate([path, *rotated(path)]):
+            try:
+                file = newest if number == 0 else stack.enter_context(_open(candidate))
+                status = os.fstat(file.fileno())
+                if (status.st_dev, status.st_ino) in seen:
+                    continue
+                seen.add((status.st_dev, status.st_ino))
+                first = _first_instant(file)
+            except UNREADABLE as error:
+                problems.append(f"{candidate} can't be read ({type(error).__name__})")
+                break
+            files.insert(0, file)
+            if first is not None and first < start:
+                break
+        yield files, problems
+
+
+def read_file(path: str, reader: LogReader, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
+    """Feed ``reader`` a log file, from before the window on. A log that can't be read is a gap, not an error."""
+    findings = reader.findings
+    deadline = clock() + timeout
+    try:
+        with opened_back_to(path, findings.window.start) as (files, problems):
+            findings.reasons += problems
+            for file in files:
+                for number, line in enumerate(lines_of(file)):
+                    if number % LINES_BETWEEN_LOOKS == 0 and clock() > deadline:
+                        _cut(reader, f"the log was not read to its end within {timeout:g} s")
+                        return
+                    reader.feed(line)
+    except UNREADABLE as error:
+        reason = "there is no such log file" if isinstance(error, FileNotFoundError) else "the log can't be read"
+        _cut(reader, f"{reason}: {path} ({type(error).__name__})")
+        return
+    reader.close()
+
+
+def _cut(reader: LogReader, reason: str) -> None:
+    """Note that the log was not read beyond what the reader has."""
+    window = reader.findings.window
+    if reader.last is None:
+        unseen(reader.findings, reason, reader.instance)
+        return
+    reader.close()
+    reader.findings.gaps.append(Gap(max(reader.last, window.start), window.end, reason, reader.instance))
+    if reader.last >= window.end:  # lines are not quite in order: what follows may still belong to the window
+        reader.findings.reasons.append(reason)
+
+
+def read_command(argv: list[str], reader: LogReader, timeout: float) -> None:
+    """Feed ``reader`` what a command prints, on both streams: a container's log comes on both.
+
+    A command that fails is a gap, not an error. It and its children are ended at the deadline.
+    """
+    findings = reader.findings
+    try:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    except OSError as error:
+        unseen(findings, f"{argv[0]} can't be run ({type(error).__name__})", reader.instance)
+        return
+    ended = threading.Event()
+
+    def end() -> None:
+        ended.set()
+        _kill(process)
+
+    timer = threading.Timer(timeout, end)
+    timer.start()
+    try:
+        assert process.stdout is not None
+        with process.stdout:
+            for line in lines_of(process.stdout):
+                reader.feed(line)
+        status = process.wait()
+    finally:
+        timer.cancel()
+        if process.poll() is None:
+            _kill(process)
+            process.wait()
+    if ended.is_set():
+        _cut(reader, f"{argv[0]} was ended after {timeout:g} s")
+    elif status != 0:
+        _failed(reader, argv[0], status)
+    else:
+        reader.close()
+
+
+def _kill(process: subprocess.Popen[Any]) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _failed(reader: LogReader, program: str, status: int) -> None:
+    said = ""
+    if reader.last is None and reader.unreadable:  # all that it printed is why it failed
+        said = ": " + " ".join(reader.unreadable.decode("utf-8", "replace").split())[:200]
+    _cut(reader, f"{program} failed with status {status}{said}")
