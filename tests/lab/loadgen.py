@@ -189,7 +189,8 @@ class Generator:
         """Send one request, written down before and after."""
         with self._lock:
             self._number += 1
-            number = str(self._number)
+            # Several load generators, one after the other, may share a sink.
+            number = f"{os.getpid()}-{self._number}"
         method, path, body = wire(intent, number)
         common = {"id": number, "what": intent.what, "api": intent.api, "track_id": intent.track_id}
         self.sink.write(at=time.time(), phase="sent", **common)
