@@ -125,6 +125,10 @@ class SiteDirectory:
         self.path = os.path.join(root, site)
         self.lease_path = os.path.join(self.path, "lease.json")
 
+    def exists(self) -> bool:
+        """Return whether anything was ever recorded for the site."""
+        return os.path.isdir(self.path)
+
     def record_path(self, incident: str) -> str:
         """Return the path of an incident's file; BadInput when the id isn't one of this site's."""
         match = INCIDENT.fullmatch(incident)

@@ -8,8 +8,8 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: incident
 short_description: Keep the record of an outage, and the lease of the run that mends it
-author:
-  - Veza infrastructure team (@veza)
+version_added: 0.1.0
+author: Veza infrastructure team (@veza-infra)
 description:
   - Keeps what is known about an incident in one append-only file of JSON lines, on the host that the task runs on.
   - Events have keys, so that a run that is started again from the top does not repeat what stands there already.
@@ -421,7 +421,9 @@ def decide_lease(request: Request, lease: dict[str, Any] | None) -> tuple[Decisi
     """Return what becomes of the lease, and the part of the result that is about it."""
     names = ("holder", "ttl", "token", "phase", "eta_at", "dead_token")
     asked = Asked(**{name: request.params[name] for name in names})
-    decision = DECISIONS[request.params["lease"]](lease, asked, request.now)
+    # Check mode takes no lease, so what the real run would check is the one that it would have taken before.
+    what = "acquired" if request.check_mode and request.params["lease"] == "checked" else request.params["lease"]
+    decision = DECISIONS[what](lease, asked, request.now)
     granted = decision.lease if decision.what in ("acquired", "renewed") else None
     return decision, {
         "token": granted["token"] if granted else None,
@@ -467,38 +469,45 @@ def run(
 ) -> dict[str, Any]:
     """Do what the task asks; VezaError when that can't be done or may not be done."""
     site = SiteDirectory(params["dir"], params["site"])
-    if params["lease"] == "acquired" and params["ttl"] < 1:
+    if params["lease"] and params["ttl"] < 1:
         raise BadInput(f"ttl is {params['ttl']}; a lease of less than a second protects nobody.")
     if params["eta_at"]:
         params = {**params, "eta_at": stamp(instant(params["eta_at"], "eta_at"))}
-    if check_mode or (params["state"] == "read" and not params["lease"]):
+    reads = params["state"] == "read" and not params["lease"]
+    creates = params["state"] == "opened" or params["lease"] == "acquired"
+    if check_mode or reads or not (creates or site.exists()):
         return work(Request(params, site, now(), nonce, check_mode))
     with site.locked():
         # The time is taken when the lock is held: waiting for the lock must not make a lease look younger.
         return work(Request(params, site, now(), nonce, check_mode))
 
 
+def argument_spec() -> dict[str, Any]:
+    """Return the module's options."""
+    return {
+        "dir": {"type": "path", "default": "/var/lib/veza/incidents"},
+        "site": {"type": "str", "required": True},
+        "state": {"type": "str", "choices": ["opened", "appended", "closed", "read"]},
+        "id": {"type": "str"},
+        "type": {"type": "str"},
+        "key": {"type": "str", "no_log": False},
+        "data": {"type": "dict", "default": {}},
+        "on_same_key": {"type": "str", "choices": ["keep", "replace"], "default": "keep"},
+        "reason": {"type": "str", "default": "The outage is over."},
+        "phase": {"type": "str"},
+        "lease": {"type": "str", "choices": ["acquired", "checked", "released"]},
+        "token": {"type": "int", "no_log": False},
+        "ttl": {"type": "int", "default": 120},
+        "eta_at": {"type": "str"},
+        "holder": {"type": "dict", "default": {}},
+        "dead_token": {"type": "int", "no_log": False},
+    }
+
+
 def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
-        argument_spec={
-            "dir": {"type": "path", "default": "/var/lib/veza/incidents"},
-            "site": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["opened", "appended", "closed", "read"]},
-            "id": {"type": "str"},
-            "type": {"type": "str"},
-            "key": {"type": "str", "no_log": False},
-            "data": {"type": "dict", "default": {}},
-            "on_same_key": {"type": "str", "choices": ["keep", "replace"], "default": "keep"},
-            "reason": {"type": "str", "default": "The outage is over."},
-            "phase": {"type": "str"},
-            "lease": {"type": "str", "choices": ["acquired", "checked", "released"]},
-            "token": {"type": "int", "no_log": False},
-            "ttl": {"type": "int", "default": 120},
-            "eta_at": {"type": "str"},
-            "holder": {"type": "dict", "default": {}},
-            "dead_token": {"type": "int", "no_log": False},
-        },
+        argument_spec=argument_spec(),
         required_one_of=[("state", "lease")],
         required_if=[
             ("state", "appended", ("type", "key")),

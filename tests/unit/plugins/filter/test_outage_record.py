@@ -1,0 +1,248 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.veza.rabbitmq.plugins.filter.outage_record import FilterModule
+
+outage_record = FilterModule().filters()["outage_record"]
+NAME = "20260131T020510Z-paris-00ff"
+
+
+def at(minutes: int, seconds: int = 0) -> str:
+    return f"2026-01-31T02:{minutes:02d}:{seconds:02d}.000Z"
+
+
+class Record:
+    """Builds events as the module writes them."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def add(self, when: str, kind: str, key: str = "a", **data: Any) -> Record:
+        by = {"user": "alice", "host": "ctl-1"}
+        event = {
+            "seq": len(self.events) + 1,
+            "at": when,
+            "type": kind,
+            "key": key,
+            "phase": "p",
+            "by": by,
+            "data": data,
+        }
+        self.events.append(event)
+        return self
+
+    def told(self, **options: Any) -> dict[str, Any]:
+        result: dict[str, Any] = outage_record(self.events, **options)
+        return result
+
+
+def opened(**data: Any) -> Record:
+    began = {"started_at": "2026-01-31T02:00:00Z", "start_source": "broker log", "confidence": "exact"}
+    return Record().add(
+        at(5, 10), "opened", "opened", id=NAME, site="paris", cause="broker_crashed", **{**began, **data}
+    )
+
+
+def recovered() -> Record:
+    record = opened()
+    record.add(
+        at(5, 12), "verdict", cause="broker_crashed", title="It died", headline="It died (b1)", proof=["no process"]
+    )
+    record.add(at(5, 13), "plan", actions=[{"name": "start_broker", "target": "b1"}])
+    record.add(at(5, 15), "action", "start", name="start_broker", target="b1", changed=True, result="started")
+    record.add(at(5, 40), "serving", at="2026-01-31T03:05:30+01:00", proof=["confirmed"])
+    record.add(at(7, 0), "drained", queues=[{"name": "q", "drained": True}], samples=[{"elapsed": 1}])
+    rows = [
+        {"kind": "transcode", "lost": {"state": "exact", "count": 2, "ids": ["1", "2"]}, "replayed": {"count": 2}},
+        {"kind": "search", "lost": {"state": "at_least", "count": 1}, "replayed": 0},
+        {"kind": "dmca", "lost": {"state": "unknown", "from": "t1", "to": "t2", "reasons": ["level was warn"]}},
+    ]
+    listed = [{"kind": "search", "entity_id": 9, "next_step": "Index it again."}]
+    window = {"start": at(0), "end": at(5, 30)}
+    record.add(at(8), "audit", window=window, accounting={"rows": rows, "listed": listed, "unknown": ["Sentry"]})
+    return record.add(at(8, 5), "closed", "closed", reason="Done.")
+
+
+def test_a_whole_recovery_is_told() -> None:
+    told = recovered().told()
+    assert (told["id"], told["site"], told["open"]) == (NAME, "paris", False)
+    assert (told["cause"], told["headline"]) == ("broker_crashed", "It died (b1)")
+    assert told["proof"] == [{"text": "no process", "host": None, "source": None, "at": None}]
+    assert told["outage"] == {
+        "start": at(0),
+        "start_source": "broker log",
+        "confidence": "exact",
+        "end": at(5, 30),
+        "end_source": "it was proved to serve",
+        "seconds": 330.0,
+        "ongoing": False,
+    }
+    assert told["milestones"] == {
+        "began": at(0),
+        "detected": at(5, 10),
+        "named": at(5, 12),
+        "acted": at(5, 15),
+        "serving": at(5, 30),
+        "drained": at(7),
+        "audited": at(8),
+        "closed": at(8, 5),
+    }
+    assert (told["mttd"], told["mttr"], told["needs_postmortem"]) == (310.0, 330.0, False)
+    action = {"at": at(5, 15), "name": "start_broker", "target": "b1", "changed": True, "result": "started"}
+    assert told["actions"] == [action]
+    assert told["drain"] == {
+        "drained": True,
+        "queues": [{"name": "q", "drained": True}],
+        "samples": [{"elapsed": 1}],
+    }
+
+
+def test_figures_are_said_in_words() -> None:
+    accounting = recovered().told()["accounting"]
+    words = {
+        row["kind"]: [row[figure]["text"] for figure in ("lost", "replayed", "left")] for row in accounting["rows"]
+    }
+    assert words == {
+        "transcode": ["exactly 2", "2", "none"],
+        "search": ["at least 1", "none", "1"],
+        "dmca": ["unknown between t1 and t2: level was warn", "unknown", "none"],
+    }
+    assert accounting["window"] == {"start": at(0), "end": at(5, 30)}
+    assert accounting["unknown"] == ["Sentry"]
+    assert accounting["rows"][1]["left"]["ids"] == ["9"]
+
+
+def test_the_words_of_the_audit_are_kept() -> None:
+    rows = [{"kind": "dmca", "lost": {"text": "some"}, "replayed": {"text": "one flush"}, "left": 0, "queue": "q"}]
+    row = opened().add(at(6), "audit", accounting={"rows": rows}).told()["accounting"]["rows"][0]
+    assert (row["lost"]["text"], row["replayed"]["text"], row["left"]["text"]) == ("some", "one flush", "none")
+    assert row["queue"] == "q"
+
+
+def test_the_timeline_is_in_the_order_in_which_it_happened() -> None:
+    lines = [(line["at"], line["what"], line["by"]) for line in recovered().told()["phases"]]
+    assert lines == [
+        (at(0), "The outage began", "broker log"),
+        (at(5, 10), "Incident opened: broker_crashed", "alice@ctl-1"),
+        (at(5, 12), "Cause named: It died (b1)", "alice@ctl-1"),
+        (at(5, 13), "Planned: start_broker on b1", "alice@ctl-1"),
+        (at(5, 15), "start_broker on b1: started", "alice@ctl-1"),
+        (at(5, 30), "It serves again", "alice@ctl-1"),
+        (at(7), "The queues have drained", "alice@ctl-1"),
+        (at(8), "What was lost has been accounted for", "alice@ctl-1"),
+        (at(8, 5), "Incident closed: Done.", "alice@ctl-1"),
+    ]
+
+
+def test_the_same_events_give_the_same_bytes_whatever_their_order() -> None:
+    events = recovered().events
+    assert json.dumps(outage_record(events)) == json.dumps(outage_record(events[::-1]))
+
+
+def test_only_what_has_no_replay_is_left_to_a_human() -> None:
+    todo = recovered().told()["todo"]
+    assert todo == [{"what": "search: 1 lost and not replayed.", "how": "Index it again.", "ids": ["9"]}]
+
+
+def test_the_summary_begins_with_the_cause() -> None:
+    assert recovered().told()["summary"] == (
+        "It died (b1); the outage lasted for 5 min 30 s; lost: transcode exactly 2, search at least 1, "
+        "dmca unknown between t1 and t2: level was warn; left to a human: 1."
+    )
+
+
+@pytest.mark.parametrize(("end", "needed"), [(at(10), False), (at(10, 1), True)])
+def test_ten_minutes_is_the_limit(end: str, needed: bool) -> None:
+    told = opened().add(at(20), "serving", at=end).told()
+    assert told["needs_postmortem"] is needed
+    assert ("Write the postmortem." in [step["what"] for step in told["todo"]]) is needed
+    assert opened().add(at(20), "serving", at=end).told(postmortem_after=900)["needs_postmortem"] is False
+
+
+def test_an_outage_that_lasts_is_as_long_as_the_record_knows() -> None:
+    short, long = opened().told(), opened().add(at(15), "note", text="x").told()
+    assert (short["outage"]["ongoing"], short["outage"]["end"], short["outage"]["seconds"]) == (True, None, 310.0)
+    assert (short["needs_postmortem"], long["needs_postmortem"]) == (False, True)
+    assert short["mttr"] is None
+    assert short["todo"][0]["what"] == "It has not been proved to serve again."
+    assert "and is not over" in short["summary"]
+
+
+def test_an_incident_closed_without_proof_says_so() -> None:
+    outage = opened().add(at(9), "closed", "closed", reason="By hand.").told()["outage"]
+    assert (outage["end"], outage["ongoing"]) == (at(9), False)
+    assert "nobody saw it serve" in outage["end_source"]
+
+
+def test_the_earliest_evidence_tells_when_it_began() -> None:
+    earlier = {"start": "2026-01-31T01:59:00Z", "source": "host", "confidence": "then or later"}
+    outage = opened().add(at(6), "verdict", cause="x", outage=earlier).told()["outage"]
+    assert (outage["start"], outage["start_source"]) == ("2026-01-31T01:59:00.000Z", "host")
+    later = {**earlier, "start": at(6)}
+    assert opened().add(at(6), "verdict", cause="x", outage=later).told()["outage"]["start"] == at(0)
+
+
+def test_without_evidence_it_began_before_it_was_opened() -> None:
+    outage = opened(started_at=None).told()["outage"]
+    assert (outage["start"], outage["confidence"]) == (at(5, 10), "at the latest")
+
+
+def test_a_finishing_run_that_finds_it_healthy_does_not_hide_the_cause() -> None:
+    record = opened().add(at(6), "verdict", "1", cause="broker_crashed", title="It died", unknown=["a"])
+    told = record.add(at(7), "verdict", "2", cause="healthy", title="It is healthy", unknown=["a", "b"]).told()
+    assert (told["cause"], told["title"], told["unknown"]) == ("broker_crashed", "It died", ["a", "b"])
+
+
+def test_a_later_event_with_the_same_key_supersedes_but_keeps_the_first_time() -> None:
+    record = opened().add(at(6), "action", "start", name="start", changed=True, result="failed")
+    told = record.add(at(7), "action", "start", name="start", changed=True, result="started").told()
+    assert [(action["at"], action["result"]) for action in told["actions"]] == [(at(6), "started")]
+    assert told["milestones"]["acted"] == at(6)
+
+
+def test_what_changed_nothing_was_no_act() -> None:
+    assert opened().add(at(6), "action", name="start", changed=False).told()["milestones"]["acted"] is None
+
+
+def test_a_failure_counts_until_something_later_answers_it() -> None:
+    record = opened().add(at(6), "failed", phase="act", message="no sudo")
+    assert record.told()["failures"] == [{"at": at(6), "phase": "act", "message": "no sudo"}]
+    assert "A step failed: no sudo" in [step["what"] for step in record.told()["todo"]]
+    assert record.add(at(7), "serving").told()["failures"] == []
+
+
+def test_what_is_not_finished_is_a_task_for_a_human() -> None:
+    record = opened().add(at(6), "serving").add(at(7), "drained", drained=False, queues=[{"name": "q"}])
+    told = record.add(at(8), "note", text="x", next_steps=["Call Bob."]).told()
+    assert [step["what"] for step in told["todo"]] == [
+        "Not drained: q.",
+        "What was lost has not been accounted for.",
+        "Call Bob.",
+    ]
+    assert told["milestones"]["drained"] is None
+
+
+def test_clocks_that_differ_make_no_negative_time() -> None:
+    assert opened(started_at="2026-01-31T02:06:00Z").told()["mttd"] == 0.0
+
+
+def test_no_events_are_an_incident_of_which_nothing_is_known() -> None:
+    told = outage_record([])
+    assert (told["id"], told["open"], told["outage"]["ongoing"], told["phases"]) == (None, False, False, [])
+
+
+@pytest.mark.parametrize(
+    "events", ["x", {"a": 1}, None, 3, [1], [{"seq": 1}], [{"seq": 1, "at": "x", "type": "opened"}]]
+)
+def test_what_is_no_record_is_refused(events: Any) -> None:
+    with pytest.raises(AnsibleFilterError, match="outage_record"):
+        outage_record(events)
