@@ -73,7 +73,7 @@ options:
       - >-
         For the source V(sentry), the search. Default is V(eventbus.status:degraded).
       - >-
-        For the source V(database), required, a SELECT with C(%(start\)s) and C(%(end\)s) that returns the columns
+        For the source V(database), required, a SELECT with V(%(start\)s) and V(%(end\)s) that returns the columns
         C(entity_id) and C(at), a timestamp with time zone; C(kind), C(key), C(queue) and C(instance) are read too if
         it returns them. It runs in a transaction that can only read. Write other percent signs twice.
     type: str

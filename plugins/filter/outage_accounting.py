@@ -1,0 +1,468 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What was lost, replayed, healed and left, from all sources side by side. Pure: no clock, no network, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+NAMED = 10
+"""How many ids a sentence names."""
+
+AUDIT = "ansible-playbook -i <inventory> veza.rabbitmq.audit_rabbitmq"
+LOOK = "Nothing replays it: look it up by its id, and do again what it asked for."
+FLUSH = 'curl -fsS -X POST -H "Authorization: Bearer $ADMIN_TOKEN" {url}'
+
+
+@dataclass(frozen=True)
+class Source:
+    """One answer of eventbus_dropped_info."""
+
+    name: str
+    """``sentry``, ``log`` or ``database``."""
+    label: str
+    state: str
+    reasons: list[str]
+    events: list[dict[str, Any]]
+
+
+@dataclass
+class Drops:
+    """What the sources of dropped events say of one queue's events."""
+
+    keys: dict[str, set[str]] = field(default_factory=dict)
+    """By entity: the idempotency keys of its dropped events, as far as they are known."""
+    first: dict[str, str] = field(default_factory=dict)
+    """By entity: the earliest instant."""
+    by_source: dict[str, set[str]] = field(default_factory=dict)
+    """By the name of the source: the entities that it names."""
+    nameless: int = 0
+    """Events without an entity's id: they can be neither compared nor listed."""
+    state: str = "unknown"
+
+    def count(self) -> int:
+        """Return the number of dropped events."""
+        return sum(max(len(keys), 1) for keys in self.keys.values())
+
+
+@dataclass
+class Loss:
+    """The entities of a queue whose event took no effect; ``ids`` is None where they can't be known yet."""
+
+    ids: list[str] | None
+    state: str
+    text: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Outcome:
+    """What became of the entities of a Loss; each of them is in exactly one of the three lists."""
+
+    replayed: list[str] = field(default_factory=list)
+    healed: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    how: str = ""
+    reason: str = ""
+    next_step: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Case:
+    """The filter's input, with every optional part present; and the sentences that are gathered on the way."""
+
+    queues: list[dict[str, Any]]
+    window: str
+    sources: list[Source]
+    truths: dict[str, Source | None]
+    requeue: dict[str, Any] | None
+    requeued_before: set[str]
+    flush: list[dict[str, Any]]
+    drain: dict[str, dict[str, Any]]
+    dead_letters: dict[str, int]
+    audit_command: str
+    differences: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+
+def outage_accounting(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the accounts of an outage: rows by queue, what is listed for a human, differences, unknowns, sums."""
+    case = _case(facts)
+    for source in case.sources:
+        if source.state != "exact":
+            case.unknown.append(f"{source.label}: {'; '.join(source.reasons) or 'incomplete'}.")
+    drops = _sorted_by_queue(case)
+    rows: list[dict[str, Any]] = []
+    listed: list[dict[str, Any]] = []
+    for queue in case.queues:
+        row, left = _row(queue, drops[queue["name"]], case)
+        rows.append(row)
+        listed += left
+    sums = {
+        name: sum(row[name]["count"] or 0 for row in rows) for name in ("dropped", "lost", "replayed", "healed", "left")
+    }
+    sums["unknown"] = sum(1 for row in rows if row["lost"]["state"] != "exact")
+    return {
+        "rows": rows,
+        "listed": listed,
+        "differences": case.differences,
+        "unknown": list(dict.fromkeys(case.unknown)),
+        "sums": sums,
+    }
+
+
+def _case(facts: Mapping[str, Any]) -> Case:
+    missing = [name for name in ("queues", "window") if not facts.get(name)]
+    if missing:
+        raise AnsibleFilterError(f"outage_accounting: the input lacks {' and '.join(missing)}.")
+    queues = [dict(queue) for queue in facts["queues"]]
+    for queue in queues:
+        if queue.get("replay", "none") not in REPLAYS:
+            raise AnsibleFilterError(
+                f"outage_accounting: replay of {queue.get('name')} must be one of {', '.join(REPLAYS)}."
+            )
+    answers = [_source(result) for result in _results(facts.get("dropped"))]
+    window = f"from {facts['window'].get('start')} to {facts['window'].get('end')}"
+    command = (
+        f"{AUDIT} -e outage_audit_start={facts['window'].get('start')} -e outage_audit_end={facts['window'].get('end')}"
+    )
+    return Case(
+        queues=queues,
+        window=window,
+        sources=answers,
+        truths=_truths(facts.get("unfinished")),
+        requeue=_requeue(facts.get("requeue")),
+        requeued_before={str(track) for track in facts.get("requeued_before") or []},
+        flush=_results(facts.get("flush")),
+        drain={queue["name"]: dict(queue) for queue in (facts.get("drain") or {}).get("queues") or []},
+        dead_letters={name: int(count or 0) for name, count in (facts.get("dead_letters") or {}).items()},
+        audit_command=str(facts.get("audit_command") or command),
+    )
+
+
+def _results(results: Iterable[Any] | None) -> list[dict[str, Any]]:
+    """Return the results of a loop, without the items that its condition left out."""
+    return [dict(result) for result in results or [] if result and not result.get("skipped")]
+
+
+def _source(result: Mapping[str, Any]) -> Source:
+    name = str(result.get("source") or "log")
+    item = result.get("item")
+    instance = str(result.get("instance") or (item if isinstance(item, str) else "") or "")
+    label = {"sentry": "Sentry", "database": "database"}.get(name) or f"log of {instance or 'an instance'}"
+    completeness = result.get("completeness")
+    if not completeness:  # the module never came to its answer: bad parameters, or a host out of reach
+        return Source(name, label, "unknown", [str(result.get("msg") or "it gave no answer").rstrip(".")], [])
+    reasons = [str(reason).rstrip(".") for reason in completeness.get("reasons") or []]
+    return Source(name, label, completeness["state"], reasons, [dict(event) for event in result.get("events") or []])
+
+
+def _truths(unfinished: Any) -> dict[str, Source | None]:
+    """Return the database's answer by queue. It may come by queue, or as a loop's results whose items are queues."""
+    if unfinished is None:
+        return {}
+    if isinstance(unfinished, Mapping):
+        pairs = list(unfinished.items())
+    else:
+        pairs = [(result["item"]["name"], None if result.get("skipped") else result) for result in unfinished]
+    return {name: _source({"source": "database", **result}) if result else None for name, result in pairs}
+
+
+def _requeue(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if not result or result.get("skipped") is True:
+        return None
+    failed = bool(result.get("failed")) or "requeued" not in result
+    requeued = [str(track) for track in result.get("requeued") or []]
+    reason = str(result.get("msg") or result.get("message") or "it failed").rstrip(".")
+    return {"failed": failed, "requeued": requeued, "jobs": list(result.get("jobs") or []), "reason": reason}
+
+
+def _sorted_by_queue(case: Case) -> dict[str, Drops]:
+    """Return the dropped events by queue; an event that belongs to none is said to be unknown."""
+    names = {queue["name"]: queue["name"] for queue in case.queues}
+    kinds = {queue.get("kind"): queue["name"] for queue in case.queues}
+    drops = {name: Drops() for name in names}
+    strangers: dict[str, int] = {}
+    for source in case.sources:
+        for event in source.events:
+            queue = names.get(event.get("queue") or "") or kinds.get(event.get("kind"))
+            if queue is None:
+                kind = event.get("kind") or "unnamed"
+                strangers[kind] = strangers.get(kind, 0) + 1
+            else:
+                _add(drops[queue], source.name, event)
+    for kind, count in sorted(strangers.items()):
+        case.unknown.append(f"{count} reports of dropped events of kind '{kind}', which no queue in veza_queues has.")
+    for name, drop in drops.items():
+        drop.state = _state(case.sources, drop)
+        if drop.nameless:
+            case.unknown.append(f"{name}: {drop.nameless} reports of dropped events name no entity.")
+    return drops
+
+
+def _add(drops: Drops, source: str, event: Mapping[str, Any]) -> None:
+    entity = str(event.get("entity_id") or "")
+    if not entity:
+        drops.nameless += 1
+        return
+    keys = drops.keys.setdefault(entity, set())
+    if event.get("key"):
+        keys.add(str(event["key"]))
+    at = str(event.get("at") or "")
+    drops.first[entity] = min(filter(None, (at, drops.first.get(entity, ""))), default="")
+    drops.by_source.setdefault(source, set()).add(entity)
+
+
+def _state(sources: list[Source], drops: Drops) -> str:
+    """Return how complete the union of the sources is for one queue.
+
+    All logs together, or Sentry, may be exact. What another source names beyond an exact one shows that it is not.
+    """
+    for name in ("log", "sentry"):
+        states = [source.state for source in sources if source.name == name]
+        complete = bool(states) and all(state == "exact" for state in states)
+        if complete and not drops.nameless and drops.by_source.get(name, set()) == set(drops.keys):
+            return "exact"
+    seen = drops.keys or drops.nameless or any(source.state != "unknown" for source in sources)
+    return "at_least" if seen else "unknown"
+
+
+def _row(queue: dict[str, Any], drops: Drops, case: Case) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    truth = case.truths.get(queue["name"])
+    if queue["name"] in case.truths and (truth is None or truth.state == "unknown"):
+        why = "; ".join(truth.reasons) if truth else "it was not asked"
+        case.unknown.append(f"{queue['name']}: the database does not tell what is unfinished: {why}.")
+        truth = None
+    loss = _loss(queue, drops, truth, case)
+    outcome = REPLAYS[queue.get("replay", "none")](queue, loss, case)
+    _compare(queue, drops, truth, loss, case)
+    row = {name: queue.get(name) for name in ("subsystem", "kind", "severity", "effect")}
+    figures = {
+        "dropped": {
+            "count": drops.count(),
+            "state": drops.state,
+            "text": _text(drops.count(), drops.state, case.window),
+        },
+        "lost": {"count": None if loss.ids is None else len(loss.ids), "state": loss.state, "text": loss.text},
+        "replayed": {"count": len(outcome.replayed), "how": outcome.how, "text": _replayed(outcome), **outcome.extra},
+        "healed": {"count": len(outcome.healed), "ids": outcome.healed, "text": str(len(outcome.healed))},
+        "left": {"count": len(outcome.left), "ids": outcome.left, "text": str(len(outcome.left))},
+    }
+    figures["lost"].update(ids=loss.ids or [], **loss.extra)
+    figures["left"].update(reason=outcome.reason, next_step=outcome.next_step)
+    return {"queue": queue["name"], **row, **figures}, _listed(queue, outcome, drops, truth)
+
+
+def _text(count: int, state: str, window: str) -> str:
+    return {"exact": f"exactly {count}", "at_least": f"at least {count}"}.get(state, f"unknown {window}")
+
+
+def _replayed(outcome: Outcome) -> str:
+    return f"{len(outcome.replayed)} {outcome.how}".strip() if outcome.replayed else outcome.how or "none"
+
+
+def _loss(queue: dict[str, Any], drops: Drops, truth: Source | None, case: Case) -> Loss:
+    """Judge what was lost. The database's word wins, once the queue holds nothing that may still arrive."""
+    ids = _ordered(drops.keys)
+    if truth is None:
+        case.unknown.append(
+            f"{queue['name']}: without the database, only what the API noted as dropped is known: not a message that "
+            "vanished after its publish, nor one that arrived although it was given up."
+        )
+        return _with_requeued(queue, Loss(ids, drops.state, _text(len(ids), drops.state, case.window)), case)
+    unfinished = _ordered({str(event.get("entity_id")) for event in truth.events})
+    if queue.get("replay") == "dmca_flush":
+        return _bounded(ids, unfinished, truth)
+    if not unfinished and truth.state == "exact":
+        return _with_requeued(queue, Loss([], "exact", "exactly 0"), case)
+    waiting = _waiting(queue, case)
+    if waiting:
+        case.unknown.append(f"{queue['name']}: {len(unfinished)} unfinished, {waiting}: some may be on their way.")
+        return _with_requeued(queue, Loss(None, "unknown", f"unknown: {len(unfinished)} unfinished, {waiting}"), case)
+    dead = case.dead_letters.get(queue["name"], 0)
+    if dead:
+        said = f"{dead} dead-lettered messages may be among them"
+        case.unknown.append(f"{queue['name']}: {len(unfinished)} unfinished, {said}.")
+        return _with_requeued(
+            queue, Loss(unfinished, "unknown", f"unknown: {len(unfinished)} unfinished, {said}"), case
+        )
+    return _with_requeued(queue, Loss(unfinished, truth.state, _text(len(unfinished), truth.state, case.window)), case)
+
+
+def _bounded(dropped: list[str], candidates: list[str], truth: Source) -> Loss:
+    """Bound what a cache missed from both sides: no database knows what a cache holds, only what it might lack."""
+    most = len({*dropped, *candidates})
+    if truth.state != "exact":
+        return Loss(dropped, "at_least", f"at least {len(dropped)}")
+    if most == len(dropped):
+        return Loss(dropped, "exact", f"exactly {most}", {"at_most": most})
+    return Loss(dropped, "at_least", f"at least {len(dropped)}, at most {most}", {"at_most": most})
+
+
+def _waiting(queue: dict[str, Any], case: Case) -> str:
+    """Return what may still arrive, or an empty text if the queue was seen drained."""
+    seen = case.drain.get(queue["name"])
+    if seen is None:
+        return "and whether the queue has drained is not known"
+    if seen.get("drained"):
+        return ""
+    messages = seen.get("messages")
+    return f"{'an unknown number of' if messages is None else messages} messages still in the queue"
+
+
+def _with_requeued(queue: dict[str, Any], loss: Loss, case: Case) -> Loss:
+    """Add what was queued again: the requeue looked at the database last, and an earlier one before all others."""
+    if queue.get("replay") != "transcode_requeue":
+        return loss
+    found = set() if case.requeue is None or case.requeue["failed"] else set(case.requeue["requeued"])
+    known = {*(loss.ids or []), *case.requeued_before}
+    if found - known:
+        beyond = _some(_ordered(found - known))
+        case.differences.append(f"{queue['name']}: the requeue found {beyond} besides what was known as lost.")
+    if found | known == set(loss.ids or []):
+        return loss
+    ids = _ordered(found | known)
+    state = "at_least" if loss.state == "unknown" else loss.state
+    more = f" ({loss.text})" if loss.state == "unknown" else ""
+    return Loss(ids, state, _text(len(ids), state, case.window) + more, loss.extra)
+
+
+def _by_requeue(queue: dict[str, Any], loss: Loss, case: Case) -> Outcome:
+    before = [track for track in loss.ids or [] if track in case.requeued_before]
+    others = [track for track in loss.ids or [] if track not in case.requeued_before]
+    how = "by new transcode jobs"
+    if case.requeue is None or case.requeue["failed"]:
+        reason = "the requeue was not run" if case.requeue is None else f"not queued again: {case.requeue['reason']}"
+        rest = loss if not before else Loss(others, loss.state, loss.text)
+        outcome = _left(queue, rest, case, reason, case.audit_command)
+        outcome.replayed, outcome.how = before, how if before else ""
+        return outcome
+    requeued = set(case.requeue["requeued"])
+    replayed = _ordered([*before, *(track for track in others if track in requeued)])
+    return Outcome(
+        replayed=replayed,
+        # The requeue passes over a track that has a live job, or was finished after the database was asked.
+        healed=[track for track in others if track not in requeued],
+        how=how if replayed else "",
+        extra={"jobs": case.requeue["jobs"]},
+    )
+
+
+def _by_flush(queue: dict[str, Any], loss: Loss, case: Case) -> Outcome:
+    needless = loss.ids == [] and loss.state == "exact"
+    failed = [result for result in case.flush if not _flushed(result, needless)]
+    if failed or not (case.flush or needless):
+        names = [f"{_api(result)} ({result.get('msg') or result.get('message') or 'no answer'})" for result in failed]
+        reason = f"not flushed: {'; '.join(names)}" if failed else "no API instance was flushed"
+        commands = [FLUSH.format(url=_api(result)) for result in failed] or [case.audit_command]
+        return _left(queue, loss, case, reason, " && ".join(commands))
+    predicted = any(not result.get("flushed") for result in case.flush) and not needless
+    count = f"{len(case.flush)} API instance{'s' if len(case.flush) != 1 else ''}"
+    how = f"by the flush of {count}" + (", had this not been check mode" if predicted else "")
+    return Outcome(replayed=list(loss.ids or []), how=how if case.flush else "")
+
+
+def _flushed(result: dict[str, Any], needless: bool) -> bool:
+    """Return whether an instance's cache is fresh; ``changed`` without an error is check mode's promise."""
+    if result.get("failed") or result.get("unreachable") or result.get("proved") is False:
+        return False
+    if result.get("skipped_flush"):
+        return needless
+    return bool(result.get("flushed")) or (bool(result.get("changed")) and not result.get("msg"))
+
+
+def _api(result: dict[str, Any]) -> str:
+    item = result.get("item")
+    return str(result.get("url") or (item if isinstance(item, str) else "") or "an API instance")
+
+
+def _by_nobody(queue: dict[str, Any], loss: Loss, _case: Case) -> Outcome:
+    if not loss.ids:
+        return Outcome()
+    return Outcome(left=list(loss.ids), reason="nothing replays this kind", next_step=queue.get("next_step") or LOOK)
+
+
+def _left(queue: dict[str, Any], loss: Loss, case: Case, reason: str, next_step: str) -> Outcome:
+    """Leave a replay that did not happen to a human, unless there was certainly nothing to replay."""
+    if loss.ids == [] and loss.state == "exact":
+        return Outcome()
+    if not loss.ids:  # nothing to list by its id, but not nothing to do
+        case.unknown.append(f"{queue['name']}: {reason}. Run: {next_step}")
+    return Outcome(left=list(loss.ids or []), reason=reason, next_step=next_step)
+
+
+REPLAYS: dict[str, Callable[[dict[str, Any], Loss, Case], Outcome]] = {
+    "transcode_requeue": _by_requeue,
+    "dmca_flush": _by_flush,
+    "none": _by_nobody,
+}
+
+
+def _compare(queue: dict[str, Any], drops: Drops, truth: Source | None, loss: Loss, case: Case) -> None:
+    """Say where the sources disagree about one queue."""
+    name = queue["name"]
+    logs, sentry = drops.by_source.get("log", set()), drops.by_source.get("sentry", set())
+    asked = {source.name for source in case.sources}
+    if {"log", "sentry"} <= asked and logs - sentry:
+        case.differences.append(f"{name}: Sentry lacks {_some(_ordered(logs - sentry))} that the logs name.")
+    if {"log", "sentry"} <= asked and sentry - logs:
+        case.differences.append(f"{name}: the logs lack {_some(_ordered(sentry - logs))} that Sentry names.")
+    if truth is None or queue.get("replay") == "dmca_flush":
+        return
+    unfinished = {str(event.get("entity_id")) for event in truth.events}
+    # What was queued again earlier is finished by now, and was lost all the same: it is in loss.ids.
+    delivered = _ordered(set(drops.keys) - unfinished - set(loss.ids or []))
+    if delivered and truth.state == "exact":
+        case.differences.append(
+            f"{name}: {_some(delivered)} noted as dropped, but finished in the database: delivered after all, "
+            "or done again since."
+        )
+    silent = _ordered(unfinished & set(loss.ids or []) - set(drops.keys))
+    if silent and loss.state != "unknown":
+        also = "" if drops.state == "exact" else ", or the sources, which are incomplete, missed it"
+        case.differences.append(
+            f"{name}: {_some(silent)} unfinished, but noted as dropped by none: the publish succeeded and the message "
+            f"vanished{also}."
+        )
+
+
+def _listed(queue: dict[str, Any], outcome: Outcome, drops: Drops, truth: Source | None) -> list[dict[str, Any]]:
+    rows = {str(event.get("entity_id")): event for event in (truth.events if truth else [])}
+    entries = []
+    for entity in outcome.left:
+        sources = [name for name in ("log", "sentry") if entity in drops.by_source.get(name, set())]
+        entries.append(
+            {
+                "kind": queue.get("kind"),
+                "entity_id": entity,
+                "at": drops.first.get(entity) or rows.get(entity, {}).get("at"),
+                "sources": sources + (["database"] if entity in rows else []),
+                "next_step": outcome.next_step.replace("{entity_id}", entity),
+            }
+        )
+    return entries
+
+
+def _ordered(ids: Iterable[str]) -> list[str]:
+    """Return ids in the order that a human expects: numbers as numbers."""
+    return sorted(ids, key=lambda entity: (0, int(entity), "") if entity.isdecimal() else (1, 0, entity))
+
+
+def _some(ids: list[str]) -> str:
+    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+    return f"{len(ids)} ({', '.join(ids[:NAMED])}{more})"
+
+
+class FilterModule:
+    """Accounting."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return it by name."""
+        return {"outage_accounting": outage_accounting}
