@@ -1,0 +1,391 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Insert the transcode jobs that are missing, each once, in batches whose outcome is always known; and undo it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from . import _catalog as catalog
+from ._database import CommitUnknown, ConnectionLost, Database, Rejected, Transaction, names, qualified, raw, render
+from ._errors import BadInput, Refused, VezaError
+from ._window import Window
+
+_WITHIN = "t.{t_created} >= %(start)s AND t.{t_created} < %(end)s"
+
+_JOB_EXISTS = """EXISTS (
+         SELECT FROM {jobs} j
+          WHERE j.{j_track} = t.{t_id} AND (j.{j_status} IN %(live)s OR j.{j_created} >= %(start)s))"""
+
+_CANDIDATE = f"{_WITHIN} AND ({{missing}}) AND NOT {_JOB_EXISTS}"
+
+_COUNTS = f"""
+SELECT count(*) FILTER (WHERE live), count(*) FILTER (WHERE job AND NOT live),
+       count(*) FILTER (WHERE NOT job AND missing), count(*) FILTER (WHERE NOT job AND NOT missing AND finished),
+       count(*) FILTER (WHERE NOT job AND NOT missing AND NOT finished),
+       COALESCE((array_agg(DISTINCT state) FILTER (WHERE NOT job AND NOT missing AND NOT finished))[1:5], '{{{{}}}}')
+  FROM (SELECT w.id, w.missing, w.finished, w.state, bool_or(j.{{j_track}} IS NOT NULL) AS job,
+               COALESCE(bool_or(j.{{j_status}} IN %(live)s), false) AS live
+          FROM (SELECT t.{{t_id}} AS id, COALESCE(({{missing}}), false) AS missing,
+                       COALESCE(t.{{t_status}}::text IN %(finished)s, false) AS finished,
+                       COALESCE(t.{{t_status}}::text, 'NULL') AS state
+                  FROM {{tracks}} t WHERE {_WITHIN}) w
+          LEFT JOIN {{jobs}} j
+                 ON j.{{j_track}} = w.id AND (j.{{j_status}} IN %(live)s OR j.{{j_created}} >= %(start)s)
+         GROUP BY w.id, w.missing, w.finished, w.state) c
+"""
+
+_IDS = f"SELECT t.{{t_id}} FROM {{tracks}} t WHERE {_CANDIDATE} ORDER BY t.{{t_created}}, t.{{t_id}}"
+
+# Sorted by id: two sessions that insert the same tracks in different orders would deadlock.
+_INSERT = f"""
+INSERT INTO {{jobs}} ({{j_track}}, {{j_status}}, {{j_attempts}}, {{j_created}})
+SELECT t.{{t_id}}, %(pending)s, 0, now() FROM {{tracks}} t
+ WHERE t.{{t_id}} = ANY(%(ids)s::{{t_type}}[]) AND {_CANDIDATE}
+ ORDER BY t.{{t_id}}
+{{on_conflict}}
+RETURNING {{j_id}}, {{j_track}}
+"""
+
+_UNTRIED = "j.{j_id} = ANY(%(ids)s::{j_type}[]) AND j.{j_status} = %(pending)s AND j.{j_attempts} = 0"
+
+# The lock makes PostgreSQL check the row again as it is then; what a worker has locked, it is taking: left to it.
+_DELETE = f"""
+WITH untried AS (SELECT j.{{j_id}} AS id FROM {{jobs}} j WHERE {_UNTRIED} ORDER BY j.{{j_id}} FOR UPDATE SKIP LOCKED)
+DELETE FROM {{jobs}} d USING untried u WHERE d.{{j_id}} = u.id
+RETURNING d.{{j_id}}, d.{{j_track}}
+"""
+
+_FIND_UNTRIED = f"SELECT j.{{j_id}}, j.{{j_track}} FROM {{jobs}} j WHERE {_UNTRIED} ORDER BY j.{{j_id}}"
+
+_FIND = """
+SELECT j.{j_id}, j.{j_track}, j.{j_status}::text, j.{j_attempts} FROM {jobs} j
+ WHERE j.{j_id} = ANY(%(ids)s::{j_type}[])
+"""
+
+DELAYS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds between the tries of one batch: long enough for PostgreSQL to recover from a crash."""
+
+_PASSING = frozenset({"40001", "40P01", "55P03", "23503"})
+"""SQLSTATEs that another try may not meet: serialization, deadlock, lock timeout, a track deleted meanwhile."""
+
+_LOCK_SPACE = 0x76657A61 << 32
+"""Keeps our advisory locks (this plus the OID of the jobs' table) apart from an application's."""
+
+Id = Any
+"""An id as JSON can hold it: int or str."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the tables and their columns are called."""
+
+    tracks: tuple[str, ...]
+    jobs: tuple[str, ...]
+    track_columns: dict[str, str]
+    """Keys id, created_at, status."""
+    job_columns: dict[str, str]
+    """Keys id, track_id, status, attempts, created_at."""
+
+    @classmethod
+    def of(cls, schema: dict[str, Any]) -> Names:
+        """Read the module's option ``schema``; raise BadInput if a table's name is none."""
+        tracks, jobs = dict(schema["tracks"]), dict(schema["jobs"])
+        return cls(qualified(tracks.pop("table")), qualified(jobs.pop("table")), tracks, jobs)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which tracks lack a job."""
+
+    unfinished: list[str | None]
+    finished: list[str]
+    live: list[str]
+    predicate: str | None = None
+
+    def missing(self) -> str:
+        """Return the template of the condition on a track ``t`` that it was not transcoded."""
+        either = ["t.{t_status} IS NULL"] if None in self.unfinished else []
+        if self.values():
+            either.append("t.{t_status} IN %(unfinished)s")
+        # The line break ends a comment that the predicate may end with.
+        return f"({' OR '.join(either)})" + (" AND ({predicate}\n)" if self.predicate else "")
+
+    def values(self) -> tuple[str, ...]:
+        """Return the unfinished statuses less NULL."""
+        return tuple(value for value in self.unfinished if value is not None)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The tracks of a window, each counted once."""
+
+    live_job: int
+    job_since_start: int
+    candidates: int
+    finished: int
+    other: int
+    other_statuses: list[str]
+    """At most five of the statuses of the last."""
+
+    def left_out(self) -> dict[str, int]:
+        """Return how many tracks are no candidates, by reason."""
+        reasons = ("live_job", "job_since_start", "finished", "other")
+        return {reason: getattr(self, reason) for reason in reasons}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one transaction did."""
+
+    jobs: list[Id]
+    tracks: list[Id]
+
+
+class Requeue:
+    """The two tables, seen through one connection. ``sleep`` waits between tries."""
+
+    def __init__(self, database: Database, called: Names, rules: Rules, *, sleep: Callable[[float], None]) -> None:
+        self._database = database
+        self._called = called
+        self._rules = rules
+        self._sleep = sleep
+        self._parts: dict[str, Any] = {}
+        self.index: catalog.UniqueIndex | None = None
+        """Set by inspect(): the index that insert() leaves the last word to."""
+        self._jobs_oid = 0
+
+    def inspect(self, *, zone_given: bool) -> tuple[str, list[str]]:
+        """Check that insert() can work, and look for the unique index.
+
+        Returns the statement that would create the unique index, and those that create indexes without which a large
+        table makes this slow. ``zone_given``: the zone of columns that state none is known. Raises BadInput or Refused.
+        """
+        track, job = self._called.track_columns, self._called.job_columns
+        with self._database.transaction(readonly=True) as transaction:
+            catalog.refuse_standby(transaction)
+            tracks = catalog.find_table(transaction, self._called.tracks, list(track.values()))
+            jobs = catalog.find_table(transaction, self._called.jobs, list(job.values()))
+            self._refuse_types([(tracks, track["created_at"]), (jobs, job["created_at"])], zone_given)
+            read = list(job.values())
+            written = [job[key] for key in ("track_id", "status", "attempts", "created_at")]
+            needed = [(tracks, "SELECT", list(track.values())), (jobs, "SELECT", read), (jobs, "INSERT", written)]
+            lacking = catalog.lacking_privileges(transaction, needed)
+            _refuse_lack(lacking + catalog.lacking_sequence(transaction, jobs, job["id"]))
+            key: dict[str, Any] = {"track": job["track_id"], "status": job["status"], "live": self._rules.live}
+            self.index = catalog.unique_index(transaction, jobs, **key)
+            slow = catalog.slow_lookups(transaction, [(tracks, track["created_at"]), (jobs, job["track_id"])])
+        self._set_parts(jobs, tracks)
+        return catalog.create_unique_index(jobs, **key), slow
+
+    def inspect_undo(self) -> None:
+        """Check that undo() can work; raise BadInput or Refused."""
+        job = self._called.job_columns
+        with self._database.transaction(readonly=True) as transaction:
+            catalog.refuse_standby(transaction)
+            jobs = catalog.find_table(transaction, self._called.jobs, list(job.values()))
+            read = [job[key] for key in ("id", "track_id", "status", "attempts")]
+            needed = [(jobs, "SELECT", read), (jobs, "UPDATE", []), (jobs, "DELETE", [])]
+            _refuse_lack(catalog.lacking_privileges(transaction, needed))
+        self._set_parts(jobs)
+
+    def clock(self, now: Callable[[], datetime]) -> list[tuple[datetime, datetime, datetime]]:
+        """Read PostgreSQL's clock three times, each between two readings of ours; see measured_skew()."""
+        readings = []
+        with self._database.transaction(readonly=True) as transaction:
+            for _ in range(3):
+                before = now()
+                [(answer,)] = transaction.rows("SELECT clock_timestamp()")
+                readings.append((before, answer, now()))
+        return readings
+
+    def plan(self, window: Window, limit: int) -> tuple[Counts, list[Id]]:
+        """Return the window's tracks by kind, and the candidates' ids, oldest first; no ids when more than ``limit``.
+
+        Both are of one instant. Nothing is written.
+        """
+        with self._database.transaction(readonly=True, snapshot=True) as transaction:
+            [row] = transaction.rows(self._statement(_COUNTS), self._values(window))
+            counts = Counts(*row)
+            if counts.candidates == 0 or counts.candidates > limit:
+                return counts, []
+            found = transaction.stream(self._statement(_IDS), self._values(window))
+            return counts, [as_id(track) for (track,) in found]
+
+    def insert(self, window: Window, tracks: list[Id], size: int) -> Iterator[Batch]:
+        """Insert a job for each of the tracks that is still a candidate, ``size`` tracks a transaction.
+
+        Yields after each commit what it inserted. Raises VezaError; what was yielded before stays.
+        """
+        statement = self._statement(_INSERT)
+        for ids in _chunks(tracks, size):
+            values = {**self._values(window), "ids": ids, "pending": self._rules.live[0]}
+            yield self._batch(statement, values, gone=False)
+
+    def undo(self, jobs: list[Id], size: int, *, check: bool) -> Iterator[tuple[Batch, list[dict[str, Any]]]]:
+        """Delete the jobs that are still pending and untried, ``size`` a transaction; ``check`` only reads them.
+
+        Yields after each commit what it deleted, and for each other job why not (keys job, track, reason, detail).
+        """
+        for ids in _chunks(jobs, size):
+            values = {"ids": ids, "pending": self._rules.live[0]}
+            if check:
+                with self._database.transaction(readonly=True) as transaction:
+                    batch = _batch_of(transaction.rows(self._statement(_FIND_UNTRIED), values))
+            else:
+                batch = self._batch(self._statement(_DELETE), values, gone=True)
+            removed = {str(job) for job in batch.jobs}
+            yield batch, self._kept([job for job in ids if str(job) not in removed])
+
+    def _kept(self, jobs: list[Id]) -> list[dict[str, Any]]:
+        if not jobs:
+            return []
+        with self._database.transaction(readonly=True) as transaction:
+            found = {str(row[0]): row[1:] for row in transaction.rows(self._statement(_FIND), {"ids": jobs})}
+        return [why_kept(job, found.get(str(job)), self._rules.live[0]) for job in jobs]
+
+    def _batch(self, statement: Any, values: dict[str, Any], *, gone: bool) -> Batch:
+        """Run a statement in a transaction of its own until its outcome is known; return the rows that it gave.
+
+        ``gone``: those rows no longer exist after it.
+        """
+        doubtful: list[Any] = []
+        rows: list[Any] = []
+        for delay in (*DELAYS, None):
+            failure: VezaError
+            try:
+                if doubtful and self._committed(doubtful, gone):
+                    return _batch_of(doubtful)
+                doubtful = []
+                with self._database.transaction() as transaction:
+                    self._lock(transaction)
+                    rows = transaction.rows(statement, values)
+                return _batch_of(rows)
+            except CommitUnknown as error:
+                doubtful, failure = doubtful or rows, error
+            except ConnectionLost as error:
+                failure = error
+            except Rejected as error:
+                if error.code not in _PASSING:
+                    raise
+                failure = error
+            if delay is not None:
+                self._sleep(delay)
+        raise _given_up(failure, _batch_of(doubtful))
+
+    def _committed(self, rows: list[Any], gone: bool) -> bool:
+        """Tell whether the transaction that gave these rows was committed; wait until it has ended."""
+        with self._database.transaction(readonly=True) as transaction:
+            # It held this lock until its end, however long its server process outlived our connection.
+            self._lock(transaction)
+            standing = transaction.rows(self._statement(_FIND), {"ids": [row[0] for row in rows]})
+        # An id alone proves nothing: after a crash a sequence may give an id again, to another track.
+        same = {tuple(row[:2]) for row in standing} & {tuple(row) for row in rows}
+        return not same if gone else bool(same)
+
+    def _lock(self, transaction: Transaction) -> None:
+        # Taken before the statement whose snapshot then holds all that another run of ours has committed.
+        transaction.rows("SELECT pg_advisory_xact_lock(%s)", (_LOCK_SPACE + self._jobs_oid,))
+
+    def _values(self, window: Window) -> dict[str, Any]:
+        # An empty IN list is no SQL: a value that no text equals stands for it.
+        finished = tuple(self._rules.finished) or (None,)
+        return {
+            "start": window.start,
+            "end": window.end,
+            "live": tuple(self._rules.live),
+            "finished": finished,
+            "unfinished": self._rules.values(),
+        }
+
+    def _statement(self, template: str) -> Any:
+        return render(template, **self._parts)
+
+    def _set_parts(self, jobs: catalog.Table, tracks: catalog.Table | None = None) -> None:
+        job, track = self._called.job_columns, self._called.track_columns
+        self._jobs_oid = jobs.oid
+        parts = names(
+            jobs=jobs.name,
+            j_id=job["id"],
+            j_track=job["track_id"],
+            j_status=job["status"],
+            j_attempts=job["attempts"],
+            j_created=job["created_at"],
+        )
+        parts["j_type"] = raw(jobs.columns[job["id"]].type)
+        if tracks is not None:
+            parts |= names(
+                tracks=tracks.name, t_id=track["id"], t_created=track["created_at"], t_status=track["status"]
+            )
+            parts["t_type"] = raw(tracks.columns[track["id"]].type)
+            parts["missing"] = render(self._rules.missing(), predicate=raw(self._rules.predicate or ""), **parts)
+            parts["on_conflict"] = self._on_conflict(parts)
+        self._parts = parts
+
+    def _on_conflict(self, parts: dict[str, Any]) -> Any:
+        # The index is named by what it covers: should it be dropped meanwhile, the statement fails instead of doubling,
+        # and a clash in another index (a sequence left behind by a restore) is an error instead of silence.
+        if self.index is None:
+            return raw("")
+        where = " WHERE {covered}" if self.index.predicate else ""
+        return render(f"ON CONFLICT ({{j_track}}){where} DO NOTHING", covered=raw(self.index.predicate or ""), **parts)
+
+    @staticmethod
+    def _refuse_types(columns: list[tuple[catalog.Table, str]], zone_given: bool) -> None:
+        for table, column in columns:
+            kind = table.columns[column].type
+            if kind == "timestamp without time zone" and not zone_given:
+                raise BadInput(
+                    f"Column {column} of {table.text} is a timestamp without time zone: which instant it means is not "
+                    "in the database. Say in database_timezone which zone it is written in (UTC, Europe/Paris)."
+                )
+            if not kind.startswith("timestamp"):
+                raise BadInput(f"Column {column} of {table.text} is of type {kind}: it must be a timestamp.")
+
+
+def why_kept(job: Id, row: tuple[Any, ...] | None, pending: str) -> dict[str, Any]:
+    """Return why a job was not undone; ``row`` is its track, status and attempts now, None if it is gone."""
+    if row is None:
+        return {"job": job, "track": None, "reason": "gone", "detail": "no such job: undone before, or deleted"}
+    track, status, attempts = row
+    kept = {"job": job, "track": as_id(track)}
+    if status == pending and attempts == 0:
+        return {**kept, "reason": "locked", "detail": "another transaction holds it: a worker is taking it"}
+    return {**kept, "reason": "started", "detail": f"status {status}, attempts {attempts}"}
+
+
+def as_id(value: Any) -> Id:
+    """Return an id as JSON can hold it."""
+    return value if isinstance(value, int) else str(value)
+
+
+def _batch_of(rows: list[Any]) -> Batch:
+    return Batch([as_id(job) for job, _ in rows], [as_id(track) for _, track in rows])
+
+
+def _chunks(ids: list[Id], size: int) -> Iterator[list[Id]]:
+    rest = iter(ids)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+def _refuse_lack(lacking: list[str]) -> None:
+    if lacking:
+        raise Refused(f"The database user lacks privileges: {'; '.join(lacking)}. See the module's notes.")
+
+
+def _given_up(failure: VezaError, doubtful: Batch) -> VezaError:
+    if not doubtful.tracks:
+        return VezaError(f"{failure.message} Given up after {len(DELAYS) + 1} tries; this batch wrote nothing.")
+    return VezaError(
+        f"{failure.message} Whether the last batch of {len(doubtful.tracks)} jobs was committed is unknown: run again "
+        "when the database answers; a track that has its job is left alone.",
+        unsure_tracks=doubtful.tracks,
+        unsure_jobs=doubtful.jobs,
+    )
