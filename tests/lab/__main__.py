@@ -23,8 +23,9 @@ STOPPED = 3
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit status."""
     options = parser().parse_args(arguments)
-    # A terminated `up` must clean up as an interrupted one does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # An `up` that is terminated, or whose terminal is closed, must clean up as an interrupted one does.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda caught, _frame: sys.exit(128 + caught))
     try:
         status: int = options.run(options)
     except LabError as error:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import pwd
-import subprocess
 import time
 from pathlib import Path
 
 import psycopg2
 from psycopg2 import sql
 
+from . import processes
 from .state import Lab, LabError, write_private
 
 SCHEMA = Path(__file__).parent / "veza" / "schema.sql"
@@ -50,25 +50,19 @@ def start(lab: Lab) -> None:
     """Make a new database cluster, and start it; it need not answer yet."""
     home, who = lab.dir / "postgres", owner()
     home.mkdir(mode=0o700)
-    identity = {} if who is None else {"user": who[0], "group": who[1], "extra_groups": []}
-    if who is not None:
-        os.chown(home, *who)
-    data, password = str(home / "data"), home / "password"
+    data, password = home / "data", home / "password"
     write_private(password, lab.credentials["postgres"]["password"])
     if who is not None:
+        os.chown(home, *who)
         os.chown(password, *who)
-    initdb = [str(binaries() / "initdb"), "-D", data, "-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8"]
-    done = subprocess.run(
-        [*initdb, "--locale=C.UTF-8", "--no-sync", f"--pwfile={password}"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=home,
-        **identity,  # type: ignore[call-overload]
-    )
+    argv = [str(binaries() / "initdb"), "-D", str(data), "-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8"]
+    argv += ["--locale=C.UTF-8", "--no-sync", f"--pwfile={password}"]
+    log = lab.dir / "logs" / "initdb.log"
+    initdb = processes.spawn(argv, mark=str(lab.dir), log=log, cwd=home, owner=who)
+    # When it fails it removes what it had made.
+    if not initdb.wait(60.0) or not (data / "PG_VERSION").exists():
+        raise LabError(f"initdb failed: {log.read_text().strip()}")
     password.unlink()
-    if done.returncode != 0:
-        raise LabError(f"initdb failed: {done.stderr.strip()}")
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": lab.ports["postgres"],
@@ -78,7 +72,7 @@ def start(lab: Lab) -> None:
         "dynamic_shared_memory_type": "mmap",
     }
     arguments = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
-    lab.spawn("postgres", [str(binaries() / "postgres"), "-D", data, *arguments], cwd=home, owner=who)
+    lab.spawn("postgres", [str(binaries() / "postgres"), "-D", str(data), *arguments], cwd=home, owner=who)
 
 
 def define(lab: Lab) -> None:

@@ -42,6 +42,13 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
+    def command(self) -> str:
+        """Return the name of the program, as far as the kernel keeps it; empty when it is gone."""
+        try:
+            return Path(f"/proc/{self.pid}/comm").read_text().strip()
+        except OSError:
+            return ""
+
     def wait(self, timeout: float) -> bool:
         """Wait until it has ended; False when it still runs after ``timeout`` seconds."""
         return wait_until(lambda: not self.alive(), timeout)

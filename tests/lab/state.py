@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -143,14 +144,17 @@ class Lab:
 def remove(directory: Path) -> bool:
     """End every process of the lab in ``directory``, and remove the directory; False when there was nothing."""
     known = list(processes.marked(str(directory)))
+    for process in known:
+        # PostgreSQL gives its shared memory back, unless it is killed.
+        if process.command() == "initdb":
+            process.stop(signal.SIGINT, timeout=3.0)
     with contextlib.suppress(LabError, KeyError, TypeError):
         lab = Lab.at(directory)
-        # An immediate shutdown, not SIGKILL: PostgreSQL gives its shared memory back.
         postgres = lab.running("postgres")
         if postgres is not None:
-            postgres.stop(number=3, timeout=6.0)
+            postgres.stop(signal.SIGQUIT, timeout=6.0)
         for process in lab.processes.values():
-            process.send(9)
+            process.send(signal.SIGKILL)
     left = processes.kill_marked(str(directory))
     if left:
         raise LabError(f"Processes {left} of {directory} would not end; its state stays.")

@@ -65,9 +65,11 @@ class EventBus:
         self._down_since = time.monotonic()
         self._next_attempt = 0.0
         self._delay = FIRST_DELAY
+        self._closed = threading.Event()
         self.buffered = 0
         self.dropped = 0
-        threading.Thread(target=self._keep, daemon=True, name="eventbus").start()
+        self._keeper = threading.Thread(target=self._keep, daemon=True, name="eventbus")
+        self._keeper.start()
 
     @property
     def state(self) -> State:
@@ -93,6 +95,15 @@ class EventBus:
             self.dropped += 1
         self._logger.line(line)
         return False
+
+    def close(self) -> None:
+        """End the background thread and the connection; nothing may be published any more."""
+        self._closed.set()
+        self._keeper.join()
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            with contextlib.suppress(AMQPError, OSError):
+                connection.close()
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:
@@ -134,8 +145,7 @@ class EventBus:
 
     def _keep(self) -> None:
         """Serve heartbeats, notice a lost connection, reconnect, and declare the bus degraded in time."""
-        while True:
-            time.sleep(TICK)
+        while not self._closed.wait(TICK):
             if self._state == "retrying" and time.monotonic() - self._down_since >= self._limit:
                 self._set("degraded")
                 self._logger.log("warn", "bus degraded, events will be lost", **{"eventbus.status": "degraded"})
