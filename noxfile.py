@@ -108,7 +108,7 @@ def yamllint(session: nox.Session) -> None:
 @nox.session(name="ansible-lint")
 def ansible_lint(session: nox.Session) -> None:
     """The production profile, nothing skipped."""
-    session.run("ansible-lint", "--offline", "--strict", "-q")
+    session.run("ansible-lint", "--offline", "--strict", "-q", "-p", "--nocolor")
 
 
 @nox.session
