@@ -1,0 +1,238 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What RabbitMQ's log files tell: pure functions over the ends of the files, standard library only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from ._host import Tail
+from ._log_signatures import HINTS, LIFECYCLE, SIGNATURES, Step
+from ._record import stamp
+
+# 2026-11-23 17:56:31.564945+00:00 [warning] <0.289.0> text; the records of several lines repeat the prefix.
+_LINE = re.compile(
+    r"(?P<day>\d{4}-\d\d-\d\d)[ T](?P<time>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d{1,9}))?"
+    r"(?P<zone>Z|[+-]\d\d:\d\d) \[\w+\] <[\d.]+>(?: (?P<text>.*))?"
+)
+
+_LENGTH = 400
+"""Characters of a line that the result quotes."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line: ``text`` without the prefix, ``at`` None where the line has no prefix."""
+
+    at: datetime | None
+    text: str
+    raw: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """A step of the node's life."""
+
+    step: Step
+    line: Line
+
+    @property
+    def at(self) -> datetime:
+        """When; only lines that say it become events."""
+        assert self.line.at is not None
+        return self.line.at
+
+
+def parse(tail: Tail) -> list[Line]:
+    """Return the lines of a file's end, without the empty ones."""
+    return [_line(raw.rstrip(), tail.path) for raw in tail.text.splitlines() if raw.strip()]
+
+
+def _line(raw: str, path: str) -> Line:
+    match = _LINE.match(raw)
+    if not match:
+        return Line(None, raw, raw, path)
+    fraction = (match["fraction"] or "0")[:6].ljust(6, "0")
+    zone = "+00:00" if match["zone"] == "Z" else match["zone"]
+    try:
+        at = datetime.fromisoformat(f"{match['day']}T{match['time']}.{fraction}{zone}")
+    except ValueError:
+        return Line(None, raw, raw, path)
+    return Line(at, match["text"] or "", raw, path)
+
+
+def quote(line: Line) -> str:
+    """Return a line as the result shows it."""
+    return line.raw.strip()[:_LENGTH]
+
+
+def family(path: str) -> str:
+    """Return the name that a log file has before it is rotated."""
+    return re.sub(r"\.\d+$", "", path)
+
+
+@dataclass(frozen=True)
+class Log:
+    """All that was read: the lines of all files, and of the node's main log those with a time, oldest first."""
+
+    lines: list[Line]
+    main: list[Line]
+    run: list[Event]
+    """The steps of the last run, as far as the log reaches back."""
+    written: dict[str, float]
+    """When each file was last written, in seconds since 1970."""
+
+
+def read(tails: Iterable[Tail]) -> Log:
+    """Return what the files say.
+
+    A directory may hold the logs of several names that the node has had: the main log is the one with the last step
+    of a node's life or, where no log has any, with the last line.
+    """
+    tails = sorted(tails, key=lambda tail: tail.modified)
+    lines = [line for tail in tails for line in parse(tail)]
+    families: dict[str, list[Line]] = {}
+    for line in lines:
+        if line.at is not None:
+            families.setdefault(family(line.path), []).append(line)
+    main: list[Line] = []
+    best: tuple[bool, datetime] | None = None
+    for timed in families.values():
+        steps = [event.at for event in events(timed)]
+        rank = (bool(steps), max(steps or [line.at for line in timed if line.at]))
+        if best is None or rank > best:
+            main, best = timed, rank
+    return Log(lines, main, last_run(events(main)), {tail.path: tail.modified for tail in tails})
+
+
+def events(lines: Iterable[Line]) -> list[Event]:
+    """Return the steps of the node's life, in order."""
+    found: list[Event] = []
+    for line in lines:
+        step = next((step for step in LIFECYCLE if line.at is not None and step.pattern.search(line.text)), None)
+        # A boot has two lines that say so, of which the first counts; two boots in a row have two first ones.
+        second = step is LIFECYCLE[1] and found and found[-1].step is LIFECYCLE[0]
+        if step is not None and not second:
+            found.append(Event(step, line))
+    return found
+
+
+def last_run(found: list[Event]) -> list[Event]:
+    """Return the steps of the last run: from the last start on, as far as the log reaches back."""
+    for index in range(len(found) - 1, -1, -1):
+        if found[index].step.state == "starting":
+            return found[index:]
+    return found
+
+
+def _first(run: list[Event], state: str) -> Event | None:
+    return next((event for event in run if event.step.state == state), None)
+
+
+def judge_end(run: list[Event], lines: list[Line], running: bool | None) -> tuple[str, bool | None, str]:
+    """Return the state in which the log leaves the node, whether its last stop was in order, and what is unclear.
+
+    ``running`` says whether the process lives, None if that is not known. A stop is in order when the log shows it;
+    not in order when no process lives and the log of its last run shows none; else None.
+    """
+    last = run[-1].step if run else None
+    if last is None:
+        return "none", (False if lines and running is False else None), ""
+    if last.state in ("starting", "started"):
+        return last.state, (False if running is False else None), ""
+    if last.state == "stopped":
+        return "stopped", True, ""
+    if running is not False:
+        return "stopping", None, ""
+    if last.by == "SIGTERM":  # the last thing that a node says about it
+        return "stopped", True, ""
+    return "stopping", None, "The broker's log shows that a stop was asked for, but not that it was completed."
+
+
+def lifecycle(log: Log, running: bool | None, process_started: datetime | None = None) -> tuple[dict[str, Any], str]:
+    """Return what the main log says about the node's life, and what is unclear, as a sentence or empty.
+
+    ``process_started`` is when the process that lives was started: for the first seconds it has written nothing, and
+    the log's last word is about the run before.
+    """
+    if process_started and (not log.run or log.run[-1].at < process_started + _YOUNG):
+        return {**_NOTHING, "last": "starting", "at": stamp(process_started), "line": _SILENT}, ""
+    last, clean_stop, unclear = judge_end(log.run, log.main, running)
+    started, stopping = _first(log.run, "started"), _first(log.run, "stopping") or _first(log.run, "stopped")
+    line = log.run[-1].line if log.run else log.main[-1] if log.main else None
+    result = {
+        "last": last,
+        "at": stamp(line.at) if line and line.at else None,
+        "line": quote(line) if line else None,
+        "file": line.path if line else None,
+        "clean_stop": clean_stop,
+        "started_at": stamp(started.at) if started else None,
+        "stopped_at": stamp(stopping.at) if stopping and last == "stopped" else None,
+        "by": _who(log.main, stopping) if stopping else None,
+    }
+    return result, unclear
+
+
+_YOUNG = timedelta(seconds=0.5)
+"""A node's first line comes later than this, and a clock may have been corrected by as much."""
+
+_SILENT = "(the process was started after the log's last line)"
+
+_NOTHING = dict.fromkeys(("last", "at", "line", "file", "clean_stop", "started_at", "stopped_at", "by"))
+
+_MINORITY = "Cluster minority/secondary status detected"
+
+
+def _who(lines: list[Line], stopping: Event) -> str | None:
+    """Return who asked for a stop; a node of a cluster may do so itself."""
+    before = lines[: lines.index(stopping.line)][-20:]
+    if any(_MINORITY in line.text for line in before):
+        return "the node itself, in a minority of the cluster"
+    return stopping.step.by
+
+
+def signatures(log: Log) -> list[dict[str, Any]]:
+    """Return which signatures the logs show, in the table's order.
+
+    ``count`` is for the time since the last start, ``total`` for all that was read. Lines without a time of their own
+    (what a failing boot prints) count for the time since the last start if their file was written after it.
+    """
+    start = log.run[0].at if log.run and log.run[0].step.state == "starting" else None
+    seen: dict[str, str] = {}
+    hits: dict[str, list[tuple[Line, bool]]] = {}
+    for line in log.lines:
+        if not HINTS.search(line.text):
+            continue
+        # The same line in two logs (say, file and console) is one line.
+        if line.at is not None and seen.setdefault(line.raw, family(line.path)) != family(line.path):
+            continue
+        recent = start is None or (line.at >= start if line.at else log.written[line.path] >= start.timestamp())
+        for signature in SIGNATURES:
+            if signature.pattern.search(line.text):
+                hits.setdefault(signature.name, []).append((line, recent))
+    return [_counted(signature.name, hits[signature.name]) for signature in SIGNATURES if signature.name in hits]
+
+
+def _counted(name: str, hits: list[tuple[Line, bool]]) -> dict[str, Any]:
+    timed = [(line.at, line) for line, _recent in hits if line.at]
+    at, last = max(timed, key=lambda pair: pair[0], default=(None, hits[-1][0]))
+    return {
+        "name": name,
+        "count": sum(recent for _line, recent in hits),
+        "total": len(hits),
+        "last_at": stamp(at) if at else None,
+        "line": quote(last),
+        "file": last.path,
+    }
+
+
+def last_at(log: Log) -> str | None:
+    """Return the time of the main log's last line."""
+    return stamp(max(line.at for line in log.main if line.at)) if log.main else None

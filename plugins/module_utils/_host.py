@@ -1,0 +1,296 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can be read on a broker's host: all input and output, and no judgement.
+
+Standard library only; nothing is changed and nothing is sent. What can't be read raises Unreadable.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import pwd
+import stat
+import subprocess
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+MAX_FILES = 20
+"""Log files that are read: the newest ones."""
+
+MAX_ENTRIES = 5000
+"""Entries of the data directory that are looked at for the last write."""
+
+_PLACES = (b"RABBITMQ_MNESIA_BASE", b"RABBITMQ_MNESIA_DIR")
+"""The only variables of a broker's environment that are looked at: others may hold secrets."""
+
+
+class Unreadable(Exception):
+    """Something could not be read; the message is a sentence for a human."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The end of a log file; ``whole`` says whether it is all of it, ``modified`` is in seconds since 1970."""
+
+    path: str
+    text: str
+    modified: float
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Beam:
+    """A process of the Erlang VM that runs a RabbitMQ broker (not one of its command line tools).
+
+    ``places`` are the data directories that its environment names, ``files`` the paths that it has open and
+    ``sockets`` the inodes of its sockets: None where this user may not look. ``contained`` tells whether it lives in
+    a container, where paths mean something else.
+    """
+
+    pid: int
+    parent: int
+    started: float
+    suspended: bool
+    home: str
+    places: tuple[str, ...] | None
+    files: tuple[str, ...] | None
+    sockets: frozenset[int] | None
+    contained: bool | None
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The file system of a directory: bytes, and whether and why this user could write there."""
+
+    free: int
+    total: int
+    writable: bool
+    owner: str
+    note: str
+
+
+class Host:
+    """This host."""
+
+    def __init__(self, proc: str = "/proc") -> None:
+        self.proc = proc
+
+    # Time
+
+    def now(self) -> float:
+        """Return the wall clock, in seconds since 1970."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return the seconds since the boot, as systemd counts them."""
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+    def boot_id(self) -> str:
+        """Return the id of this boot."""
+        return self._read("sys/kernel/random/boot_id").decode().strip()
+
+    def booted(self) -> float:
+        """Return the time of the boot, in seconds since 1970."""
+        for line in self._read("stat").splitlines():
+            if line.startswith(b"btime "):
+                return float(line.split()[1])
+        raise Unreadable(f"{self.proc}/stat does not say when the host was booted.")
+
+    # Commands
+
+    def run(self, command: list[str], timeout: float) -> Ran:
+        """Run a command that only reads, in the C locale."""
+        name = " ".join(command[:2])
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=timeout,
+                check=False,
+                env={**os.environ, "LC_ALL": "C"},
+            )
+        except subprocess.TimeoutExpired:
+            raise Unreadable(f"{name} did not end within {timeout:g} s.") from None
+        except (OSError, ValueError) as error:
+            raise Unreadable(f"{name} can't be run: {_reason(error)}.") from None
+        return Ran(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+
+    # Files
+
+    def find(self, patterns: Iterable[str]) -> list[str]:
+        """Return the files that match, the newest first; a path without a wildcard counts also if it is not there."""
+        found = {path for pattern in patterns for path in (glob.glob(pattern) or _literal(pattern))}
+
+        def modified(path: str) -> float:
+            with suppress(OSError):
+                return os.stat(path).st_mtime
+            return 0.0
+
+        return sorted(found, key=lambda path: (-modified(path), path))[:MAX_FILES]
+
+    def tail(self, path: str, limit: int) -> Tail:
+        """Return the last ``limit`` bytes of a file, from the first whole line on."""
+        try:
+            # Non-blocking: a named pipe must not hold us.
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(handle, "rb") as file:
+                status = os.fstat(handle)
+                if not stat.S_ISREG(status.st_mode):
+                    raise Unreadable(f"{path} is not a regular file.")
+                whole = status.st_size <= limit
+                if not whole:
+                    file.seek(status.st_size - limit)
+                data = file.read(limit)
+        except OSError as error:
+            raise Unreadable(f"{path} can't be read: {_reason(error)}.") from None
+        if not whole:
+            data = data.partition(b"\n")[2]
+        return Tail(path, data.decode("utf-8", "replace"), status.st_mtime, whole)
+
+    def disk(self, path: str) -> Disk:
+        """Return the state of a directory's file system."""
+        try:
+            system, status = os.statvfs(path), os.stat(path)
+        except OSError as error:
+            raise Unreadable(f"{path} can't be looked at: {_reason(error)}.") from None
+        free, total = system.f_bavail * system.f_frsize, system.f_blocks * system.f_frsize
+        if system.f_flag & os.ST_RDONLY:
+            return Disk(free, total, False, _user(status.st_uid), "the file system is mounted read-only")
+        if os.geteuid() == 0:
+            return Disk(free, total, True, _user(status.st_uid), "asked as root, to whom no permission is refused")
+        return Disk(free, total, os.access(path, os.W_OK), _user(status.st_uid), f"asked as user id {os.geteuid()}")
+
+    def last_write(self, path: str) -> float | None:
+        """Return when a file below ``path`` was last written, as far as MAX_ENTRIES entries tell."""
+        newest, left, todo = None, MAX_ENTRIES, [path]
+        while todo and left > 0:
+            with suppress(OSError), os.scandir(todo.pop()) as entries:
+                for entry in entries:
+                    left -= 1
+                    if left < 0:
+                        break
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False):
+                        modified = entry.stat(follow_symlinks=False).st_mtime
+                        newest = modified if newest is None else max(newest, modified)
+        return newest
+
+    # Processes and sockets
+
+    def brokers(self) -> list[Beam]:
+        """Return the processes that are RabbitMQ brokers."""
+        try:
+            pids = [int(name) for name in os.listdir(self.proc) if name.isdigit()]
+        except OSError as error:
+            raise Unreadable(f"{self.proc} can't be read: {_reason(error)}.") from None
+        if 1 not in pids:
+            raise Unreadable("The processes of other users are hidden from this user.")
+        # The kernel counts a process's start from the boot; its own "btime" is cut to a second.
+        booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        return [beam for beam in (self._beam(pid, booted) for pid in sorted(pids)) if beam is not None]
+
+    def _beam(self, pid: int, booted: float) -> Beam | None:
+        try:
+            arguments = self._read(f"{pid}/cmdline").decode("utf-8", "replace").split("\0")
+            if not os.path.basename(arguments[0]).startswith("beam") or not _contains(arguments, _BOOT):
+                return None
+            fields = self._read(f"{pid}/stat").rpartition(b")")[2].split()
+        except Unreadable:  # it has just ended
+            return None
+        state, parent, started = fields[0], int(fields[1]), int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        home = arguments[arguments.index("-home") + 1] if "-home" in arguments[:-1] else ""
+        links = self._open_files(pid)
+        return Beam(
+            pid=pid,
+            parent=parent,
+            started=booted + started,
+            suspended=state in (b"T", b"t"),
+            home=home,
+            places=self._places(pid),
+            files=None if links is None else tuple(link for link in links if link.startswith("/")),
+            sockets=None if links is None else frozenset(int(link[8:-1]) for link in links if link[:8] == "socket:["),
+            contained=self._contained(pid),
+        )
+
+    def _places(self, pid: int) -> tuple[str, ...] | None:
+        with suppress(Unreadable):
+            entries = (entry.partition(b"=") for entry in self._read(f"{pid}/environ").split(b"\0"))
+            return tuple(value.decode("utf-8", "replace") for name, _is, value in entries if name in _PLACES and value)
+        return None
+
+    def _open_files(self, pid: int) -> list[str] | None:
+        links = []
+        try:
+            for name in os.listdir(f"{self.proc}/{pid}/fd"):
+                with suppress(FileNotFoundError):  # closed meanwhile
+                    links.append(os.readlink(f"{self.proc}/{pid}/fd/{name}"))
+        except OSError:
+            return None
+        return links
+
+    def _contained(self, pid: int) -> bool | None:
+        with suppress(OSError):
+            return os.readlink(f"{self.proc}/{pid}/ns/pid") != os.readlink(f"{self.proc}/self/ns/pid")
+        return None
+
+    def listening(self) -> dict[int, set[int]]:
+        """Return the TCP ports that somebody listens on, each with the inodes of its sockets."""
+        ports: dict[int, set[int]] = {}
+        read = 0
+        for name in ("net/tcp", "net/tcp6"):
+            with suppress(Unreadable):  # a host may lack IPv6
+                lines = self._read(name).decode("ascii", "replace").splitlines()[1:]
+                read += 1
+                for fields in (line.split() for line in lines):
+                    if len(fields) > 9 and fields[3] == _LISTEN:
+                        ports.setdefault(int(fields[1].rpartition(":")[2], 16), set()).add(int(fields[9]))
+        if not read:
+            raise Unreadable(f"The listening ports can't be read from {self.proc}/net/tcp.")
+        return ports
+
+    def _read(self, name: str) -> bytes:
+        try:
+            with open(f"{self.proc}/{name}", "rb") as file:
+                return file.read()
+        except OSError as error:
+            raise Unreadable(f"{self.proc}/{name} can't be read: {_reason(error)}.") from None
+
+
+_BOOT = ["-s", "rabbit", "boot"]
+"""What tells a broker from its command line tools, which are Erlang VMs too."""
+
+_LISTEN = "0A"
+
+
+def _contains(items: list[str], part: list[str]) -> bool:
+    return any(items[at : at + len(part)] == part for at in range(len(items)))
+
+
+def _literal(pattern: str) -> list[str]:
+    return [] if glob.has_magic(pattern) else [pattern]
+
+
+def _user(uid: int) -> str:
+    with suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return str(uid)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
