@@ -1,0 +1,227 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What becomes of an outage when the recovery is previewed, repeated, doubled or interrupted; and two controls.
+
+Every scenario has a lab of its own, a real outage under load, and the ledger for a judge. The controls show that the
+ledger can say no: they must fail.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.lab import broker, processes, scenario, stack
+from tests.lab.ledger import Event, Verdict
+from tests.lab.scenario import Load, Playbook, Watch
+from tests.lab.stack import Lab, Options
+
+RUNBOOK_SQL = """
+    INSERT INTO transcode_jobs (track_id, status, attempts, created_at)
+    SELECT id, 'pending', 0, NOW() FROM tracks
+    WHERE created_at BETWEEN to_timestamp(%s) AND to_timestamp(%s)
+    AND hls_status IS NULL
+"""
+"""As it stands in the runbook; only the bounds are filled in."""
+
+PHASES = (
+    pytest.param("Gather evidence", id="look"),
+    pytest.param("Name the cause", id="judge"),
+    pytest.param("Take the lease", id="begin"),
+    pytest.param("Start each node that is down", id="start"),
+    pytest.param("Publish, confirm and read back", id="prove"),
+    pytest.param("Flush the DMCA cache", id="flush"),
+    pytest.param("Wait until the queues have drained", id="drain"),
+    pytest.param("Insert the transcode jobs", id="requeue"),
+    pytest.param("Record the accounting", id="account"),
+    pytest.param("Write the report", id="report"),
+)
+"""The name of a task of each phase, in the order in which they come."""
+
+
+@dataclass
+class Outage:
+    """An outage that goes on, with load."""
+
+    lab: Lab
+    load: Load
+    watch: Watch
+    killed_at: float
+    quiet_since: float | None = None
+    """When the last request had its answer."""
+
+    def playbook(self, name: str, *arguments: str) -> Playbook:
+        """Return a playbook that is not started yet."""
+        number = len(list(self.lab.dir.glob("logs/playbook-*"))) + 1
+        log = self.lab.dir / "logs" / f"playbook-{number}.log"
+        log.touch()
+        return Playbook(self.lab, name, *arguments, log=log)
+
+    def run(self, name: str, *arguments: str) -> str:
+        """Run a playbook that must succeed; return what it printed."""
+        playbook = self.playbook(name, *arguments)
+        status = playbook.start().wait()
+        assert status == 0, playbook.text()
+        return playbook.text()
+
+    def judge(self, listed: frozenset[Event] | None) -> Verdict:
+        """End the load, let all come to rest, and return the verdict."""
+        self.load.stop()
+        self.quiet_since = self.quiet_since or time.time()
+        assert scenario.settle(self.lab, self.quiet_since), f"still under way: {scenario.under_way(self.lab)}"
+        self.watch.stop()
+        return scenario.verdict(self.lab, self.watch.outage(), listed)
+
+    def judge_audited(self) -> Verdict:
+        """Return the verdict, by what the audit listed."""
+        return self.judge(scenario.audits(self.lab))
+
+
+@contextmanager
+def outage(options: Options | None = None) -> Iterator[Outage]:
+    """Bring up a lab, let it work, kill its broker and wait until events of every kind were lost."""
+    lab = stack.up(f"scenario-{os.getpid()}", options or Options())
+    try:
+        with Load(lab) as load:
+            time.sleep(3)
+            killed_at = time.time()
+            watch = scenario.kill_broker(lab)
+            scenario.await_losses(lab)
+            yield Outage(lab, load, watch, killed_at)
+    finally:
+        lab.down()
+
+
+def recap(text: str) -> dict[str, dict[str, int]]:
+    """Return the figures that Ansible prints last, by host."""
+    lines = text.rpartition("PLAY RECAP")[2].splitlines()
+    found = {}
+    for line in lines:
+        host, _, figures = line.partition(":")
+        pairs = re.findall(r"(\w+)=(\d+)", figures)
+        if pairs:
+            found[host.strip()] = {name: int(value) for name, value in pairs}
+    return found
+
+
+def changed(text: str) -> int:
+    figures = recap(text)
+    assert figures, text
+    return sum(host["changed"] for host in figures.values())
+
+
+def records(lab: Lab) -> dict[str, str]:
+    """Return all that stands in the incidents' records."""
+    return {path.name: path.read_text() for path in Path(lab.paths["incidents"]).glob("*/*.jsonl")}
+
+
+def incident(lab: Lab) -> dict[str, Any]:
+    """Return the one incident of a lab."""
+    found = [path for path in Path(lab.paths["incidents"]).glob("*/*.json") if path.stem != "lease"]
+    assert len(found) == 1, found
+    document: dict[str, Any] = json.loads(found[0].read_text())
+    return document
+
+
+def assert_good(verdict: Verdict) -> None:
+    assert verdict.ok, "\n".join([*verdict.findings(), verdict.line()])
+    assert verdict.effects > 0
+    assert verdict.lost, "nothing was lost for good: the list is not put to the test"
+
+
+def test_check_mode_foretells_the_actions_and_a_second_run_changes_nothing() -> None:
+    with outage() as it:
+        preview = it.run("recover_rabbitmq", "--check")
+        foretold = set(re.findall(r"would (\S+) on (\S+)", preview))
+        assert records(it.lab) == {}, "check mode wrote a record"
+        assert broker.status(it.lab) == "stopped", "check mode started the broker"
+
+        first = it.run("recover_rabbitmq")
+        taken = {(action["name"], action["target"]) for action in incident(it.lab)["record"]["actions"]}
+        assert foretold == taken
+        assert changed(first) > 0
+        before = records(it.lab)
+
+        second = it.run("recover_rabbitmq")
+        assert changed(second) == 0, second
+        assert records(it.lab) == before, "a run on a healthy broker wrote into the record"
+        assert_good(it.judge_audited())
+
+
+def test_two_recoveries_at_the_same_time() -> None:
+    with outage() as it:
+        one, two = it.playbook("recover_rabbitmq").start(), it.playbook("recover_rabbitmq").start()
+        statuses = (one.wait(), two.wait())
+        assert 0 in statuses, one.text() + two.text()
+        for playbook, status in zip((one, two), statuses, strict=True):
+            # Who was refused is told why: who holds the lease, or that the look was overtaken.
+            assert status == 0 or re.search(r"\blease\b", playbook.text()), playbook.text()
+        # The record is whole: every line can be read, and one incident was opened, not two.
+        for text in records(it.lab).values():
+            assert [json.loads(line)["seq"] for line in text.splitlines()] == list(range(1, text.count("\n") + 1))
+        assert incident(it.lab)["record"]["open"] is False
+        assert_good(it.judge_audited())
+
+
+def test_interrupted_in_every_phase_and_run_again() -> None:
+    with outage() as it:
+        for phase in PHASES:
+            interrupt(it, str(phase.values[0]))
+        it.run("recover_rabbitmq")
+        assert incident(it.lab)["record"]["open"] is False
+        assert_good(it.judge_audited())
+
+
+def interrupt(it: Outage, task: str) -> None:
+    """Start a recovery, and press Ctrl-C as soon as it has come to ``task``."""
+    playbook = it.playbook("recover_rabbitmq").start()
+    try:
+        marker = re.compile(rf"TASK \[[^\]]*{re.escape(task)}")
+        reached = processes.wait_until(lambda: marker.search(playbook.text()), 90.0)
+        assert reached, f"'{task}' never came:\n{playbook.text()}"
+        playbook.interrupt()
+        assert playbook.wait(30.0) != 0, f"it was not interrupted in '{task}':\n{playbook.text()}"
+    finally:
+        playbook.end()
+
+
+def test_the_controls() -> None:
+    """Without an audit events are missing; with the runbook's INSERT run twice they are doubled."""
+    # Two jobs for one track: only a schema without the index lets that happen.
+    with outage(Options(unique_index=False)) as it:
+        broker.start(it.lab)
+        no_audit = it.judge(listed=frozenset())
+        assert no_audit.invalid == ()
+        assert {kind for kind, _id in no_audit.missing} == {"transcode", "dmca", "distribution", "search"}
+        assert len(no_audit.missing) > 0
+        assert no_audit.doubled == {}
+
+        bounds = (it.killed_at - 5, time.time())
+        for _time in range(2):
+            execute(it.lab, RUNBOOK_SQL, *bounds)
+        twice = it.judge(listed=frozenset())
+        assert twice.invalid == ()
+        assert len(twice.doubled) > 0
+        # It did bring back what it was made for.
+        assert "transcode" not in {kind for kind, _id in twice.missing}
+
+
+def execute(lab: Lab, statement: str, *arguments: Any) -> None:
+    connection = psycopg2.connect(lab.urls["database"], connect_timeout=5)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement, arguments)
+    finally:
+        connection.close()
