@@ -159,7 +159,7 @@ def remove(directory: Path) -> bool:
     if left:
         raise LabError(f"Processes {left} of {directory} would not end; its state stays.")
     # Their zombies are for process 1 to collect, which on some machines takes a moment; who looks now sees them.
-    processes.wait_until(lambda: not any(Path(f"/proc/{process.pid}").exists() for process in known), 2.0)
+    processes.wait_until(lambda: not any(Path(f"/proc/{process.pid}").exists() for process in known), 5.0)
     existed = directory.exists()
     # A process in its last breath may still write a file.
     for _attempt in range(5):
