@@ -244,7 +244,7 @@ def _row(queue: dict[str, Any], drops: Drops, case: Case) -> tuple[dict[str, Any
     outcome = REPLAYS[queue.get("replay", "none")](queue, loss, case)
     _compare(queue, drops, truth, loss, case)
     row = {name: queue.get(name) for name in ("subsystem", "kind", "severity", "effect")}
-    figures = {
+    figures: dict[str, dict[str, Any]] = {
         "dropped": {
             "count": drops.count(),
             "state": drops.state,

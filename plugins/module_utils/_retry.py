@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, Callable
 from urllib.parse import quote, urlsplit
@@ -38,6 +38,8 @@ class Pace:
     now: Callable[[], float] = time.time
     """Seconds since the epoch: a server may name an instant to come back at."""
     sleep: Callable[[float], None] = time.sleep
+    secrets: list[str] = field(default_factory=list)
+    """Masked in every answer as it comes in: later it may be cut, and half a token is one that no mask finds."""
     deadline: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,7 +71,8 @@ def send(client: HttpClient, method: str, path: str, pace: Pace, params: Any = N
         sent: Sent | None = None
         failure: RequestFailed | None = None
         try:
-            sent = Sent(client.request(method, path, params=params, timeout=pace.remaining()), attempts)
+            reply = client.request(method, path, params=params, timeout=pace.remaining())
+            sent = Sent(_masked(reply, pace.secrets), attempts)
         except RequestFailed as error:
             failure = error
             failure.details["attempts"] = attempts
@@ -149,10 +152,23 @@ def checked_url(url: str, option: str) -> str:
     return url.rstrip("/")
 
 
+def _masked(reply: Reply, secrets: list[str]) -> Reply:
+    body = reply.body
+    for needle in _forms(secrets):
+        body = body.replace(needle.encode(), MASK.encode())
+    return replace(reply, body=body, headers=scrub(reply.headers, secrets), _parsed=[])
+
+
 def scrub(value: Any, secrets: list[str]) -> Any:
     """Return ``value`` (text, or data as JSON has it) with each secret masked, wherever it stands."""
-    needles = sorted({form for secret in secrets for form in (secret, secret.strip(), quote(secret.strip(), safe=""))})
-    return _scrub(value, [needle for needle in reversed(needles) if needle])
+    return _scrub(value, _forms(secrets))
+
+
+def _forms(secrets: list[str]) -> list[str]:
+    """Return how secrets may be written in an answer, the longest first: as they are, in a URL, in PHP's JSON."""
+    plain = [secret.strip() for secret in secrets if secret.strip()]
+    forms = {form for secret in plain for form in (secret, quote(secret, safe=""), secret.replace("/", "\\/"))}
+    return sorted(forms, key=len, reverse=True)
 
 
 def _scrub(value: Any, needles: list[str]) -> Any:

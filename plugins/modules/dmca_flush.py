@@ -201,14 +201,16 @@ def run(params: dict[str, Any], *, check_mode: bool, pace: Pace | None = None) -
         "proved": None,
         "message": "",
     }
+    pace = pace or Pace(params["timeout"], params["retries"])
+    pace.secrets = [params["token"]]
     try:
-        _flush(params, check_mode, pace or Pace(params["timeout"], params["retries"]), result)
+        _flush(params, check_mode, pace, result)
     except VezaError as error:
-        error.details = scrub({**result, **error.details, "message": error.message}, [params["token"]])
-        error.message = scrub(error.message, [params["token"]])
+        error.message = scrub(error.message, pace.secrets)
         error.args = (error.message,)
+        error.details = scrub({**result, **error.details, "message": error.message}, pace.secrets)
         raise
-    return scrub(result, [params["token"]])
+    return scrub(result, pace.secrets)
 
 
 def _flush(params: dict[str, Any], check_mode: bool, pace: Pace, result: dict[str, Any]) -> None:

@@ -318,9 +318,9 @@ REQUIRED_IF = [
 
 def run(params: dict[str, Any], *, pace: Pace | None = None) -> dict[str, Any]:
     """Ask the source; return the result. An error of the source carries the same keys, and no secret."""
-    secrets = [params[name] for name in ("token", "database_url") if params[name]]
     findings = Findings(_window(params), params["max_events"])
     pace = pace or Pace(params["timeout"], params["retries"])
+    pace.secrets = secrets = [params[name] for name in ("token", "database_url") if params[name]]
     note_unfinished_window(findings, datetime.fromtimestamp(pace.now(), timezone.utc), params["source"])
     try:
         READERS[params["source"]](params, findings, pace)

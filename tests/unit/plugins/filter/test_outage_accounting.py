@@ -1,0 +1,534 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.veza.rabbitmq.plugins.filter.outage_accounting import FilterModule, outage_accounting
+
+WINDOW = {"start": "2026-11-23T20:15:00Z", "end": "2026-11-23T20:55:00Z"}
+AT = "2026-11-23T20:20:00Z"
+QUEUES = [
+    {"name": "transcode_jobs", "kind": "transcode", "replay": "transcode_requeue", "subsystem": "Transcode"},
+    {"name": "distribution_outbox", "kind": "distribution", "replay": "none", "next_step": "Submit {entity_id} again."},
+    {"name": "dmca_propagation", "kind": "dmca", "replay": "dmca_flush"},
+    {"name": "search_index_updates", "kind": "search", "replay": "none"},
+]
+BY_KIND = {queue["kind"]: queue["name"] for queue in QUEUES}
+ALL_DRAINED = {"queues": [{"name": queue["name"], "drained": True, "messages": 0} for queue in QUEUES]}
+FLUSHED = [
+    {"flushed": True, "skipped_flush": False, "proved": None, "changed": True, "url": f"http://b{n}/flush"}
+    for n in (1, 2)
+]
+
+
+def event(kind: str, entity: str, source: str = "log", **more: Any) -> dict[str, Any]:
+    row = {"kind": kind, "entity_id": entity, "key": f"{kind}:{entity}:1", "queue": BY_KIND.get(kind, ""), "at": AT}
+    return {**row, "instance": "backend-1", "source": source, **more}
+
+
+def source(name: str, state: str, *events: dict[str, Any], reason: str = "", instance: str = "") -> dict[str, Any]:
+    reasons = [reason or "why"] if state != "exact" else []
+    completeness = {"state": state, "reasons": reasons, "from": None, "to": None}
+    return {"source": name, "instance": instance, "events": list(events), "completeness": completeness}
+
+
+def log(*entities: str, kind: str = "transcode", state: str = "exact", instance: str = "backend-1") -> dict[str, Any]:
+    return source("log", state, *(event(kind, entity) for entity in entities), instance=instance)
+
+
+def sentry(*entities: str, kind: str = "transcode", state: str = "at_least") -> dict[str, Any]:
+    return source("sentry", state, *(event(kind, entity, "sentry", at="2026-11-23T20:20:00Z") for entity in entities))
+
+
+def unfinished(*entities: str, kind: str = "transcode", state: str = "exact") -> dict[str, Any]:
+    return source("database", state, *(event(kind, entity, "database") for entity in entities))
+
+
+def requeued(*tracks: str) -> dict[str, Any]:
+    return {"changed": bool(tracks), "requeued": list(tracks), "jobs": [int(track) + 1000 for track in tracks]}
+
+
+def account(**facts: Any) -> dict[str, Any]:
+    return outage_accounting({"queues": QUEUES, "window": WINDOW, "drain": ALL_DRAINED, "flush": FLUSHED, **facts})
+
+
+def row(accounts: dict[str, Any], kind: str) -> dict[str, Any]:
+    return next(row for row in accounts["rows"] if row["kind"] == kind)
+
+
+def listed(accounts: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(entry["kind"], entry["entity_id"]) for entry in accounts["listed"]]
+
+
+@pytest.mark.parametrize(
+    ("dropped", "count", "state"),
+    [
+        pytest.param([log("1", "2")], 2, "exact", id="one log"),
+        pytest.param([log("1"), log("2", instance="backend-2")], 2, "exact", id="the logs of two instances"),
+        pytest.param([log("1"), log(state="at_least")], 1, "at_least", id="one log has gaps"),
+        pytest.param([log("1"), log(state="unknown")], 1, "at_least", id="one log could not be read"),
+        pytest.param([log(state="unknown"), sentry(state="unknown")], 0, "unknown", id="nothing could be read"),
+        pytest.param([], 0, "unknown", id="nothing was asked"),
+        pytest.param([sentry("1", "2")], 2, "at_least", id="Sentry alone"),
+        pytest.param([sentry("1", state="exact")], 1, "exact", id="a Sentry that is vouched for"),
+        pytest.param([log("1", "2"), sentry("1")], 2, "exact", id="a complete log outweighs Sentry"),
+        pytest.param([log("1"), sentry("1", "2")], 2, "at_least", id="Sentry shows that the log is not complete"),
+        pytest.param([log(), sentry()], 0, "exact", id="nothing was dropped"),
+        pytest.param([log("1"), log("1")], 1, "exact", id="the same event twice"),
+    ],
+)
+def test_the_union_of_the_sources(dropped: list[dict[str, Any]], count: int, state: str) -> None:
+    figures = row(account(dropped=dropped), "transcode")["dropped"]
+
+    assert (figures["count"], figures["state"]) == (count, state)
+    start = {
+        "exact": f"exactly {count}",
+        "at_least": f"at least {count}",
+        "unknown": "unknown from 2026-11-23T20:15:00Z",
+    }
+    assert figures["text"].startswith(start[state])
+
+
+def test_two_versions_of_an_entity_are_two_drops_of_one_lost_entity() -> None:
+    events = [
+        event("search", "7", key="search:7:1"),
+        event("search", "7", key="search:7:2"),
+        event("search", "7", key=""),
+    ]
+    accounts = account(dropped=[source("log", "exact", *events)])
+
+    assert row(accounts, "search")["dropped"]["count"] == 2
+    assert row(accounts, "search")["lost"]["ids"] == ["7"]
+
+
+def test_a_log_and_sentry_mean_the_same_event_though_sentry_has_whole_seconds() -> None:
+    precise = event("transcode", "1", at="2026-11-23T20:20:00.700Z")
+    accounts = account(dropped=[source("log", "exact", precise), sentry("1")])
+
+    assert row(accounts, "transcode")["dropped"]["text"] == "exactly 1"
+    assert accounts["differences"] == []
+
+
+def test_events_without_an_entity_are_neither_counted_nor_forgotten() -> None:
+    accounts = account(dropped=[source("log", "exact", event("transcode", "1"), event("transcode", "", key=""))])
+
+    assert row(accounts, "transcode")["dropped"]["text"] == "at least 1"
+    assert "transcode_jobs: 1 reports of dropped events name no entity." in accounts["unknown"]
+
+
+def test_an_event_of_no_queue_is_said() -> None:
+    accounts = account(dropped=[source("log", "exact", event("digest", "1"), event("digest", "2"))])
+
+    assert "2 reports of dropped events of kind 'digest', which no queue in veza_queues has." in accounts["unknown"]
+    assert accounts["sums"]["dropped"] == 0
+
+
+def test_the_queue_of_an_event_outweighs_its_kind() -> None:
+    accounts = account(dropped=[source("log", "exact", event("retranscode", "1", queue="transcode_jobs"))])
+
+    assert row(accounts, "transcode")["dropped"]["count"] == 1
+
+
+@pytest.mark.parametrize(
+    "failed",
+    [
+        pytest.param({"failed": True, "msg": "end: no offset.", "item": "backend-2"}, id="bad parameters"),
+        pytest.param({"unreachable": True, "msg": "ssh: no route", "item": "backend-2"}, id="unreachable"),
+    ],
+)
+def test_a_source_that_did_not_answer_is_unknown_not_zero(failed: dict[str, Any]) -> None:
+    accounts = account(dropped=[log("1"), failed])
+
+    assert row(accounts, "transcode")["dropped"]["text"] == "at least 1"
+    assert any(sentence.startswith("log of backend-2: ") for sentence in accounts["unknown"])
+
+
+def test_a_loops_skipped_items_are_no_sources() -> None:
+    accounts = account(dropped=[log("1"), {"skipped": True, "item": "backend-2"}], flush=[*FLUSHED, {"skipped": True}])
+
+    assert row(accounts, "transcode")["dropped"]["text"] == "exactly 1"
+    assert row(accounts, "dmca")["left"]["reason"] == ""
+
+
+def test_the_database_wins_over_what_was_noted() -> None:
+    accounts = account(
+        dropped=[log("1", "2", kind="distribution")],
+        unfinished={"distribution_outbox": unfinished("2", "3", kind="distribution")},
+    )
+
+    assert row(accounts, "distribution")["lost"] | {"ids": ["2", "3"]} == row(accounts, "distribution")["lost"]
+    assert row(accounts, "distribution")["lost"]["text"] == "exactly 2"
+    assert listed(accounts) == [("distribution", "2"), ("distribution", "3")]
+    assert accounts["differences"] == [
+        "distribution_outbox: 1 (1) noted as dropped, but finished in the database: delivered after all, or done again "
+        "since.",
+        "distribution_outbox: 1 (3) unfinished, but noted as dropped by none: the publish succeeded and the message "
+        "vanished.",
+    ]
+
+
+def test_a_silent_loss_may_be_the_sources_fault_when_they_are_incomplete() -> None:
+    accounts = account(dropped=[sentry()], unfinished={"distribution_outbox": unfinished("3", kind="distribution")})
+
+    assert accounts["differences"] == [
+        "distribution_outbox: 1 (3) unfinished, but noted as dropped by none: the publish succeeded and the message "
+        "vanished, or the sources, which are incomplete, missed it."
+    ]
+
+
+def test_an_incomplete_answer_of_the_database_contradicts_nobody() -> None:
+    accounts = account(
+        dropped=[log("1", kind="search")],
+        unfinished={"search_index_updates": unfinished("2", kind="search", state="at_least")},
+    )
+
+    assert row(accounts, "search")["lost"]["text"] == "at least 1"
+    assert not any("finished in the database" in sentence for sentence in accounts["differences"])
+
+
+@pytest.mark.parametrize(
+    ("drain", "text"),
+    [
+        pytest.param(
+            {"queues": [{"name": "distribution_outbox", "drained": False, "messages": 40}]},
+            "unknown: 2 unfinished, 40 messages still in the queue",
+            id="messages are left",
+        ),
+        pytest.param(
+            {"queues": [{"name": "distribution_outbox", "drained": False, "messages": None}]},
+            "unknown: 2 unfinished, an unknown number of messages still in the queue",
+            id="the count is unknown",
+        ),
+        pytest.param(None, "unknown: 2 unfinished, and whether the queue has drained is not known", id="nobody looked"),
+        pytest.param({}, "unknown: 2 unfinished, and whether the queue has drained is not known", id="empty result"),
+    ],
+)
+def test_nothing_is_lost_while_its_message_may_be_on_its_way(drain: Any, text: str) -> None:
+    accounts = account(drain=drain, unfinished={"distribution_outbox": unfinished("1", "2", kind="distribution")})
+
+    assert row(accounts, "distribution")["lost"] == {"count": None, "state": "unknown", "text": text, "ids": []}
+    assert accounts["listed"] == []
+    assert any(sentence.startswith("distribution_outbox: 2 unfinished") for sentence in accounts["unknown"])
+
+
+def test_nothing_unfinished_is_exactly_zero_even_before_the_queue_has_drained() -> None:
+    accounts = account(drain=None, unfinished={"distribution_outbox": unfinished(kind="distribution")})
+
+    assert row(accounts, "distribution")["lost"]["text"] == "exactly 0"
+
+
+def test_dead_letters_may_be_among_the_unfinished() -> None:
+    accounts = account(
+        dead_letters={"distribution_outbox": 1},
+        unfinished={"distribution_outbox": unfinished("1", "2", kind="distribution")},
+    )
+
+    assert (
+        row(accounts, "distribution")["lost"]["text"]
+        == "unknown: 2 unfinished, 1 dead-lettered messages may be among them"
+    )
+    assert listed(accounts) == [("distribution", "1"), ("distribution", "2")]
+    assert accounts["differences"] == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(None, id="not asked"),
+        pytest.param({"failed": True, "msg": "refused"}, id="failed"),
+        pytest.param(unfinished(state="unknown"), id="unknown"),
+    ],
+)
+def test_without_the_database_the_drops_are_the_loss(answer: Any) -> None:
+    accounts = account(dropped=[log("1", kind="search")], unfinished={"search_index_updates": answer})
+
+    assert row(accounts, "search")["lost"]["text"] == "exactly 1"
+    assert any("the database does not tell what is unfinished" in sentence for sentence in accounts["unknown"])
+    assert any("without the database" in sentence for sentence in accounts["unknown"])
+
+
+def test_the_database_may_answer_as_a_loops_results() -> None:
+    results = [
+        {**unfinished("5", kind="distribution"), "item": QUEUES[1]},
+        {"skipped": True, "item": QUEUES[3]},
+    ]
+    accounts = account(unfinished=results)
+
+    assert listed(accounts) == [("distribution", "5")]
+    assert any(sentence.startswith("search_index_updates: the database does not") for sentence in accounts["unknown"])
+
+
+def test_what_was_queued_again_is_replayed_and_never_listed() -> None:
+    accounts = account(
+        dropped=[log("1", "2")],
+        unfinished={"transcode_jobs": unfinished("1", "2", "3")},
+        requeue=requeued("1", "2", "3"),
+    )
+    figures = row(accounts, "transcode")
+
+    assert figures["lost"]["text"] == "exactly 3"
+    assert figures["replayed"] == {
+        "count": 3, "how": "by new transcode jobs", "text": "3 by new transcode jobs", "jobs": [1001, 1002, 1003]
+    }  # fmt: skip
+    assert listed(accounts) == []
+
+
+def test_a_track_that_the_requeue_passed_over_has_healed() -> None:
+    accounts = account(unfinished={"transcode_jobs": unfinished("1", "2")}, requeue=requeued("1"))
+
+    assert row(accounts, "transcode")["healed"]["ids"] == ["2"]
+    assert listed(accounts) == []
+
+
+def test_what_only_the_requeue_found_was_lost_too() -> None:
+    accounts = account(dropped=[log("1")], requeue=requeued("1", "9"))
+
+    assert row(accounts, "transcode")["lost"]["ids"] == ["1", "9"]
+    assert "transcode_jobs: the requeue found 1 (9) besides what was known as lost." in accounts["differences"]
+
+
+def test_the_requeue_of_an_earlier_run_still_counts() -> None:
+    accounts = account(
+        dropped=[log("1", "2")],
+        unfinished={"transcode_jobs": unfinished()},
+        requeue=requeued(),
+        requeued_before=[1, 2],
+    )
+
+    assert row(accounts, "transcode")["lost"]["text"] == "exactly 2"
+    assert row(accounts, "transcode")["replayed"]["count"] == 2
+    assert accounts["differences"] == []
+
+
+@pytest.mark.parametrize(
+    ("requeue", "reason"),
+    [
+        pytest.param(None, "the requeue was not run", id="not run"),
+        pytest.param(
+            {"failed": True, "msg": "There is no unique index."},
+            "not queued again: There is no unique index",
+            id="refused",
+        ),
+    ],
+)
+def test_a_requeue_that_did_not_happen_leaves_the_next_command(requeue: Any, reason: str) -> None:
+    accounts = account(unfinished={"transcode_jobs": unfinished("1", "2")}, requeue=requeue, requeued_before=["1"])
+    figures = row(accounts, "transcode")
+
+    assert figures["left"]["ids"] == ["2"]
+    assert figures["replayed"]["count"] == 1
+    assert figures["left"]["reason"] == reason
+    assert accounts["listed"][0]["next_step"] == (
+        "ansible-playbook -i <inventory> veza.rabbitmq.audit_rabbitmq "
+        "-e outage_audit_start=2026-11-23T20:15:00Z -e outage_audit_end=2026-11-23T20:55:00Z"
+    )
+
+
+def test_a_requeue_that_did_not_happen_is_said_even_when_nothing_can_be_listed() -> None:
+    accounts = account(dropped=[], requeue={"failed": True, "msg": "refused"}, audit_command="make audit")
+
+    assert "transcode_jobs: not queued again: refused. Run: make audit" in accounts["unknown"]
+
+
+def test_a_flush_serves_every_takedown() -> None:
+    accounts = account(dropped=[log("1", "2", kind="dmca")])
+    figures = row(accounts, "dmca")
+
+    assert (figures["lost"]["text"], figures["replayed"]["text"]) == ("exactly 2", "2 by the flush of 2 API instances")
+    assert listed(accounts) == []
+
+
+def test_takedowns_of_the_window_bound_the_loss_from_above() -> None:
+    accounts = account(
+        dropped=[log("1", kind="dmca")], unfinished={"dmca_propagation": unfinished("1", "2", "3", kind="dmca")}
+    )
+
+    assert row(accounts, "dmca")["lost"]["text"] == "at least 1, at most 3"
+    assert row(accounts, "dmca")["lost"]["at_most"] == 3
+    assert accounts["differences"] == []
+
+
+def test_bounds_that_meet_are_exact() -> None:
+    accounts = account(
+        dropped=[sentry("1", kind="dmca")], unfinished={"dmca_propagation": unfinished("1", kind="dmca")}
+    )
+
+    assert row(accounts, "dmca")["lost"]["text"] == "exactly 1"
+
+
+@pytest.mark.parametrize(
+    "flush",
+    [
+        pytest.param({**FLUSHED[1], "flushed": False, "changed": False, "msg": "401"}, id="refused"),
+        pytest.param({**FLUSHED[1], "failed": True, "msg": "401"}, id="failed"),
+        pytest.param({**FLUSHED[1], "proved": False, "msg": "not proved"}, id="not proved"),
+        pytest.param(
+            {**FLUSHED[1], "flushed": False, "changed": False, "skipped_flush": True}, id="skipped in spite of losses"
+        ),
+        pytest.param({"unreachable": True, "msg": "no route", "url": "http://b2/flush"}, id="unreachable"),
+    ],
+)
+def test_one_instance_that_was_not_flushed_leaves_the_takedowns(flush: dict[str, Any]) -> None:
+    accounts = account(dropped=[log("1", kind="dmca")], flush=[FLUSHED[0], flush])
+
+    assert listed(accounts) == [("dmca", "1")]
+    assert accounts["listed"][0]["next_step"] == (
+        'curl -fsS -X POST -H "Authorization: Bearer $ADMIN_TOKEN" http://b2/flush'
+    )
+
+
+def test_a_missing_flush_is_said_even_when_no_takedown_is_known() -> None:
+    accounts = account(flush=[], dropped=[sentry()], audit_command="make audit")
+
+    assert "dmca_propagation: no API instance was flushed. Run: make audit" in accounts["unknown"]
+    assert accounts["listed"] == []
+
+
+def test_a_flush_that_was_skipped_for_exactly_zero_leaves_nothing() -> None:
+    skipped = {"flushed": False, "changed": False, "skipped_flush": True, "proved": None}
+    accounts = account(flush=[skipped], dropped=[log()])
+
+    assert row(accounts, "dmca")["left"]["count"] == 0
+    assert not any("dmca_propagation: not flushed" in sentence for sentence in accounts["unknown"])
+
+
+def test_check_mode_promises_the_flush() -> None:
+    promised = {"flushed": False, "changed": True, "skipped_flush": False, "proved": None}
+    accounts = account(flush=[promised], dropped=[log("1", kind="dmca")])
+
+    assert row(accounts, "dmca")["replayed"]["how"] == "by the flush of 1 API instance, had this not been check mode"
+    assert listed(accounts) == []
+
+
+def test_what_nothing_replays_is_listed_with_its_next_step() -> None:
+    accounts = account(
+        dropped=[log("10", "9", kind="distribution"), sentry("9", kind="distribution")],
+        unfinished={"distribution_outbox": unfinished("10", "9", kind="distribution")},
+    )
+
+    first = {"sources": ["log", "sentry", "database"], "next_step": "Submit 9 again."}
+    second = {"sources": ["log", "database"], "next_step": "Submit 10 again."}
+    assert accounts["listed"] == [
+        {"kind": "distribution", "entity_id": "9", "at": AT, **first},
+        {"kind": "distribution", "entity_id": "10", "at": AT, **second},
+    ]
+    assert accounts["differences"] == ["distribution_outbox: Sentry lacks 1 (10) that the logs name."]
+
+
+def test_long_lists_are_cut_in_sentences_only() -> None:
+    many = [str(number) for number in range(1, 31)]
+    accounts = account(dropped=[log(*many, kind="search"), sentry()])
+
+    assert len(accounts["listed"]) == 30
+    assert accounts["differences"] == [
+        "search_index_updates: Sentry lacks 30 (1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 20 more) that the logs name."
+    ]
+
+
+def test_the_sums() -> None:
+    accounts = account(
+        dropped=[log("1"), log("2", kind="search"), log("3", kind="dmca")],
+        unfinished={"transcode_jobs": unfinished("1", "4")},
+        requeue=requeued("1"),
+    )
+
+    assert accounts["sums"] == {"dropped": 3, "lost": 4, "replayed": 2, "healed": 1, "left": 1, "unknown": 0}
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        pytest.param({}, "lacks queues and window", id="nothing"),
+        pytest.param({"queues": QUEUES}, "lacks window", id="no window"),
+        pytest.param(
+            {"queues": [{"name": "q", "replay": "magic"}], "window": WINDOW},
+            "replay of q must be one of",
+            id="bad replay",
+        ),
+    ],
+)
+def test_bad_input_is_refused(facts: dict[str, Any], message: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=message):
+        outage_accounting(facts)
+
+
+def test_the_filter_has_its_name() -> None:
+    assert FilterModule().filters() == {"outage_accounting": outage_accounting}
+
+
+ENTITIES = st.lists(st.integers(1, 6).map(str), max_size=6)
+STATES = st.sampled_from(["exact", "at_least", "unknown"])
+KINDS = st.sampled_from([queue["kind"] for queue in QUEUES])
+SOURCES = st.builds(
+    lambda name, state, pairs: source(name, state, *(event(kind, entity, name) for kind, entity in pairs)),
+    st.sampled_from(["log", "sentry"]),
+    STATES,
+    st.lists(st.tuples(KINDS, st.integers(1, 6).map(str)), max_size=8),
+)
+ANSWERS = st.one_of(st.none(), st.builds(lambda state, entities: unfinished(*entities, state=state), STATES, ENTITIES))
+DRAIN = st.fixed_dictionaries(
+    {
+        "queues": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "name": st.sampled_from([queue["name"] for queue in QUEUES]),
+                    "drained": st.booleans(),
+                    "messages": st.one_of(st.none(), st.integers(0, 9)),
+                }
+            ),
+            max_size=5,
+        )
+    }
+)
+FACTS = st.fixed_dictionaries(
+    {
+        "dropped": st.lists(SOURCES, max_size=3),
+        "unfinished": st.dictionaries(st.sampled_from([queue["name"] for queue in QUEUES]), ANSWERS),
+        "requeue": st.one_of(
+            st.none(),
+            st.just({"failed": True, "msg": "refused"}),
+            st.builds(lambda tracks: requeued(*dict.fromkeys(tracks)), ENTITIES),
+        ),
+        "requeued_before": ENTITIES,
+        "flush": st.lists(
+            st.sampled_from([FLUSHED[0], {"flushed": False, "msg": "401"}, {"skipped_flush": True}]), max_size=2
+        ),
+        "drain": st.one_of(st.none(), DRAIN),
+        "dead_letters": st.dictionaries(st.sampled_from([queue["name"] for queue in QUEUES]), st.integers(0, 3)),
+    }
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(FACTS)
+def test_whatever_the_sources_say_the_sums_agree(facts: dict[str, Any]) -> None:
+    accounts = account(**facts)
+    for figures in accounts["rows"]:
+        parts = [figures["replayed"]["count"], figures["healed"]["count"], figures["left"]["count"]]
+        lost = figures["lost"]["count"]
+        assert sum(parts) == (lost or 0)
+        assert len(set(figures["lost"]["ids"])) == (lost or 0)
+        assert (lost is None) <= (figures["lost"]["state"] == "unknown")
+        assert not set(figures["healed"]["ids"]) & set(figures["left"]["ids"])
+    assert sorted(listed(accounts)) == sorted(
+        (figures["kind"], entity) for figures in accounts["rows"] for entity in figures["left"]["ids"]
+    )
+    for name in ("dropped", "lost", "replayed", "healed", "left"):
+        assert accounts["sums"][name] == sum(figures[name]["count"] or 0 for figures in accounts["rows"])
+    assert accounts == account(**facts)
+
+
+@settings(max_examples=100, deadline=None)
+@given(FACTS)
+def test_what_has_a_replay_that_worked_is_never_listed(facts: dict[str, Any]) -> None:
+    accounts = account(**{**facts, "requeue": requeued("1"), "flush": FLUSHED})
+
+    assert {kind for kind, _ in listed(accounts)} <= {"distribution", "search"}
