@@ -47,7 +47,8 @@ def copy_collection(root: Path, place: Path) -> Path:
     copy = place / "ansible_collections" / NAMESPACE / NAME
     wanted = [path for path in files(root) if path.parts[0] != ".collections"]
     for path in sorted(copy.rglob("*"), reverse=True):
-        if path.relative_to(copy).parts[:2] == ("tests", "output"):
+        parts = path.relative_to(copy).parts
+        if parts[0] == ".git" or parts[:2] == ("tests", "output"):
             continue
         if path.is_dir() and not path.is_symlink():
             if not any(path.iterdir()):
@@ -57,6 +58,8 @@ def copy_collection(root: Path, place: Path) -> Path:
     for path in wanted:
         (copy / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / path, copy / path, follow_symlinks=False)
+    # Else the copy would count as a part of the checkout around it that git ignores: ansible-test would see no files.
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(copy)], check=True)
     return copy
 
 
