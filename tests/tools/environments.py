@@ -108,20 +108,17 @@ def bundled_pip_version() -> str:
 def write_pip_configuration(path: Path) -> None:
     """Write down how pip is configured here, by files and by variables, where a pip in that home will read it."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    settings: dict[str, dict[str, str]] = {"global": {"cache-dir": quietly([*pip, "cache", "dir"]).strip()}}
+    settings: dict[str, dict[str, str]] = {"global": {}}
     for line in quietly([*pip, "config", "list"]).splitlines():
-        key, _, value = line.partition("=")
-        section, _, option = key.rpartition(".")
+        key, _equals, value = line.partition("=")
+        section, _dot, option = key.rpartition(".")
         section = "global" if section == ":env:" else section
-        settings.setdefault(section, {})[option] = str(ast.literal_eval(value))
+        settings.setdefault(section, {})[option] = str(ast.literal_eval(value)).strip()
+    settings["global"] |= {"cache-dir": quietly([*pip, "cache", "dir"]).strip(), "quiet": "1"}
+    lines = []
+    for section, options in settings.items():
+        lines.append(f"[{section}]")
+        # An option with several values has them on lines of their own, indented.
+        lines += [f"{option} = {value}".replace("\n", "\n    ") for option, value in options.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        "".join(
-            f"[{section}]\n"
-            + "".join(
-                f"{option} = {value.strip()}\n".replace("\n", "\n    ").rstrip() + "\n"
-                for option, value in options.items()
-            )
-            for section, options in settings.items()
-        )
-    )
+    path.write_text("\n".join(lines) + "\n")
