@@ -299,6 +299,7 @@ def test_proof_that_can_not_be_read(fake: FakeTime) -> None:
         pytest.param({TOKEN: [TOKEN]}, id="in a name and a list"),
         pytest.param(f"token={TOKEN}", id="in a text"),
         pytest.param({"next": "/x?t=s3cr3t-Admin%2BToken%2F1%3D"}, id="percent-encoded"),
+        pytest.param(r'{"you": "s3cr3t-Admin+Token\/1="}', id="as PHP writes a slash"),
     ],
 )
 @pytest.mark.parametrize("status", [200, 403])
@@ -311,6 +312,13 @@ def test_a_token_that_comes_back_is_masked(fake: FakeTime, echo: Any, status: in
 
     assert "s3cr3t" not in shown
     assert MASK in shown
+
+
+@pytest.mark.parametrize("before", range(270, 300, 5))
+def test_a_token_is_masked_before_the_answer_is_cut(fake: FakeTime, before: int) -> None:
+    error = refused(scripted(Answer(403, "x" * before + TOKEN)), fake)
+
+    assert "xs3" not in json.dumps(error.fail_json_arguments())
 
 
 def test_a_token_from_a_file_may_end_with_a_newline(fake: FakeTime) -> None:
