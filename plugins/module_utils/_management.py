@@ -106,10 +106,14 @@ class Management:
         self._until = self._clock() + seconds
         self._hung = ""
 
+    def left(self) -> float:
+        """Return the seconds that are left of the look."""
+        return max(self._until - self._clock(), 0.0)
+
     def ask(self, path: str, params: dict[str, str] | None = None) -> Answer:
         """Send a GET and return what came of it; nothing is raised for an answer or its absence."""
-        left = self._until - self._clock()
-        if self._hung or left <= 0:
+        left = self.left()
+        if self._hung or not left:
             why = f"after {self._hung} got no answer" if self._hung else "the time for this look is over"
             return Answer("not_asked", f"GET {self.url}{path} was not asked: {why}.")
         try:

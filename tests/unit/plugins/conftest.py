@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the tests of the plugins share: a scripted HTTP client, servers with a vice, a clock, and main() as Ansible runs it."""
+"""Shared by the plugins' tests: a scripted HTTP client, servers with a vice, a clock, main() as Ansible runs it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,357 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rabbitmq_health
+short_description: Say whether a RabbitMQ broker is fit to serve, and why not
+version_added: 0.1.0
+author:
+  - Veza infrastructure team (@veza-infra)
+description:
+  - Reads the management API over one connection, and answers with a verdict and with each check by itself.
+  - Never says V(healthy) under an alarm, nor for a broker that has lost its data. The expected O(vhost), O(queues) and
+    O(node) are part of health, because a broker that starts with an empty data directory is up and looks well.
+  - What could not be seen is V(unknown), never a pass. A right that is missing is named, and is never called down.
+  - Where the management API does not answer, it asks the command line tool on the broker's host (O(cli)), else it reads
+    the greeting of the AMQP port, and says what is unknown therefore.
+  - Costs a handful of small requests, also on a broker with thousands of queues. A look ends with the first request
+    that gets no answer in time, and after three times O(timeout) in any case.
+extends_documentation_fragment:
+  - veza.rabbitmq._attributes
+  - veza.rabbitmq._attributes.info
+  - veza.rabbitmq._attributes.actiongroup
+  - veza.rabbitmq._management
+options:
+  queues:
+    description:
+      - Names of queues that must exist in O(vhost). Each is asked for by its name.
+    type: list
+    elements: str
+    default: []
+  node:
+    description:
+      - Name that the node must have, such as V(rabbit@rabbitmq). A broker whose host was renamed starts empty under
+        another one.
+    type: str
+  amqp_host:
+    description:
+      - Host of the AMQP port. O(login_host) by default.
+    type: str
+  amqp_port:
+    description:
+      - Port on which the broker must listen for AMQP.
+    type: int
+    default: 5672
+  checks:
+    description:
+      - Checks of your own.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description:
+          - Name of the check.
+        type: str
+        required: true
+      query:
+        description:
+          - JMESPath expression over a document with the keys C(whoami), C(overview), C(nodes), C(vhosts), C(health)
+            (the answers of the health checks by name) and C(queues) (the O(queues) by name), each as the management
+            API gives it. Documents that could not be read are missing, and an expression that finds nothing is
+            V(unknown), unless O(checks[].expect) is null.
+        type: str
+        required: true
+      expect:
+        description:
+          - What the expression must return.
+        type: raw
+        default: true
+  certificate_days:
+    description:
+      - Days for which every TLS certificate of the broker must still be valid. Not checked by default.
+    type: int
+  settled:
+    description:
+      - Whether the counts of every queue in O(queues) must be known too. After a boot they are missing for up to 17 s.
+    type: bool
+    default: false
+  timeout:
+    description:
+      - Seconds that one request may take.
+    type: float
+    default: 5.0
+  wait_timeout:
+    description:
+      - Seconds to look again until the verdict is V(healthy). The module fails when they have passed, with the same
+        values that it would have returned.
+      - V(0) looks once, and never fails because of what it finds.
+    type: float
+    default: 0.0
+  cli:
+    description:
+      - Command, as a list of arguments, that C(check_running) and the like are appended to, for example
+        V([rabbitmq-diagnostics]). Only where the module runs on the broker's host.
+    type: list
+    elements: str
+    default: []
+requirements:
+  - jmespath (with O(checks))
+seealso:
+  - module: veza.rabbitmq.amqp_probe
+  - module: veza.rabbitmq.queue_drain_wait
+"""
+
+EXAMPLES = r"""
+- name: Look once
+  veza.rabbitmq.rabbitmq_health:
+    login_host: rabbitmq.lxd
+    login_user: monitor
+    login_password: "{{ veza_rabbitmq_management_password }}"
+    vhost: /veza
+    queues: [transcode_jobs, dmca_propagation]
+  delegate_to: localhost
+  register: health
+
+- name: Tell what is wrong
+  ansible.builtin.debug:
+    var: health.reason
+
+- name: Wait after a restart until it serves and its counts are known, with a rule of our own
+  veza.rabbitmq.rabbitmq_health:
+    login_host: rabbitmq.lxd
+    login_user: monitor
+    login_password: "{{ veza_rabbitmq_management_password }}"
+    vhost: /veza
+    queues: [transcode_jobs]
+    settled: true
+    wait_timeout: 120
+    checks:
+      - name: transcode_has_a_worker
+        query: queues.transcode_jobs.consumers > `0`
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+verdict:
+  description:
+    - V(unhealthy) when a check failed. V(unknown) when none failed, but one that matters could not be answered; a
+      refused login says nothing about the broker, so it is V(unknown) too.
+  returned: always
+  type: str
+  choices: [healthy, unhealthy, unknown]
+reason:
+  description: Why, in one sentence, the cause first.
+  returned: always
+  type: str
+  sample: "Alarms: There are alarms in effect in the cluster: disk space on rabbit@mq: RabbitMQ 3.10.8, rabbit@mq."
+rung:
+  description: What the answer rests on. V(none) when nothing answered as the broker does.
+  returned: always
+  type: str
+  choices: [management, cli, amqp, none]
+management:
+  description: What the management API answered to the first request.
+  returned: always
+  type: dict
+  contains:
+    outcome:
+      description: V(not_permitted) means logged in, but without the right, V(not_management) another server.
+      type: str
+      choices: [ok, name_not_resolved, refused, timed_out, reset, tls_failed, unreachable, not_http, not_management,
+        login_refused, not_permitted, not_found, server_error]
+    detail:
+      description: The same in a sentence.
+      type: str
+checks:
+  description: Every check, the graver first, then those of O(checks).
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description:
+        - V(reachable), V(authorised), V(identity), V(alarms), V(local_alarms), V(vhost), V(queues), V(nodes_running),
+          V(partitions), V(file_descriptors), V(virtual_hosts), V(listeners), V(quorum_critical), V(certificate),
+          V(leaders), V(in_service), or a name of O(checks).
+        - Checks that RabbitMQ 4.1 brought (V(leaders), V(in_service)) are read from its source, not measured.
+      type: str
+    result:
+      description: V(unavailable) when this version of RabbitMQ has no such check, or it was not wanted.
+      type: str
+      choices: [pass, fail, unknown, unavailable]
+    detail:
+      description: What was seen.
+      type: str
+    source:
+      description: Where it was seen.
+      type: str
+    age:
+      description: Seconds by which the figures may lag behind the broker; null where nothing was read.
+      type: float
+unknown:
+  description: Names of the checks that are unknown.
+  returned: always
+  type: list
+  elements: str
+broker:
+  description: Who answered; each is null where unknown.
+  returned: always
+  type: dict
+  contains:
+    version:
+      description: Version of RabbitMQ.
+      type: str
+    erlang:
+      description: Version of Erlang.
+      type: str
+    cluster_name:
+      description: Name of the cluster.
+      type: str
+    node:
+      description: Name of the node that answered.
+      type: str
+    uptime:
+      description: Seconds since the youngest node was started.
+      type: float
+elapsed:
+  description: Seconds that the module took.
+  returned: always
+  type: float
+"""
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ..module_utils._amqp import Target, probe
+from ..module_utils._arguments import management_arguments, management_client
+from ..module_utils._checks import NAMES, Expected
+from ..module_utils._errors import BadInput, TimedOut, VezaError
+from ..module_utils._health import Query, Rungs, look
+from ..module_utils._management import Management
+
+try:
+    import jmespath
+
+    JMESPATH_IMPORT_ERROR = None
+except ImportError:
+    JMESPATH_IMPORT_ERROR = traceback.format_exc()
+
+LOOK = 3.0
+"""One look may take so many times the timeout of a request."""
+
+PAUSE = 1.0
+"""Seconds between two looks."""
+
+
+def argument_spec() -> dict[str, Any]:
+    """Return the module's parameters."""
+    check = {
+        "name": {"type": "str", "required": True},
+        "query": {"type": "str", "required": True},
+        "expect": {"type": "raw", "default": True},
+    }
+    return {
+        "queues": {"type": "list", "elements": "str", "default": []},
+        "node": {"type": "str"},
+        "amqp_host": {"type": "str"},
+        "amqp_port": {"type": "int", "default": 5672},
+        "checks": {"type": "list", "elements": "dict", "default": [], "options": check},
+        "certificate_days": {"type": "int"},
+        "settled": {"type": "bool", "default": False},
+        "timeout": {"type": "float", "default": 5.0},
+        "wait_timeout": {"type": "float", "default": 0.0},
+        "cli": {"type": "list", "elements": "str", "default": []},
+        **management_arguments(),
+    }
+
+
+def queries_of(params: dict[str, Any]) -> list[Query]:
+    """Return the user's checks, compiled; BadInput if one is not an expression."""
+    if params["checks"] and JMESPATH_IMPORT_ERROR is not None:
+        raise BadInput(missing_required_lib("jmespath"), exception=JMESPATH_IMPORT_ERROR)
+    queries: list[Query] = []
+    for check in params["checks"]:
+        if check["name"] in (*NAMES, *(query.name for query in queries)):
+            raise BadInput(f"checks: the name '{check['name']}' is taken.")
+        try:
+            search = jmespath.compile(check["query"]).search
+        except jmespath.exceptions.JMESPathError as error:
+            raise BadInput(f"checks: the query of '{check['name']}' is no JMESPath expression: {error}") from error
+        queries.append(Query(check["name"], search, check["expect"]))
+    return queries
+
+
+def expected_of(params: dict[str, Any]) -> Expected:
+    """Return what a fit broker must have; BadInput if the parameters make no sense."""
+    if params["timeout"] <= 0 or params["wait_timeout"] < 0:
+        raise BadInput("timeout must be above 0, wait_timeout must not be negative.")
+    if params["certificate_days"] is not None and params["certificate_days"] < 1:
+        raise BadInput("certificate_days must be at least 1.")
+    return Expected(
+        vhost=params["vhost"],
+        queues=tuple(dict.fromkeys(params["queues"])),
+        node=params["node"],
+        amqp_port=params["amqp_port"],
+        certificate_days=params["certificate_days"],
+        settled=params["settled"],
+        user=params["login_user"],
+    )
+
+
+def rungs_of(params: dict[str, Any]) -> Rungs:
+    """Return the ways to look; nothing is sent yet."""
+    management = Management(management_client(params, params["timeout"]), params["login_user"])
+    host = params["amqp_host"] or params["login_host"]
+    return Rungs(
+        management, probe, Target(host, params["amqp_port"], timeout=params["timeout"]), cli=tuple(params["cli"])
+    )
+
+
+def run(
+    params: dict[str, Any],
+    rungs: Rungs,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> dict[str, Any]:
+    """Look once, or until the broker is healthy; TimedOut with the last result when it never was."""
+    expected, queries = expected_of(params), queries_of(params)
+    began, seconds = clock(), LOOK * params["timeout"]
+    while True:
+        result = look(rungs, expected, queries, seconds)
+        elapsed = clock() - began
+        result["elapsed"] = round(elapsed, 3)
+        left = params["wait_timeout"] - elapsed
+        if result["verdict"] == "healthy" or not params["wait_timeout"]:
+            return result
+        if left <= 0:
+            raise TimedOut(f"Not healthy after {elapsed:.1f} s. {result['reason']}", **result)
+        sleep(min(PAUSE, left))
+        # The last look gets what is left, but enough of it to be worth something.
+        left = max(params["wait_timeout"] - (clock() - began), 1.0)
+        seconds = min(LOOK * params["timeout"], left)
+        rungs = replace(rungs, target=replace(rungs.target, timeout=min(params["timeout"], left)))
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    try:
+        result = run(module.params, rungs_of(module.params))
+    except VezaError as error:
+        module.fail_json(**error.fail_json_arguments())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
