@@ -178,7 +178,8 @@ def _truths(unfinished: Any) -> dict[str, Source | None]:
 def _requeue(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if not result or result.get("skipped") is True:
         return None
-    failed = bool(result.get("failed")) or "requeued" not in result
+    # Where a play goes on after a failure, only the message is left of it. What was committed before it, stays.
+    failed = bool(result.get("failed") or "msg" in result) or "requeued" not in result
     requeued = [str(track) for track in result.get("requeued") or []]
     reason = str(result.get("msg") or result.get("message") or "it failed").rstrip(".")
     return {"failed": failed, "requeued": requeued, "jobs": list(result.get("jobs") or []), "reason": reason}
@@ -321,7 +322,7 @@ def _with_requeued(queue: dict[str, Any], loss: Loss, case: Case) -> Loss:
     """Add what was queued again: the requeue looked at the database last, and an earlier one before all others."""
     if queue.get("replay") != "transcode_requeue":
         return loss
-    found = set() if case.requeue is None or case.requeue["failed"] else set(case.requeue["requeued"])
+    found = set(case.requeue["requeued"]) if case.requeue else set()
     known = {*(loss.ids or []), *case.requeued_before}
     if found - known:
         beyond = _some(_ordered(found - known))
@@ -335,24 +336,20 @@ def _with_requeued(queue: dict[str, Any], loss: Loss, case: Case) -> Loss:
 
 
 def _by_requeue(queue: dict[str, Any], loss: Loss, case: Case) -> Outcome:
-    before = [track for track in loss.ids or [] if track in case.requeued_before]
-    others = [track for track in loss.ids or [] if track not in case.requeued_before]
-    how = "by new transcode jobs"
+    requeued = case.requeued_before.union(case.requeue["requeued"] if case.requeue else [])
+    replayed = [track for track in loss.ids or [] if track in requeued]
+    others = [track for track in loss.ids or [] if track not in requeued]
     if case.requeue is None or case.requeue["failed"]:
         reason = "the requeue was not run" if case.requeue is None else f"not queued again: {case.requeue['reason']}"
-        rest = loss if not before else Loss(others, loss.state, loss.text)
+        rest = Loss(others, loss.state, loss.text) if replayed else loss
         outcome = _left(queue, rest, case, reason, case.audit_command)
-        outcome.replayed, outcome.how = before, how if before else ""
-        return outcome
-    requeued = set(case.requeue["requeued"])
-    replayed = _ordered([*before, *(track for track in others if track in requeued)])
-    return Outcome(
-        replayed=replayed,
+    else:
         # The requeue passes over a track that has a live job, or was finished after the database was asked.
-        healed=[track for track in others if track not in requeued],
-        how=how if replayed else "",
-        extra={"jobs": case.requeue["jobs"]},
-    )
+        outcome = Outcome(healed=others)
+    outcome.replayed = replayed
+    outcome.how = "by new transcode jobs" if replayed else ""
+    outcome.extra = {"jobs": case.requeue["jobs"] if case.requeue else []}
+    return outcome
 
 
 def _by_flush(queue: dict[str, Any], loss: Loss, case: Case) -> Outcome:

@@ -399,7 +399,8 @@ READERS: dict[str, Callable[[dict[str, Any], Findings, Pace], None]] = {
 
 
 def _result(params: dict[str, Any], findings: Findings) -> dict[str, Any]:
-    complete = completeness(findings, params["instances"])
+    # A log is of one instance: when that one could not be seen, nothing could.
+    complete = completeness(findings, [params["instance"]] if params["source"] == "log" else params["instances"])
     count = len(findings.events)
     text = {"exact": f"exactly {count}", "at_least": f"at least {count}", "unknown": "an unknown number of"}
     why = "" if complete["state"] == "exact" else f" ({'; '.join(complete['reasons'])})"
@@ -421,7 +422,7 @@ def _nothing(params: dict[str, Any], findings: Findings, reason: str) -> dict[st
     """Return the result of a source that could not be asked: not zero events, but an unknown number."""
     window = findings.window
     blank = Findings(window, 1, gaps=[Gap(window.start, window.end, reason.rstrip("."))])
-    return {**_result({**params, "instances": []}, blank), "count": None}
+    return {**_result(params, blank), "count": None}
 
 
 def main() -> None:

@@ -332,6 +332,14 @@ def test_a_requeue_that_did_not_happen_leaves_the_next_command(requeue: Any, rea
     )
 
 
+def test_what_was_committed_before_a_requeue_failed_is_replayed() -> None:
+    failed = {**requeued("1"), "msg": "PostgreSQL went away."}
+    accounts = account(unfinished={"transcode_jobs": unfinished("1", "2")}, requeue=failed)
+
+    assert row(accounts, "transcode")["replayed"]["count"] == 1
+    assert listed(accounts) == [("transcode", "2")]
+
+
 def test_a_requeue_that_did_not_happen_is_said_even_when_nothing_can_be_listed() -> None:
     accounts = account(dropped=[], requeue={"failed": True, "msg": "refused"}, audit_command="make audit")
 

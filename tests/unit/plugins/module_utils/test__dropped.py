@@ -1,0 +1,283 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.veza.rabbitmq.plugins.module_utils._dropped import (
+    Event,
+    Findings,
+    Gap,
+    LogReader,
+    completeness,
+    event_of,
+    instant_of,
+    note_unfinished_window,
+)
+from ansible_collections.veza.rabbitmq.plugins.module_utils._window import Window
+
+START = datetime(2026, 11, 23, 20, 15, tzinfo=UTC)
+END = datetime(2026, 11, 23, 20, 55, tzinfo=UTC)
+
+
+def at(minute: float) -> datetime:
+    return START + timedelta(minutes=minute)
+
+
+def findings(max_events: int = 100) -> Findings:
+    return Findings(Window(START, END), max_events)
+
+
+def line(minute: float, **more: Any) -> bytes:
+    return json.dumps({"level": "info", "ts": at(minute).isoformat(), "msg": "listening", **more}).encode() + b"\n"
+
+
+def dropped(minute: float, entity: int = 1, **more: Any) -> bytes:
+    event = {"eventbus.status": "degraded", "kind": "transcode", "entity_id": entity, "key": f"transcode:{entity}:1"}
+    return line(minute, level="warn", msg="publish dropped", **{**event, **more})
+
+
+def read(*lines: bytes, instance: str = "backend-1", max_events: int = 100) -> Findings:
+    found = findings(max_events)
+    reader = LogReader(found, instance)
+    for each in lines:
+        reader.feed(each)
+    reader.close()
+    return found
+
+
+def entities(found: Findings) -> list[str]:
+    return [event.entity_id for event in found.sorted_events()]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param("2026-11-23T20:15:01.123Z", id="zap's ISO 8601"),
+        pytest.param("2026-11-23T21:15:01.123+0100", id="zap's ISO 8601 with an offset"),
+        pytest.param("2026-11-23T20:15:01.123000456Z", id="RFC 3339 with nanoseconds"),
+        pytest.param("2026-11-23T21:15:01.123+01:00", id="RFC 3339"),
+        pytest.param(1795464901.123, id="epoch in seconds"),
+        pytest.param(1795464901123, id="epoch in milliseconds"),
+        pytest.param(1795464901123000, id="epoch in microseconds"),
+        pytest.param(1795464901123000000, id="epoch in nanoseconds"),
+    ],
+)
+def test_instants_as_logs_write_them(written: Any) -> None:
+    found = instant_of(written)
+
+    assert found is not None
+    assert abs(found - datetime(2026, 11, 23, 20, 15, 1, 123000, UTC)) < timedelta(microseconds=2)
+
+
+@pytest.mark.parametrize(
+    "written", [None, "", "soon", "2026-11-23T20:15:01", True, -5, float("nan"), float("inf"), 10**40, {}, []]
+)
+def test_what_is_no_instant(written: Any) -> None:
+    assert instant_of(written) is None
+
+
+def test_a_log_that_covers_the_window_is_exact() -> None:
+    found = read(line(-5), dropped(-1, 1), dropped(0, 2), dropped(39.99, 3), dropped(40, 4), line(50))
+
+    assert entities(found) == ["2", "3"]
+    assert completeness(found) == {"state": "exact", "reasons": [], "from": None, "to": None, "gaps": []}
+
+
+def test_a_quiet_log_is_exactly_zero() -> None:
+    assert completeness(read(line(-5)))["state"] == "exact"
+
+
+def test_events_are_sorted_by_instant() -> None:
+    assert entities(read(line(-5), dropped(3, 3), dropped(1, 1), dropped(2, 2))) == ["1", "2", "3"]
+
+
+def test_an_event_keeps_what_its_line_says() -> None:
+    found = read(line(-1), dropped(1, 7, queue="transcode_jobs", instance="pod-3"), dropped(2, 8))
+    first, second = found.sorted_events()
+
+    assert first.as_dict() == {
+        "kind": "transcode",
+        "entity_id": "7",
+        "key": "transcode:7:1",
+        "queue": "transcode_jobs",
+        "instance": "pod-3",
+        "at": "2026-11-23T20:16:00Z",
+        "source": "log",
+    }
+    assert second.instance == "backend-1"
+
+
+def test_one_event_that_is_logged_twice_is_one() -> None:
+    assert len(read(line(-1), dropped(1), dropped(1), dropped(2)).events) == 2
+
+
+def test_a_log_that_begins_in_the_window_has_a_gap_before() -> None:
+    complete = completeness(read(dropped(10), line(60)))
+
+    assert complete["state"] == "at_least"
+    assert (complete["from"], complete["to"]) == ("2026-11-23T20:15:00Z", "2026-11-23T20:25:00Z")
+    assert complete["gaps"][0]["instance"] == "backend-1"
+
+
+def test_a_first_line_at_the_very_start_proves_nothing_about_what_stood_before() -> None:
+    assert completeness(read(dropped(0)))["state"] == "at_least"
+
+
+@pytest.mark.parametrize("lines", [pytest.param([line(41)], id="begins later"), pytest.param([], id="empty")])
+def test_a_log_without_the_window_is_unknown(lines: list[bytes]) -> None:
+    complete = completeness(read(*lines), ["backend-1"])
+
+    assert complete["state"] == "unknown"
+    assert (complete["from"], complete["to"]) == ("2026-11-23T20:15:00Z", "2026-11-23T20:55:00Z")
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        pytest.param(b'{"ts": "2026-11-23T20:16:0', id="a torn line"),
+        pytest.param(b"panic: runtime error\n", id="plain text"),
+        pytest.param(b"[]\n", id="another JSON"),
+        pytest.param(b"\xff\xfe\x00\n", id="bytes"),
+        pytest.param(b'{"msg": "no instant", "eventbus.status": "degraded"}\n', id="no instant"),
+        pytest.param(b'{"ts": "2026-11-23T20:16:00", "msg": "naive"}\n', id="no offset"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("before", "after", "state"),
+    [
+        pytest.param([line(-9)], [line(-5)], "exact", id="before the window"),
+        pytest.param([line(-9)], [line(5)], "at_least", id="at its start"),
+        pytest.param([line(-9), line(5)], [line(6)], "at_least", id="in it"),
+        pytest.param([line(-9), line(5)], [], "at_least", id="at the log's end"),
+        pytest.param([line(-9), line(40)], [line(50)], "exact", id="after it"),
+        pytest.param([line(-9), line(50)], [], "exact", id="after it, at the log's end"),
+    ],
+)
+def test_a_line_that_can_not_be_read_matters_in_the_window_only(
+    garbage: bytes, before: list[bytes], after: list[bytes], state: str
+) -> None:
+    complete = completeness(read(*before, garbage, *after))
+
+    assert complete["state"] == state
+    assert complete["reasons"] == ([] if state == "exact" else ["1 lines of the log can't be read on backend-1"])
+
+
+def test_blank_lines_are_no_lines() -> None:
+    assert completeness(read(line(-5), b"\n", b"  \n", line(50)))["state"] == "exact"
+
+
+def test_the_bus_that_says_it_is_degraded_has_dropped_nothing_yet() -> None:
+    notice = line(1, msg="bus degraded, events will be lost", **{"eventbus.status": "degraded"})
+    found = read(line(-1), notice, dropped(2))
+
+    assert (len(found.events), found.notices) == (1, 1)
+    assert completeness(found)["state"] == "exact"
+
+
+def test_a_log_that_only_says_degraded_is_not_zero() -> None:
+    complete = completeness(read(line(-1), line(1, **{"eventbus.status": "degraded"})))
+
+    assert (complete["state"], complete["reasons"]) == ("at_least", ["1 reports of degraded mode name no event"])
+
+
+def test_events_that_name_no_entity_are_kept_apart() -> None:
+    found = read(line(-1), dropped(1, entity_id=None, key=None), dropped(1, entity_id=None, key=None))
+
+    assert len(found.events) == 2
+    assert completeness(found)["reasons"] == ["2 events name no kind or no entity"]
+
+
+def test_more_than_max_events_is_said() -> None:
+    found = read(line(-1), *[dropped(1, number) for number in range(7)], max_events=5)
+    complete = completeness(found)
+
+    assert len(found.events) == 5
+    assert complete["state"] == "at_least"
+    assert complete["reasons"] == ["more than max_events=5: 2 or more were seen and not kept"]
+
+
+def test_a_known_event_needs_no_room() -> None:
+    found = read(line(-1), dropped(1, 1), dropped(1, 1), max_events=1)
+
+    assert completeness(found)["state"] == "exact"
+
+
+@pytest.mark.parametrize(
+    ("gaps", "instances", "state"),
+    [
+        pytest.param([], [], "exact", id="none"),
+        pytest.param([(0, 40, "")], [], "unknown", id="the whole window"),
+        pytest.param([(-10, 99, "")], [], "unknown", id="more than the window"),
+        pytest.param([(0, 20, ""), (20, 40, "")], [], "unknown", id="two halves"),
+        pytest.param([(0, 25, ""), (5, 10, ""), (20, 40, "")], [], "unknown", id="overlapping"),
+        pytest.param([(0, 20, ""), (21, 40, "")], [], "at_least", id="a minute was seen"),
+        pytest.param([(0, 39, "")], [], "at_least", id="the last minute was seen"),
+        pytest.param([(-10, 0, ""), (40, 50, "")], [], "exact", id="outside the window"),
+        pytest.param([(0, 40, "a")], [], "at_least", id="one instance of nobody knows how many"),
+        pytest.param([(0, 40, "a")], ["a", "b"], "at_least", id="one instance of two"),
+        pytest.param([(0, 40, "a"), (0, 40, "b")], ["a", "b"], "unknown", id="both instances"),
+        pytest.param([(0, 40, "a"), (0, 20, "b"), (20, 40, "")], ["a", "b"], "unknown", id="both, one by parts"),
+    ],
+)
+def test_gaps(gaps: list[tuple[int, int, str]], instances: list[str], state: str) -> None:
+    found = findings()
+    found.gaps = [Gap(at(start), at(end), "blind", instance) for start, end, instance in gaps]
+
+    assert completeness(found, instances)["state"] == state
+
+
+def test_a_blind_source_that_gave_an_event_is_not_unknown() -> None:
+    found = findings()
+    found.add(event_of({"kind": "a", "entity_id": 1}, at(1), "sentry"))
+    found.gaps = [Gap(START, END, "the log level was warn", "backend-2"), Gap(START, END, "blind")]
+    complete = completeness(found)
+
+    assert complete["state"] == "at_least"
+    assert complete["reasons"][0] == (
+        "the log level was warn on backend-2 from 2026-11-23T20:15:00Z to 2026-11-23T20:55:00Z"
+    )
+
+
+@pytest.mark.parametrize(("now", "state"), [(at(40), "exact"), (at(30), "at_least"), (at(-1), "unknown")])
+def test_a_window_that_is_not_over(now: datetime, state: str) -> None:
+    found = findings()
+    note_unfinished_window(found, now, "log")
+
+    assert completeness(found)["state"] == state
+
+
+@given(
+    st.lists(st.tuples(st.integers(-5, 45), st.integers(1, 4)), max_size=30),
+    st.integers(1, 40),
+)
+def test_what_is_kept_is_what_lies_in_the_window_once(rows: list[tuple[int, int]], max_events: int) -> None:
+    found = read(line(-6), *[dropped(minute, entity) for minute, entity in rows], max_events=max_events)
+    expected = {(minute, entity) for minute, entity in rows if 0 <= minute < 40}
+
+    assert len(found.events) == min(len(expected), max_events)
+    assert (completeness(found)["state"] == "exact") == (len(expected) <= max_events)
+    assert {((event.at - START).seconds // 60, int(event.entity_id)) for event in found.events.values()} <= expected
+    assert found.sorted_events() == sorted(found.events.values(), key=lambda event: (event.at, event.entity_id))
+
+
+def test_events_are_told_apart_by_all_that_they_say() -> None:
+    first = Event("a", "1", "a:1:1", "q", "i", START, "log")
+    others = [
+        Event("b", "1", "a:1:1", "q", "i", START, "log"),
+        Event("a", "2", "a:1:1", "q", "i", START, "log"),
+        Event("a", "1", "a:1:2", "q", "i", START, "log"),
+        Event("a", "1", "a:1:1", "q", "j", START, "log"),
+        Event("a", "1", "a:1:1", "q", "i", END, "log"),
+    ]
+
+    assert len({event.identity() for event in [first, *others]}) == 6
+    assert first.identity() == Event("a", "1", "a:1:1", "", "i", START, "log", id="9").identity()
