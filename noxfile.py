@@ -19,6 +19,8 @@ import nox
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
+# Where stages keep copies and environments. Absolute, unlike nox's own paths: stages change the directory.
+WORK = ROOT / ".nox" / "veza"
 # So that `.venv/bin/nox` finds its neighbours without an activated environment.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
@@ -114,7 +116,7 @@ def ansible_lint(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """The documentation of plugins and roles, its links included."""
-    copy = checkout.copy_collection(ROOT, session.cache_dir / "docs")
+    copy = checkout.copy_collection(ROOT, WORK / "docs")
     session.chdir(copy)
     session.run(
         *("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", "--check-extra-docs-refs"),
@@ -132,20 +134,20 @@ def changelog(session: nox.Session) -> None:
 @nox.session
 def sanity(session: nox.Session) -> None:
     """ansible-test sanity, in a copy: it refuses a checkout that is not at .../ansible_collections/veza/rabbitmq."""
-    copy = checkout.copy_collection(ROOT, session.cache_dir / "sanity")
+    copy = checkout.copy_collection(ROOT, WORK / "sanity")
     session.chdir(copy)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     session.run(
         *("ansible-test", "sanity", "--venv", "--python", version, "--color", "no"),
         *session.posargs,
-        env=environments.for_ansible_test(session.cache_dir / "ansible-test"),
+        env=environments.for_ansible_test(WORK / "ansible-test"),
     )
 
 
 @nox.session
 def galaxy(session: nox.Session) -> None:
     """Build the collection, check it as Galaxy would, install it elsewhere and use it there."""
-    work = session.cache_dir / "galaxy"
+    work = WORK / "galaxy"
     tarball = checkout.build_collection(ROOT, work / "dist")
     checkout.check_tarball(ROOT, tarball)
 
@@ -185,7 +187,7 @@ def add_unit_session(core: str, release: str, pythons: tuple[str, ...]) -> None:
         if interpreter is None:
             session.skip(f"not on this machine: Python {' or '.join(pythons)}")
         python = environments.create(
-            ROOT / ".nox" / f"unit-{core}",
+            WORK / f"unit-{core}",
             interpreter,
             [
                 f"ansible-core=={release}",
