@@ -12,6 +12,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
+
 NAMED = 10
 """How many ids a sentence names."""
 
@@ -462,4 +464,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return it by name."""
-        return {"outage_accounting": outage_accounting}
+        return {"outage_accounting": untrusted(outage_accounting)}

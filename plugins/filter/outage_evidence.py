@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
+
 # Each view, the variable in which outage_diagnose registered it, and a key that only a finished look has.
 VIEWS = {
     "info": ("__outage_diagnose_host_info", "service"),
@@ -43,4 +45,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return it by name."""
-        return {"outage_evidence": outage_evidence}
+        return {"outage_evidence": untrusted(outage_evidence)}

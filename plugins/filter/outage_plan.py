@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
+
 
 def outage_plan(
     verdict: Mapping[str, Any],
@@ -66,4 +68,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return it by name."""
-        return {"outage_plan": outage_plan}
+        return {"outage_plan": untrusted(outage_plan)}

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible.utils.unsafe_proxy import wrap_var
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput
 from ansible_collections.veza.rabbitmq.plugins.module_utils._record import instant, stamp
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain, untrusted
 
 Event = Mapping[str, Any]
 
@@ -42,9 +42,7 @@ def outage_record(events: Sequence[Event], postmortem_after: float = 600) -> dic
     if isinstance(events, (str, bytes, Mapping)) or not isinstance(events, Sequence):
         raise AnsibleFilterError("outage_record: give it the list of events that module incident returned.")
     try:
-        # Log lines are part of it: before ansible-core 2.19, an expression in one would be carried out without this.
-        unsafe: dict[str, Any] = wrap_var(_told(_Record(_plain(events)), float(postmortem_after)))
-        return unsafe
+        return _told(_Record(plain(events)), float(postmortem_after))
     except (BadInput, KeyError, TypeError, AttributeError) as error:
         raise AnsibleFilterError(f"outage_record: this is not an incident's record: {error!r}") from error
 
@@ -203,15 +201,6 @@ class _Record:
             for event in self.of("failed")
             if event["seq"] > answered
         ]
-
-
-def _plain(value: Any) -> Any:
-    """Return a copy in Python's own types; ansible-core 2.19 hands over lazy and tagged ones, that can't be wrapped."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return str(value) if isinstance(value, str) else value
 
 
 def _standing(events: Sequence[Event]) -> list[Event]:
@@ -384,4 +373,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return it by name."""
-        return {"outage_record": outage_record}
+        return {"outage_record": untrusted(outage_record)}

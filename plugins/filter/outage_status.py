@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.veza.rabbitmq.plugins.filter.outage_record import outage_record
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
 
 WIDTH = 10
 
@@ -55,4 +56,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return it by name."""
-        return {"outage_status": outage_status}
+        return {"outage_status": untrusted(outage_status)}

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
+
 WIDTH = 10
 SEVERITIES = ("HIGH", "MEDIUM", "LOW", "NONE")
-LISTED = 20
-"""Lost events that the screen shows; the report has all of them."""
+LISTED = 30
+"""Ids that the screen shows at one place; the report has more."""
 
 
 def outage_summary(run: Mapping[str, Any]) -> list[str]:
@@ -40,6 +42,11 @@ def outage_summary(run: Mapping[str, Any]) -> list[str]:
         for number, text in enumerate(texts):
             lines.append(f"{label if number == 0 else '':<{WIDTH}}{text}")
     return lines
+
+
+def _serves(run: Mapping[str, Any]) -> bool:
+    """Whether this run, or one before it, proved that the broker serves again."""
+    return bool((_record(run).get("milestones") or {}).get("serving"))
 
 
 def _record(run: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -84,7 +91,7 @@ def _length(seconds: float) -> str:
 
 
 def _affected(run: Mapping[str, Any]) -> list[str]:
-    if run["verdict"]["cause"] in ("healthy", "management_unavailable", "management_login_refused"):
+    if _serves(run) or run["verdict"]["cause"] in ("healthy", "management_unavailable", "management_login_refused"):
         return []
     queues = sorted(run["queues"], key=lambda queue: SEVERITIES.index(queue["severity"]))
     lines = [f"{queue['severity']:<7}{queue['subsystem']}: {queue['effect']}" for queue in queues]
@@ -120,17 +127,20 @@ def _lost(run: Mapping[str, Any]) -> list[str]:
 
 
 def _left(run: Mapping[str, Any]) -> list[str]:
-    listed = _accounting(run).get("listed") or []
-    lines = [f"{event['kind']} {event['entity_id']}: {event['next_step']}" for event in listed[:LISTED]]
-    if len(listed) > LISTED:
-        lines.append(f"and {len(listed) - LISTED} more in the report")
-    if _accounting(run) and not listed:
-        lines.append("nothing for a human to replay")
-    return lines
+    """What a human must do, each with the ids that it is about."""
+    lines = []
+    for todo in _record(run).get("todo") or []:
+        ids = [str(entity) for entity in todo["ids"]]
+        more = f" and {len(ids) - LISTED} more in the report" if len(ids) > LISTED else ""
+        lines.append(" ".join(part for part in (todo["what"], todo["how"]) if part))
+        lines.extend([f"  {', '.join(ids[:LISTED])}{more}"] if ids else [])
+    return lines or (["nothing for a human to do"] if _accounting(run) else [])
 
 
 def _unknown(run: Mapping[str, Any]) -> list[str]:
-    return [*run["verdict"]["unknown"], *(_accounting(run).get("unknown") or [])]
+    """What a look at a dead broker could not see no longer matters once it serves; what was lost does."""
+    unseen = [] if _serves(run) else run["verdict"]["unknown"]
+    return [*unseen, *(_accounting(run).get("unknown") or []), *(_accounting(run).get("differences") or [])]
 
 
 def _next(run: Mapping[str, Any]) -> list[str]:
@@ -149,4 +159,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return it by name."""
-        return {"outage_summary": outage_summary}
+        return {"outage_summary": untrusted(outage_summary)}

@@ -11,6 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._findings import FINDINGS, Evidence, Finding, died_at
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
 
 UNKNOWN = {
     "cause": "unknown",
@@ -135,4 +136,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return it by name."""
-        return {"outage_verdict": outage_verdict}
+        return {"outage_verdict": untrusted(outage_verdict)}
