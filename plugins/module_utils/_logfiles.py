@@ -14,7 +14,6 @@ import re
 import signal
 import subprocess
 import threading
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -105,7 +104,7 @@ def opened_back_to(path: str, start: datetime) -> Iterator[tuple[list[IO[bytes]]
         yield files, problems
 
 
-def read_file(path: str, reader: LogReader, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
+def read_file(path: str, reader: LogReader, timeout: float, clock: Callable[[], float]) -> None:
     """Feed ``reader`` a log file, from before the window on. A log that can't be read is a gap, not an error."""
     findings = reader.findings
     deadline = clock() + timeout
@@ -115,7 +114,7 @@ def read_file(path: str, reader: LogReader, timeout: float, clock: Callable[[], 
             for file in files:
                 for number, line in enumerate(lines_of(file)):
                     if number % LINES_BETWEEN_LOOKS == 0 and clock() > deadline:
-                        _cut(reader, f"the log was not read to its end within {timeout:g} s")
+                        _cut(reader, f"the log was not read to its end within {timeout:.3g} s")
                         return
                     reader.feed(line)
     except UNREADABLE as error:
@@ -170,7 +169,7 @@ def read_command(argv: list[str], reader: LogReader, timeout: float) -> None:
             _kill(process)
             process.wait()
     if ended.is_set():
-        _cut(reader, f"{argv[0]} was ended after {timeout:g} s")
+        _cut(reader, f"{argv[0]} was ended after {timeout:.3g} s")
     elif status != 0:
         _failed(reader, argv[0], status)
     else:

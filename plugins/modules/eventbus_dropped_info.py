@@ -383,7 +383,7 @@ def _from_log(params: dict[str, Any], findings: Findings, pace: Pace) -> None:
     if params["command"]:
         read_command(params["command"], reader, pace.remaining())
     else:
-        read_file(params["path"], reader, pace.remaining())
+        read_file(params["path"], reader, pace.remaining(), pace.clock)
 
 
 def _from_database(params: dict[str, Any], findings: Findings, pace: Pace) -> None:
