@@ -64,9 +64,13 @@ RETURNING d.{{j_id}}, d.{{j_track}}
 
 _FIND_UNTRIED = f"SELECT j.{{j_id}}, j.{{j_track}} FROM {{jobs}} j WHERE {_UNTRIED} ORDER BY j.{{j_id}}"
 
-_FIND = """
-SELECT j.{j_id}, j.{j_track}, j.{j_status}::text, j.{j_attempts} FROM {jobs} j
- WHERE j.{j_id} = ANY(%(ids)s::{j_type}[])
+_FIND = "SELECT j.{j_id}, j.{j_track} FROM {jobs} j WHERE j.{j_id} = ANY(%(ids)s::{j_type}[])"
+
+_FIND_KEPT = """
+SELECT a.id, j.{j_id} IS NOT NULL, j.{j_track}, j.{j_status}::text, j.{j_attempts}
+  FROM unnest(%(ids)s::{j_type}[]) WITH ORDINALITY AS a (id, place) LEFT JOIN {jobs} j ON j.{j_id} = a.id
+ WHERE a.id <> ALL(%(removed)s::{j_type}[])
+ ORDER BY a.place
 """
 
 DELAYS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -173,7 +177,7 @@ class Requeue:
             tracks = catalog.find_table(transaction, self._called.tracks, list(track.values()))
             jobs = catalog.find_table(transaction, self._called.jobs, list(job.values()))
             self._refuse_types([(tracks, track["created_at"]), (jobs, job["created_at"])], zone_given)
-            read = list(job.values())
+            read = [job[key] for key in ("id", "track_id", "status", "created_at")]
             written = [job[key] for key in ("track_id", "status", "attempts", "created_at")]
             needed = [(tracks, "SELECT", list(track.values())), (jobs, "SELECT", read), (jobs, "INSERT", written)]
             lacking = catalog.lacking_privileges(transaction, needed)
@@ -240,15 +244,13 @@ class Requeue:
                     batch = _batch_of(transaction.rows(self._statement(_FIND_UNTRIED), values))
             else:
                 batch = self._batch(self._statement(_DELETE), values, gone=True)
-            removed = {str(job) for job in batch.jobs}
-            yield batch, self._kept([job for job in ids if str(job) not in removed])
+            yield batch, self._kept(ids, batch.jobs)
 
-    def _kept(self, jobs: list[Id]) -> list[dict[str, Any]]:
-        if not jobs:
-            return []
+    def _kept(self, ids: list[Id], removed: list[Id]) -> list[dict[str, Any]]:
+        # PostgreSQL compares the ids: it knows how else a UUID may be written.
         with self._database.transaction(readonly=True) as transaction:
-            found = {str(row[0]): row[1:] for row in transaction.rows(self._statement(_FIND), {"ids": jobs})}
-        return [why_kept(job, found.get(str(job)), self._rules.live[0]) for job in jobs]
+            rows = transaction.rows(self._statement(_FIND_KEPT), {"ids": ids, "removed": removed})
+        return [why_kept(job, tuple(rest) if exists else None, self._rules.live[0]) for job, exists, *rest in rows]
 
     def _batch(self, statement: Any, values: dict[str, Any], *, gone: bool) -> Batch:
         """Run a statement in a transaction of its own until its outcome is known; return the rows that it gave.
@@ -286,7 +288,7 @@ class Requeue:
             self._lock(transaction)
             standing = transaction.rows(self._statement(_FIND), {"ids": [row[0] for row in rows]})
         # An id alone proves nothing: after a crash a sequence may give an id again, to another track.
-        same = {tuple(row[:2]) for row in standing} & {tuple(row) for row in rows}
+        same = {tuple(row) for row in standing} & {tuple(row) for row in rows}
         return not same if gone else bool(same)
 
     def _lock(self, transaction: Transaction) -> None:
@@ -352,9 +354,9 @@ class Requeue:
 def why_kept(job: Id, row: tuple[Any, ...] | None, pending: str) -> dict[str, Any]:
     """Return why a job was not undone; ``row`` is its track, status and attempts now, None if it is gone."""
     if row is None:
-        return {"job": job, "track": None, "reason": "gone", "detail": "no such job: undone before, or deleted"}
+        return {"job": as_id(job), "track": None, "reason": "gone", "detail": "no such job: undone before, or deleted"}
     track, status, attempts = row
-    kept = {"job": job, "track": as_id(track)}
+    kept = {"job": as_id(job), "track": as_id(track)}
     if status == pending and attempts == 0:
         return {**kept, "reason": "locked", "detail": "another transaction holds it: a worker is taking it"}
     return {**kept, "reason": "started", "detail": f"status {status}, attempts {attempts}"}

@@ -45,12 +45,12 @@ requirements:
 notes:
   - These rights are enough for a database user C(requeue) that may connect and use the schema.
     V(GRANT SELECT (id, created_at, hls_status\) ON tracks TO requeue;)
-    V(GRANT SELECT (id, track_id, status, attempts, created_at\) ON transcode_jobs TO requeue;)
+    V(GRANT SELECT (id, track_id, status, created_at\) ON transcode_jobs TO requeue;)
     V(GRANT INSERT (track_id, status, attempts, created_at\) ON transcode_jobs TO requeue;)
     Add C(SELECT) on the columns that O(predicate) names, and C(USAGE) on its sequence if C(transcode_jobs.id) is a
     C(serial) column instead of an identity column.
   - Of these O(state=absent) needs only C(SELECT) on C(transcode_jobs), and besides, because it locks and deletes rows,
-    V(GRANT UPDATE (status\), DELETE ON transcode_jobs TO requeue;)
+    V(GRANT SELECT (attempts\), UPDATE (status\), DELETE ON transcode_jobs TO requeue;)
   - Row level security that would hide rows from this user is an error, because a smaller answer would look complete.
   - Works through PgBouncer in transaction mode.
   - With a C(timestamp without time zone) column in a zone that has summer time, the hour that the clock repeats in
@@ -481,7 +481,7 @@ class Run:
             self.result.update(changed=bool(tracks), requeued=tracks)
         else:
             for batch in tables.insert(window, tracks, self.params["batch_size"]):
-                self._record(batch)
+                self._record(batch.jobs, batch.tracks)
         self.result["message"] = self._sentence(counts)
 
     def absent(self, tables: requeue.Requeue) -> None:
@@ -489,7 +489,7 @@ class Run:
         tables.inspect_undo()
         jobs = list(dict.fromkeys(self.params["jobs"]))
         for batch, kept in tables.undo(jobs, self.params["batch_size"], check=self.check_mode):
-            self._record(batch, committed=not self.check_mode)
+            self._record(batch.jobs, [])
             self.result["kept"] += kept
         done = "would be deleted" if self.check_mode else "deleted"
         reasons = dict.fromkeys(("gone", "started", "locked"), 0)
@@ -497,8 +497,6 @@ class Run:
             reasons[kept_job["reason"]] += 1
         rest = ", ".join(f"{number} {reason}" for reason, number in reasons.items() if number) or "none"
         self.result["message"] = f"{len(self.result['jobs'])} jobs {done}; left alone: {rest}."
-        # Here the tracks are those that lose a job.
-        self.result["requeued"] = []
 
     def _settled_window(self, tables: requeue.Requeue, asked: windows.Window) -> windows.Window:
         """Return the widened window; Refused while the message of a track in it may be on its way."""
@@ -567,11 +565,11 @@ class Run:
         if reasons:
             raise Refused(f"Messages may still arrive: {'; '.join(reasons)}. Nothing was requeued.")
 
-    def _record(self, batch: requeue.Batch, *, committed: bool = True) -> None:
-        self.result["requeued"] += batch.tracks
-        self.result["jobs"] += batch.jobs
+    def _record(self, jobs: list[requeue.Id], tracks: list[requeue.Id]) -> None:
+        self.result["requeued"] += tracks
+        self.result["jobs"] += jobs
         self.result["changed"] = bool(self.result["jobs"])
-        self.result["batches"] += committed
+        self.result["batches"] += not self.check_mode
 
     def _sentence(self, counts: requeue.Counts) -> str:
         done = "would be requeued" if self.check_mode else "requeued"
@@ -598,7 +596,8 @@ def unexplained(known_drops: int | None, counts: requeue.Counts) -> str | None:
 def problems_of(params: dict[str, Any], now: datetime) -> tuple[windows.Window | None, list[str]]:
     """Return the window that was asked for, and all that is wrong with the options."""
     least = {"publisher_backoff": 0, "longest_upload": 0, "known_drops": 0, "batch_size": 1, "max_rows": 1}
-    found = [f"{key}: must be at least {low}." for key, low in least.items() if (params[key] or low) < low]
+    given = {key: params[key] for key in least if params[key] is not None}
+    found = [f"{key}: must be at least {least[key]}." for key, value in given.items() if value < least[key]]
     positive = ("max_window", "timeout", "connect_timeout", "statement_timeout")
     found += [f"{key}: must be more than 0." for key in positive if params[key] <= 0]
     found += [f"{key}: must not be empty." for key in ("unfinished", "live_statuses") if not params[key]]

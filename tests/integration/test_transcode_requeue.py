@@ -1,0 +1,877 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Module transcode_requeue on a real PostgreSQL: alone, in company, interrupted, with little rights."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg2
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from psycopg2 import sql
+
+from ansible_collections.veza.rabbitmq.plugins.module_utils._database import Database
+from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput, Refused, VezaError
+from ansible_collections.veza.rabbitmq.plugins.module_utils._requeue import Names, Requeue, Rules
+from ansible_collections.veza.rabbitmq.plugins.module_utils._window import Window
+from ansible_collections.veza.rabbitmq.plugins.modules import transcode_requeue as module
+from tests.integration.requeue_lab import PASSWORD, Base, Management, Postgres, Proxy, create, depth, running
+from tests.lab.state import Lab
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = "ansible_collections.veza.rabbitmq.plugins.modules.transcode_requeue"
+NUMBERS = itertools.count()
+UTC = UTC
+
+TABLES = """
+CREATE TABLE tracks (id {id} PRIMARY KEY, hls_status text, created_at {at} NOT NULL DEFAULT now());
+CREATE TABLE transcode_jobs (id {job} PRIMARY KEY, track_id {ref} NOT NULL REFERENCES tracks (id),
+  status text NOT NULL, attempts integer NOT NULL, created_at {at} NOT NULL);
+"""
+INTEGER = {"id": "bigint GENERATED ALWAYS AS IDENTITY", "job": "bigserial", "ref": "bigint", "at": "timestamptz"}
+UUID = {**dict.fromkeys(("id", "job"), "uuid DEFAULT gen_random_uuid()"), "ref": "uuid", "at": "timestamptz"}
+INDEX = "CREATE UNIQUE INDEX one_live ON transcode_jobs (track_id) WHERE status IN ('pending', 'processing')"
+UPLOADS = "INSERT INTO tracks (created_at) SELECT now() - interval '1 hour' FROM generate_series(1, %s)"
+JOB = "INSERT INTO transcode_jobs (track_id, status, attempts, created_at) VALUES (%s, %s, %s, now())"
+ONCE = "SELECT count(*), count(DISTINCT track_id) FROM transcode_jobs"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with running() as postgres:
+        yield postgres
+
+
+@pytest.fixture
+def empty(server: Postgres) -> Base:
+    return create(server, f"t{next(NUMBERS)}")
+
+
+@pytest.fixture
+def base(empty: Base) -> Base:
+    empty.run(TABLES.format(**INTEGER))
+    empty.run(INDEX)
+    return empty
+
+
+@pytest.fixture
+def api() -> Iterator[Management]:
+    management = Management()
+    yield management
+    management.close()
+
+
+def ago(**amount: float) -> str:
+    return (datetime.now(UTC) - timedelta(**amount)).isoformat()
+
+
+def options(base: Base, **more: Any) -> dict[str, Any]:
+    return {
+        "database_url": base.url,
+        "outage_start": ago(hours=2),
+        "outage_end": ago(minutes=30),
+        "deliverable_check": "skip",
+        **more,
+    }
+
+
+def asking(api: Management) -> dict[str, Any]:
+    return {
+        "deliverable_check": "broker",
+        "login_port": api.port,
+        "login_host": "127.0.0.1",
+        "vhost": "/veza",
+        "queue": "transcode_jobs",
+        "dead_letter_queue": "transcode_jobs.dlq",
+        "timeout": 2,
+    }
+
+
+def run(given: dict[str, Any], *, check: bool = False, warnings: list[str] | None = None, **more: Any) -> Any:
+    validated = ArgumentSpecValidator(module.argument_spec()).validate(given)
+    assert not validated.error_messages
+    heard: list[str] = [] if warnings is None else warnings
+    return module.run(validated.validated_parameters, check_mode=check, warn=heard.append, **more)
+
+
+def start(given: dict[str, Any], place: Path) -> subprocess.Popen[str]:
+    """Start the module in a process of its own."""
+    arguments = place / f"arguments-{next(NUMBERS)}.json"
+    arguments.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": given}))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / ".collections")}
+    command = [sys.executable, "-m", MODULE, str(arguments)]
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+    output, errors = process.communicate(timeout=90)
+    assert process.returncode == 0, output + errors
+    answer: dict[str, Any] = json.loads(output)
+    return answer
+
+
+def ansible(given: dict[str, Any], place: Path, *flags: str) -> tuple[int, str]:
+    """Run the module as a task; return the exit code and all that was printed.
+
+    The URL comes from a variable, as it does in earnest: of a failed task Ansible prints what was typed.
+    """
+    command = [str(Path(sys.executable).parent / "ansible"), "localhost", "-m", "veza.rabbitmq.transcode_requeue"]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    environment["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
+    variables = place / "variables.json"
+    variables.write_text(json.dumps({"url": given["database_url"]}))
+    done = subprocess.run(
+        [*command, "-a", json.dumps({**given, "database_url": "{{ url }}"}), "-e", f"@{variables}", *flags],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def hidden(text: str) -> bool:
+    return PASSWORD not in text and quote(PASSWORD, safe="") not in text
+
+
+# One after the other
+
+
+def test_check_mode_is_the_real_run_and_the_second_run_changes_nothing(base: Base) -> None:
+    base.run(UPLOADS, 25)
+    given = options(base, batch_size=10, known_drops=25)
+    foreseen = run(given, check=True)
+    assert base.one("SELECT count(*) FROM transcode_jobs") == 0
+    real = run(given)
+    again = run(given)
+
+    assert foreseen["changed"]
+    assert foreseen["candidates"] == 25
+    assert foreseen["requeued"] == real["requeued"] == list(range(1, 26))
+    assert real["jobs"] == [row[0] for row in base.run("SELECT id FROM transcode_jobs ORDER BY id")]
+    assert real["batches"] == 3
+    assert real["guarantee"] == "index"
+    fresh = "created_at > now() - interval '1 minute'"
+    assert base.run(f"SELECT DISTINCT status, attempts, {fresh} FROM transcode_jobs") == [("pending", 0, True)]
+    assert not again["changed"]
+    assert again["requeued"] == again["jobs"] == []
+    assert again["left_out"] == {"live_job": 25, "job_since_start": 0, "finished": 0, "other": 0}
+
+
+def test_as_a_task_with_a_diff_and_without_the_password(base: Base, tmp_path: Path) -> None:
+    base.run(UPLOADS, 30)
+    given = options(base)
+    code, text = ansible(given, tmp_path, "--check", "--diff", "-vvvv")
+    assert code == 0, text
+    assert "+a job for track 20\n+... and 10 more, 30 in all" in text
+    assert hidden(text)
+    code, text = ansible(given, tmp_path, "-vvvv")
+    assert code == 0, text
+    assert "30 tracks requeued; 0 of the window have a job already." in text
+    assert hidden(text)
+    assert tuple(base.run(ONCE)[0]) == (30, 30)
+    code, text = ansible(given, tmp_path)
+    assert code == 0
+    assert '"changed": false' in text or "changed: false" in text
+
+
+def test_only_the_tracks_that_lack_a_job_are_requeued(base: Base) -> None:
+    base.run("INSERT INTO tracks (hls_status, created_at) SELECT s, now() - interval '1 hour' FROM unnest(%s) AS s", [
+        None, "ready", "processing", "failed", None, None, None
+    ])  # fmt: skip
+    base.run(JOB, 5, "pending", 0)
+    base.run(JOB, 6, "failed", 5)
+    # A job from before the outage does not count, for instance of a track whose creation was backdated.
+    base.run(JOB, 7, "failed", 5)
+    base.run("UPDATE transcode_jobs SET created_at = now() - interval '1 day' WHERE track_id = 7")
+    warnings: list[str] = []
+    result = run(options(base), warnings=warnings)
+    assert result["requeued"] == [1, 7]
+    assert result["left_out"] == {"live_job": 1, "job_since_start": 1, "finished": 1, "other": 2}
+    assert warnings == [
+        "2 tracks of the window are neither unfinished nor finished. Statuses: failed, processing.",
+    ]
+
+
+def test_stuck_tracks_and_a_predicate(base: Base, api: Management) -> None:
+    base.run("ALTER TABLE tracks ADD title text DEFAULT 'a 100% hit'")
+    base.run("INSERT INTO tracks (hls_status, created_at) SELECT s, now() - interval '1 hour' FROM unnest(%s) AS s", [
+        None, "processing", "it's", "processing"
+    ])  # fmt: skip
+    base.run("UPDATE tracks SET title = 'gone' WHERE id = 4")
+    given = options(base, unfinished=["processing", "it's"], predicate="t.title LIKE '%100%%' -- no title, no job")
+    given.update(asking(api))
+    assert run(given)["requeued"] == [2, 3]
+
+
+def test_the_edges_of_the_window(base: Base) -> None:
+    start, end = datetime(2026, 3, 1, 10, tzinfo=UTC), datetime(2026, 3, 1, 11, tzinfo=UTC)
+    given = options(base, outage_start="2026-03-01T11:00:00+01:00", outage_end="2026-03-01T11:00:00Z")
+    window = run(given)["window"]
+    # The measured skew belongs to the window, and differs from run to run: fixed here.
+    skew = timedelta(seconds=window["skew"])
+    assert timedelta(0) <= skew < timedelta(seconds=1)
+    assert window["asked_start"] == "2026-03-01T10:00:00Z"
+    margin, tick = timedelta(seconds=90), timedelta(seconds=1)
+    times = [start - margin - tick, start - margin, end + margin - timedelta(microseconds=1), end + margin + tick]
+    for at in times:
+        base.run("INSERT INTO tracks (created_at) VALUES (%s)", at)
+    assert run(given)["requeued"] == [2, 3]
+
+
+def test_the_window_is_half_open(base: Base) -> None:
+    start, end = datetime(2026, 3, 1, 10, tzinfo=UTC), datetime(2026, 3, 1, 11, tzinfo=UTC)
+    tick = timedelta(microseconds=1)
+    for at in (start - tick, start, end - tick, end):
+        base.run("INSERT INTO tracks (created_at) VALUES (%s)", at)
+    defaults = ArgumentSpecValidator(module.argument_spec()).validate({"database_url": base.url}).validated_parameters
+    rules = Rules([None], ["ready"], ["pending", "processing"])
+    tables = Requeue(Database(base.url), Names.of(defaults["schema"]), rules, sleep=time.sleep)
+    tables.inspect(zone_given=False)
+    counts, tracks = tables.plan(Window(start, end), 10)
+    assert tracks == [2, 3]
+    assert counts.candidates == 2
+
+
+def test_all_that_is_wrong_comes_at_once_and_before_the_database_is_asked(base: Base) -> None:
+    given = options(
+        base,
+        database_url="postgresql://127.0.0.1:1/nothing",
+        outage_start="2026-03-01 10:00:00",
+        outage_end=(datetime.now(UTC) + timedelta(hours=1)).isoformat(),
+        batch_size=0,
+    )
+    with pytest.raises(BadInput) as failure:
+        run(given)
+    for part in ("outage_start: '2026-03-01 10:00:00' has no offset", "lies in the future", "batch_size: must be"):
+        assert part in failure.value.message
+    with pytest.raises(BadInput, match="does not come after"):
+        run(options(base, outage_start=ago(hours=1), outage_end=ago(hours=2)))
+    with pytest.raises(BadInput, match="max_window allows 604800 s"):
+        run(options(base, outage_start=ago(days=8)))
+
+
+def test_what_may_still_be_on_its_way_is_waited_for(base: Base) -> None:
+    base.run(UPLOADS, 1)
+    given = options(base, outage_end=ago(seconds=100), publisher_backoff=30, longest_upload=30)
+    with pytest.raises(Refused, match="may still be on its way") as refusal:
+        run(given)
+    details = refusal.value.details
+    wait = datetime.fromisoformat(details["retry_at"]) - datetime.now(UTC)
+    assert timedelta(seconds=18) < wait < timedelta(seconds=23)
+    assert abs(details["retry_after"] - wait.total_seconds()) < 2
+    assert details["window"]["asked_end"]
+    assert not details["changed"]
+    assert run({**given, "publisher_backoff": 15})["requeued"] == [1]
+
+
+def test_more_than_max_rows_inserts_nothing(base: Base) -> None:
+    base.run(UPLOADS, 11)
+    with pytest.raises(Refused, match="11 tracks lack a job, and max_rows allows 10") as refusal:
+        run(options(base, max_rows=10))
+    assert refusal.value.details["candidates"] == 11
+    assert base.one("SELECT count(*) FROM transcode_jobs") == 0
+    assert len(run(options(base, max_rows=11))["requeued"]) == 11
+
+
+def test_drops_that_no_track_explains_are_a_failure(base: Base) -> None:
+    with pytest.raises(VezaError, match="2 events are known to be dropped, but no track in the window") as failure:
+        run(options(base, known_drops=2))
+    assert failure.value.details["candidates"] == 0
+    base.run("INSERT INTO tracks (hls_status, created_at) VALUES ('queued', now() - interval '1 hour')")
+    with pytest.raises(VezaError, match="1 are neither finished nor unfinished \\(hls_status queued\\)"):
+        run(options(base, known_drops=1))
+    base.run("UPDATE tracks SET hls_status = 'ready'")
+    assert not run(options(base, known_drops=1))["changed"]
+
+
+# What the broker says
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"queues": [depth("transcode_jobs", 2, 1), depth("transcode_jobs.dlq")]}, "2 ready and 1 unacknowledged"),
+        ({"queues": [depth("transcode_jobs"), depth("transcode_jobs.dlq", 4)]}, "transcode_jobs.dlq holds 4 messages"),
+        ({"queues": [depth("transcode_jobs")]}, "has no queue transcode_jobs.dlq"),
+        ({"queues": [{"name": "transcode_jobs", "type": "classic"}]}, "gives no count"),
+        ({"alarms": (503, {"status": "failed", "alarms": [{"resource": "memory", "node": "r@a"}]})}, "memory on r@a"),
+        ({"alarms": (404, {"error": "Object Not Found"})}, "can't be known"),
+        ({"connections": [{"name": "10.0.0.7:1", "state": "blocked"}]}, "1 publishing connections are blocked"),
+        ({"tags": "management"}, "can't see others' connections"),
+    ],
+)
+def test_nothing_is_requeued_while_a_message_may_arrive(
+    base: Base, api: Management, changes: dict[str, Any], said: str
+) -> None:
+    base.run(UPLOADS, 3)
+    given = options(base, **asking(api))
+    healthy = dict(vars(api))
+    vars(api).update(changes)
+    for check in (True, False):
+        with pytest.raises(Refused, match=re.escape(said)):
+            run(given, check=check)
+    assert base.one("SELECT count(*) FROM transcode_jobs") == 0
+    vars(api).update({key: healthy[key] for key in changes})
+    result = run(given)
+    assert len(result["requeued"]) == 3
+    assert result["deliverable"]["checked"]
+
+
+def test_an_api_that_does_not_answer_is_a_refusal(base: Base, api: Management) -> None:
+    base.run(UPLOADS, 1)
+    given = options(base, **asking(api))
+    api.close()
+    with pytest.raises(Refused, match="connection refused"):
+        run(given)
+    assert run({**given, "deliverable_check": "skip"})["requeued"] == [1]
+
+
+def test_a_real_broker_is_believed(base: Base, bare_lab: Lab) -> None:
+    import pika
+
+    base.run(UPLOADS, 2)
+    account, management = bare_lab.credentials["veza"], bare_lab.credentials["monitor"]
+    given = options(
+        base,
+        deliverable_check="broker",
+        login_host="127.0.0.1",
+        login_port=bare_lab.ports["management"],
+        login_user=management["user"],
+        login_password=management["password"],
+        vhost="/veza",
+        queue="requeue_test",
+    )
+    with pytest.raises(Refused, match="has no queue requeue_test"):
+        run(given)
+    credentials = pika.PlainCredentials(account["user"], account["password"])
+    connection = pika.BlockingConnection(
+        pika.ConnectionParameters("127.0.0.1", bare_lab.ports["amqp"], "/veza", credentials)
+    )
+    channel = connection.channel()
+    channel.queue_declare("requeue_test", durable=True)
+    try:
+        channel.confirm_delivery()
+        channel.basic_publish("", "requeue_test", b"{}")
+        with pytest.raises(Refused, match="1 ready and 0 unacknowledged"):
+            run(given)
+        frame, _, _ = channel.basic_get("requeue_test")
+        with pytest.raises(Refused, match="0 ready and 1 unacknowledged"):
+            run(given)
+        assert frame is not None
+        channel.basic_ack(frame.delivery_tag)
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                assert run(given)["requeued"] == [1, 2]
+                break
+            except Refused:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+    finally:
+        channel.queue_delete("requeue_test")
+        connection.close()
+
+
+# The guarantee
+
+
+def test_without_the_index_it_refuses_and_its_statement_helps(empty: Base) -> None:
+    empty.run(TABLES.format(**INTEGER))
+    empty.run(UPLOADS, 2)
+    with pytest.raises(Refused, match="CREATE UNIQUE INDEX CONCURRENTLY") as refusal:
+        run(options(empty))
+    statement = refusal.value.details["index_statement"]
+    assert statement == (
+        "CREATE UNIQUE INDEX CONCURRENTLY transcode_jobs_one_live_job ON transcode_jobs (track_id) "
+        "WHERE status IN ('pending', 'processing');"
+    )
+    empty.run(statement)
+    assert run(options(empty))["guarantee"] == "index"
+
+
+@pytest.mark.parametrize(
+    ("index", "good"),
+    [
+        ("CREATE UNIQUE INDEX i ON transcode_jobs (track_id)", True),
+        ("CREATE UNIQUE INDEX i ON transcode_jobs (track_id) WHERE status <> ALL (ARRAY['done', 'failed'])", True),
+        ("CREATE UNIQUE INDEX i ON transcode_jobs (track_id) WHERE status NOT LIKE 'do%'", True),
+        ("ALTER TABLE transcode_jobs ADD UNIQUE (track_id)", True),
+        ("ALTER TABLE transcode_jobs ADD UNIQUE (track_id) DEFERRABLE", False),
+        ("CREATE UNIQUE INDEX i ON transcode_jobs (track_id) WHERE status = 'pending'", False),
+        ("CREATE UNIQUE INDEX i ON transcode_jobs (track_id, status)", False),
+        ("CREATE UNIQUE INDEX i ON transcode_jobs (track_id, attempts) WHERE status <> 'done'", False),
+        ("CREATE UNIQUE INDEX i ON transcode_jobs (track_id) WHERE status <> 'done' AND attempts IS NULL", False),
+        ("CREATE UNIQUE INDEX i ON transcode_jobs ((track_id + 1))", False),
+        ("CREATE INDEX i ON transcode_jobs (track_id)", False),
+    ],
+)
+def test_which_index_is_good_enough(empty: Base, index: str, good: bool) -> None:
+    empty.run(TABLES.format(**INTEGER))
+    empty.run(UPLOADS, 2)
+    empty.run(index)
+    if good:
+        assert run(options(empty))["requeued"] == [1, 2]
+    else:
+        with pytest.raises(Refused, match="No unique index"):
+            run(options(empty))
+
+
+def test_an_index_that_was_not_built_to_the_end_does_not_count(empty: Base) -> None:
+    empty.run(TABLES.format(**INTEGER))
+    empty.run(UPLOADS, 2)
+    for _ in range(2):
+        empty.run(JOB, 1, "pending", 0)
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        empty.run(INDEX.replace("INDEX", "INDEX CONCURRENTLY"))
+    with pytest.raises(Refused, match="No unique index"):
+        run(options(empty))
+
+
+def test_best_effort_says_so(empty: Base) -> None:
+    empty.run(TABLES.format(**INTEGER))
+    empty.run(UPLOADS, 2)
+    warnings: list[str] = []
+    result = run(options(empty, uniqueness="best_effort"), warnings=warnings)
+    assert result["guarantee"] == "best_effort"
+    assert "another writer" in result["message"]
+    assert "CREATE UNIQUE INDEX" in warnings[0]
+    assert not run(options(empty, uniqueness="best_effort"))["changed"]
+
+
+def test_an_index_dropped_in_between_fails_instead_of_doubling(base: Base) -> None:
+    base.run(UPLOADS, 20)
+    dropped = threading.Event()
+
+    def drop(message: bytes) -> str:
+        if message.lstrip().startswith(b"INSERT") and not dropped.is_set():
+            dropped.set()
+            base.run("DROP INDEX one_live")
+        return "pass"
+
+    with Proxy(base.server, drop) as proxy:
+        given = options(base, database_url=base.server.url(base.name, port=proxy.port))
+        with pytest.raises(VezaError, match="no unique or exclusion constraint"):
+            run(given)
+    assert base.one("SELECT count(*) FROM transcode_jobs") == 0
+
+
+def test_a_sequence_left_behind_is_an_error_not_silence(base: Base) -> None:
+    base.run(UPLOADS, 2)
+    base.run("INSERT INTO tracks DEFAULT VALUES")
+    base.run("INSERT INTO transcode_jobs VALUES (1, 3, 'done', 1, now() - interval '1 day')")
+    with pytest.raises(VezaError, match="duplicate key value .*transcode_jobs_pkey"):
+        run(options(base))
+
+
+# In company
+
+
+@pytest.mark.parametrize(("uniqueness", "runs"), [("index", 2), ("index", 8), ("best_effort", 8)])
+def test_several_at_once_insert_each_job_once(empty: Base, tmp_path: Path, uniqueness: str, runs: int) -> None:
+    empty.run(TABLES.format(**INTEGER))
+    if uniqueness == "index":
+        empty.run(INDEX)
+    empty.run(UPLOADS, 1000)
+    given = options(empty, batch_size=20, uniqueness=uniqueness)
+    results = [finish(process) for process in [start(given, tmp_path) for _ in range(runs)]]
+    assert tuple(empty.run(ONCE)[0]) == (1000, 1000)
+    requeued = [track for result in results for track in result["requeued"]]
+    assert sorted(requeued) == list(range(1, 1001))
+    jobs = sorted(job for result in results for job in result["jobs"])
+    assert jobs == [row[0] for row in empty.run("SELECT id FROM transcode_jobs ORDER BY id")]
+
+
+def test_the_application_inserting_at_the_same_time(base: Base) -> None:
+    base.run(UPLOADS, 600)
+    stop = threading.Event()
+    inserted: list[int] = []
+
+    def application() -> None:
+        connection = base.server.connect(base.name)
+        cursor = connection.cursor()
+        for track in range(600, 0, -1):
+            if stop.is_set():
+                break
+            cursor.execute(f"{JOB} ON CONFLICT DO NOTHING RETURNING track_id", (track, "pending", 0))
+            inserted.extend(row[0] for row in cursor.fetchall())
+        connection.close()
+
+    thread = threading.Thread(target=application)
+    thread.start()
+    try:
+        result = run(options(base, batch_size=5))
+    finally:
+        stop.set()
+        thread.join(20)
+    assert inserted
+    assert result["requeued"]
+    assert sorted(result["requeued"] + inserted) == list(range(1, 601))
+    assert tuple(base.run(ONCE)[0]) == (600, 600)
+
+
+def test_a_job_that_failed_between_plan_and_insert_is_not_followed_by_another(base: Base) -> None:
+    base.run(UPLOADS, 3)
+    seen = threading.Event()
+
+    def fail_meanwhile(message: bytes) -> str:
+        if message.lstrip().startswith(b"INSERT") and not seen.is_set():
+            seen.set()
+            base.run(JOB, 2, "failed", 5)
+        return "pass"
+
+    with Proxy(base.server, fail_meanwhile) as proxy:
+        result = run(options(base, database_url=base.server.url(base.name, port=proxy.port)))
+    assert result["candidates"] == 3
+    assert result["requeued"] == [1, 3]
+
+
+# Interrupted
+
+
+def at_commit(number: int, then: Any) -> Any:
+    """Return a hook that calls ``then`` at the COMMIT of the insert of that number, once."""
+    inserts = itertools.count(1)
+    current = [0]
+
+    def hook(message: bytes) -> str:
+        if message.lstrip().startswith((b"INSERT", b"WITH untried")):
+            current[0] = next(inserts)
+        if message.startswith(b"COMMIT") and current[0] == number:
+            current[0] = 0
+            word: str = then()
+            return word
+        return "pass"
+
+    return hook
+
+
+@pytest.mark.parametrize("word", ["swallow", "drop"])
+def test_a_lost_commit_is_looked_up(base: Base, word: str) -> None:
+    base.run(UPLOADS, 30)
+    with Proxy(base.server, at_commit(2, lambda: word)) as proxy:
+        result = run(options(base, database_url=base.server.url(base.name, port=proxy.port), batch_size=10))
+        inserts = sum(message.lstrip().startswith(b"INSERT") for message in proxy.seen)
+    assert inserts == (3 if word == "swallow" else 4)
+    assert result["requeued"] == list(range(1, 31))
+    assert tuple(base.run(ONCE)[0]) == (30, 30)
+    assert result["jobs"] == [row[0] for row in base.run("SELECT id FROM transcode_jobs ORDER BY track_id")]
+
+
+@pytest.mark.parametrize("word", ["swallow", "drop"])
+def test_a_crash_of_postgresql_at_commit(base: Base, word: str) -> None:
+    base.run(UPLOADS, 30)
+    server = base.server
+
+    def crash() -> str:
+        def revive() -> None:
+            if word == "swallow":
+                time.sleep(0.3)
+            server.kill()
+            server.start()
+
+        thread = threading.Thread(target=revive)
+        thread.start()
+        if word == "drop":
+            thread.join(30)
+        return word
+
+    with Proxy(server, at_commit(2, crash)) as proxy:
+        result = run(options(base, database_url=server.url(base.name, port=proxy.port), batch_size=10))
+    assert sorted(result["requeued"]) == list(range(1, 31))
+    assert tuple(base.run(ONCE)[0]) == (30, 30)
+    assert sorted(result["jobs"]) == [row[0] for row in base.run("SELECT id FROM transcode_jobs ORDER BY id")]
+
+
+def test_a_terminated_server_process_is_no_failure(base: Base) -> None:
+    base.run(UPLOADS, 30)
+
+    def terminate() -> str:
+        base.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'veza%'")
+        return "pass"
+
+    with Proxy(base.server, at_commit(2, terminate)) as proxy:
+        result = run(options(base, database_url=base.server.url(base.name, port=proxy.port), batch_size=10))
+    assert result["requeued"] == list(range(1, 31))
+    assert tuple(base.run(ONCE)[0]) == (30, 30)
+
+
+def test_killed_at_any_statement_the_next_run_completes_the_work(base: Base, tmp_path: Path) -> None:
+    base.run(UPLOADS, 30)
+    counting = Proxy(base.server, lambda _: "pass")
+    with counting as proxy:
+        run(options(base, database_url=base.server.url(base.name, port=proxy.port), batch_size=15), check=False)
+    statements = len(counting.seen)
+    base.run("TRUNCATE transcode_jobs")
+    first = next(place for place, message in enumerate(counting.seen) if message.lstrip().startswith(b"INSERT"))
+    for place in range(first, statements + 1):
+        seen = itertools.count()
+        victim: list[subprocess.Popen[str]] = []
+
+        def kill(_: bytes, place: int = place, seen: Any = seen, victim: Any = victim) -> str:
+            if next(seen) == place:
+                victim[0].kill()
+                return "swallow"
+            return "pass"
+
+        with Proxy(base.server, kill) as proxy:
+            given = options(base, database_url=base.server.url(base.name, port=proxy.port), batch_size=15)
+            victim.append(start(given, tmp_path))
+            victim[0].communicate(timeout=60)
+        run(options(base))
+        assert tuple(base.run(ONCE)[0]) == (30, 30), place
+        base.run("TRUNCATE transcode_jobs")
+
+
+def test_a_database_that_stays_away_leaves_the_batch_unsure(base: Base) -> None:
+    base.run(UPLOADS, 30)
+    gone = threading.Event()
+
+    def vanish() -> str:
+        gone.set()
+        return "swallow"
+
+    commit = at_commit(2, vanish)
+    with Proxy(base.server, lambda message: "drop" if gone.is_set() else commit(message)) as proxy:
+        given = options(base, database_url=base.server.url(base.name, port=proxy.port), batch_size=10)
+        with pytest.raises(VezaError, match="is unknown: run again") as failure:
+            run(given, sleep=lambda _: None)
+    details = failure.value.details
+    assert details["changed"]
+    assert details["requeued"] == list(range(1, 11))
+    assert details["unsure_tracks"] == list(range(11, 21))
+    assert hidden(str(details) + failure.value.message)
+    result = run(options(base))
+    assert result["requeued"] == list(range(21, 31))
+    assert tuple(base.run(ONCE)[0]) == (30, 30)
+
+
+def test_a_database_that_does_not_answer_is_given_up_in_time(base: Base) -> None:
+    base.run(UPLOADS, 1)
+    connection = base.server.connect(base.name)
+    connection.autocommit = False
+    connection.cursor().execute("LOCK TABLE tracks IN ACCESS EXCLUSIVE MODE")
+    began = time.monotonic()
+    with pytest.raises(VezaError, match="statement timeout"):
+        run(options(base, statement_timeout=0.5))
+    assert time.monotonic() - began < 5
+    connection.close()
+
+
+# Undone
+
+
+def test_what_no_worker_touched_is_undone(base: Base) -> None:
+    base.run(UPLOADS, 6)
+    jobs = run(options(base))["jobs"]
+    base.run("UPDATE transcode_jobs SET status = 'processing', attempts = 1 WHERE id = %s", jobs[0])
+    base.run("UPDATE transcode_jobs SET attempts = 1 WHERE id = %s", jobs[1])
+    base.run("DELETE FROM transcode_jobs WHERE id = %s", jobs[2])
+    worker = base.server.connect(base.name)
+    worker.autocommit = False
+    worker.cursor().execute("SELECT FROM transcode_jobs WHERE id = %s FOR UPDATE", (jobs[3],))
+    given = {"database_url": base.url, "state": "absent", "jobs": [*jobs, jobs[0]], "batch_size": 4}
+
+    foreseen = run(given, check=True)
+    assert foreseen["jobs"] == jobs[3:]
+    assert base.one("SELECT count(*) FROM transcode_jobs") == 5
+    result = run(given)
+    worker.close()
+    assert result["changed"]
+    assert result["jobs"] == jobs[4:]
+    assert [(kept["job"], kept["reason"], kept["detail"]) for kept in result["kept"]] == [
+        (jobs[0], "started", "status processing, attempts 1"),
+        (jobs[1], "started", "status pending, attempts 1"),
+        (jobs[2], "gone", "no such job: undone before, or deleted"),
+        (jobs[3], "locked", "another transaction holds it: a worker is taking it"),
+    ]
+    again = run({**given, "jobs": jobs[4:]})
+    assert not again["changed"]
+    assert [kept["reason"] for kept in again["kept"]] == ["gone", "gone"]
+    # Undone, a track lacks its job again.
+    assert run(options(base))["requeued"] == [3, 5, 6]
+
+
+def test_a_worker_that_takes_the_job_meanwhile_keeps_it(base: Base) -> None:
+    base.run(UPLOADS, 1)
+    jobs = run(options(base))["jobs"]
+
+    def take(message: bytes) -> str:
+        if message.lstrip().startswith(b"WITH untried"):
+            base.run("UPDATE transcode_jobs SET status = 'processing', attempts = 1")
+        return "pass"
+
+    with Proxy(base.server, take) as proxy:
+        url = base.server.url(base.name, port=proxy.port)
+        result = run({"database_url": url, "state": "absent", "jobs": jobs})
+    assert not result["changed"]
+    assert result["kept"][0]["reason"] == "started"
+
+
+@pytest.mark.parametrize("word", ["swallow", "drop"])
+def test_a_lost_commit_of_an_undo_is_looked_up(base: Base, word: str) -> None:
+    base.run(UPLOADS, 3)
+    jobs = run(options(base))["jobs"]
+    with Proxy(base.server, at_commit(1, lambda: word)) as proxy:
+        url = base.server.url(base.name, port=proxy.port)
+        result = run({"database_url": url, "state": "absent", "jobs": jobs})
+    assert result["jobs"] == jobs
+    assert base.one("SELECT count(*) FROM transcode_jobs") == 0
+
+
+# Other schemas, other servers, other people
+
+
+def test_uuids(empty: Base) -> None:
+    empty.run(TABLES.format(**UUID))
+    empty.run(INDEX)
+    empty.run(UPLOADS, 5)
+    result = run(options(empty, batch_size=2))
+    assert sorted(result["requeued"]) == sorted(row[0] for row in empty.run("SELECT id::text FROM tracks"))
+    assert not run(options(empty))["changed"]
+    shouted = [job.upper() for job in result["jobs"]]
+    undone = run({"database_url": empty.url, "state": "absent", "jobs": shouted})
+    assert undone["kept"] == []
+    assert sorted(undone["jobs"]) == sorted(result["jobs"])
+
+
+def test_names_that_need_quotes_an_enum_and_no_zone(empty: Base) -> None:
+    empty.run("""
+        CREATE SCHEMA "My.App";
+        CREATE TYPE "My.App".state AS ENUM ('todo', 'doing', 'done', 'ready');
+        CREATE TABLE "My.App"."The ""Tracks"" here" ("Id" serial PRIMARY KEY, "HLS" "My.App".state, "At" timestamp);
+        CREATE TABLE "My.App"."Jobs" ("Id" serial, "Order" int, "State" "My.App".state, n int, "At" timestamp);
+        CREATE UNIQUE INDEX ON "My.App"."Jobs" ("Order") WHERE "State" IN ('todo', 'doing');
+        INSERT INTO "My.App"."The ""Tracks"" here" ("At")
+        SELECT (now() - interval '1 hour') AT TIME ZONE 'Asia/Tokyo' FROM generate_series(1, 3)
+    """)
+    schema = {
+        "tracks": {"table": '"My.App"."The ""Tracks"" here"', "id": "Id", "created_at": "At", "status": "HLS"},
+        "jobs": {"table": '"My.App".Jobs', "id": "Id", "track_id": "Order", "status": "State", "attempts": "n"},
+    }
+    schema["jobs"]["created_at"] = "At"
+    given = options(empty, schema=schema, live_statuses=["todo", "doing"])
+    with pytest.raises(BadInput, match="Say in database_timezone"):
+        run(given)
+    assert run({**given, "database_timezone": "Asia/Tokyo"})["requeued"] == [1, 2, 3]
+    [(at,)] = empty.run("""SELECT DISTINCT "At" AT TIME ZONE 'Asia/Tokyo' FROM "My.App"."Jobs" """)
+    assert abs(at - datetime.now(UTC)) < timedelta(minutes=1)
+    assert not run({**given, "database_timezone": "Asia/Tokyo"})["changed"]
+    # Read as UTC, the tracks lie nine hours ahead.
+    assert run({**given, "database_timezone": "UTC"})["candidates"] == 0
+
+
+def test_a_wrong_schema_is_named(base: Base) -> None:
+    with pytest.raises(BadInput, match="has no table songs"):
+        run(options(base, schema={"tracks": {"table": "songs"}}))
+    with pytest.raises(BadInput, match="tracks has no column state; it has .*hls_status"):
+        run(options(base, schema={"tracks": {"status": "state"}}))
+    with pytest.raises(BadInput, match="not the name of a table"):
+        run(options(base, schema={"tracks": {"table": "a.b.c"}}))
+
+
+def documented_grants() -> list[str]:
+    found = re.findall(r"V\((GRANT .*?;)\)", " ".join(module.DOCUMENTATION.replace("\\)", "\0").split()))
+    return [grant.replace("\0", ")") for grant in found]
+
+
+def test_the_documented_grants_are_enough_and_each_is_needed(base: Base) -> None:
+    grants = documented_grants()
+    assert len(grants) == 4
+    base.run("CREATE ROLE requeue LOGIN PASSWORD 'few'")
+    base.run("REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO requeue")
+    base.run("GRANT USAGE ON SEQUENCE transcode_jobs_id_seq TO requeue")
+    base.run(UPLOADS, 4)
+    url = base.server.url(base.name, "requeue", "few")
+    for grant in grants:
+        base.run(grant)
+    jobs = run(options(base, database_url=url))["jobs"]
+    undo = {"database_url": url, "state": "absent", "jobs": jobs}
+    assert run(undo)["jobs"] == jobs
+    for grant in grants:
+        base.run(grant.replace("GRANT", "REVOKE").replace(" TO ", " FROM "))
+        given = undo if "DELETE" in grant else options(base, database_url=url)
+        with pytest.raises(Refused, match="lacks privileges: (SELECT|INSERT|UPDATE|DELETE) "):
+            run(given, check=True)
+        base.run(grant)
+    base.run("REVOKE ALL ON SEQUENCE transcode_jobs_id_seq FROM requeue")
+    with pytest.raises(Refused, match="lacks privileges: USAGE ON SEQUENCE public.transcode_jobs_id_seq"):
+        run(options(base, database_url=url), check=True)
+    base.run("DROP OWNED BY requeue; DROP ROLE requeue")
+
+
+def test_row_level_security_is_an_error_not_a_smaller_answer(base: Base) -> None:
+    base.run(UPLOADS, 2)
+    base.run("CREATE ROLE half LOGIN PASSWORD 'few'")
+    base.run("GRANT ALL ON ALL TABLES IN SCHEMA public TO half; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO half")
+    base.run("ALTER TABLE tracks ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON tracks USING (id = 1)")
+    with pytest.raises(VezaError, match="row-level security"):
+        run(options(base, database_url=base.server.url(base.name, "half", "few")))
+    base.run("DROP OWNED BY half; DROP ROLE half")
+
+
+def test_a_standby_is_refused(base: Base) -> None:
+    base.run(UPLOADS, 1)
+    standby = Postgres()
+    try:
+        standby.command(
+            "pg_basebackup", "-D", str(standby.dir / "data"), "-h", "127.0.0.1", "-p", str(base.server.port),
+            "-U", "postgres", "-R", "-c", "fast", PGPASSWORD=PASSWORD
+        )  # fmt: skip
+        standby.start()
+        with pytest.raises(Refused, match="read-only standby"):
+            run(options(base, database_url=standby.url(base.name)))
+    finally:
+        standby.remove()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://postgres:{wrong}@127.0.0.1:{port}/{name}",
+        "postgresql://postgres:{raw}@127.0.0.1:{port}/{name}",
+        "postgresql://postgres:{quoted}@127.0.0.1:1/{name}",
+        "postgresql://postgres:{quoted}@127.0.0.1:{port}/nothing",
+        "host=127.0.0.1 port={port} user=postgres dbname={name} password='{raw}' sslmode=nonsense",
+        "host=127.0.0.1 port={port} user=postgres dbname={name} password={raw}",
+        "postgresql://127.0.0.1:{port}/{name}?user=postgres&password={quoted}&sslmode=nonsense",
+    ],
+)
+def test_the_password_is_in_no_message(base: Base, tmp_path: Path, url: str) -> None:
+    wrong = PASSWORD + "-but-wrong"
+    words = {"raw": PASSWORD, "quoted": quote(PASSWORD, safe=""), "wrong": quote(wrong, safe="")}
+    given = options(base, database_url=url.format(port=base.server.port, name=base.name, **words))
+    with pytest.raises(VezaError) as failure:
+        run(given)
+    text = failure.value.message + json.dumps(failure.value.details)
+    for piece in (PASSWORD, quote(PASSWORD, safe=""), "s3cret", "nted"):
+        assert piece not in text
+    code, text = ansible(given, tmp_path, "-vvvv")
+    assert code != 0
+    for piece in (PASSWORD, quote(PASSWORD, safe=""), "s3cret", "nted"):
+        assert piece not in text
+
+
+def test_a_planted_password_in_the_data_is_scrubbed(base: Base) -> None:
+    base.run("ALTER TABLE tracks ADD note text")
+    text = sql.Literal(PASSWORD).as_string(base.server.connect(base.name))
+    with pytest.raises(VezaError, match=r"\*{8}") as failure:
+        run(options(base, predicate=f"{text}::int = 1"))
+    assert hidden(failure.value.message)
