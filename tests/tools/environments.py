@@ -114,7 +114,7 @@ def write_pip_configuration(path: Path) -> None:
         section, _dot, option = key.rpartition(".")
         section = "global" if section == ":env:" else section
         settings.setdefault(section, {})[option] = str(ast.literal_eval(value)).strip()
-    settings["global"] |= {"cache-dir": quietly([*pip, "cache", "dir"]).strip(), "quiet": "1"}
+    settings["global"] |= {"cache-dir": quietly([*pip, "cache", "dir"]).strip(), "quiet": "2"}
     lines = []
     for section, options in settings.items():
         lines.append(f"[{section}]")
