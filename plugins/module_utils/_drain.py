@@ -1,0 +1,212 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Have these queues drained? Judged over samples of their depths, one after the other; nothing is asked here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from ._queues import Depth
+
+CONFIRM = 10.0
+"""Seconds that a zero which needs confirmation must last: two statistics that say so were then sampled."""
+
+RATE_WINDOW = 30.0
+"""Seconds of samples that the rate is taken over: several samples of the statistics."""
+
+MAX_SAMPLES = 240
+"""Samples that are kept; beyond it every second one is dropped, the first and the last never."""
+
+LEFT = "messages are left"
+"""The one reason that needs no further words."""
+
+# Outcomes of a request that waiting does not change, and those that only mean it when nothing else was ever answered.
+PERMANENT = frozenset({"login_refused", "not_permitted", "not_found"})
+PERMANENT_AT_FIRST = frozenset({"tls_failed", "not_management", "not_http"})
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is waited for. ``dead_letters`` has a queue's dead letter queue by its name."""
+
+    queues: tuple[str, ...]
+    threshold: int = 0
+    not_before: datetime | None = None
+    dead_letters: Mapping[str, str] = field(default_factory=dict)
+
+    def names(self) -> list[str]:
+        """Return the queues to read."""
+        return list(dict.fromkeys([*self.queues, *self.dead_letters.values()]))
+
+
+@dataclass
+class View:
+    """What is to be said about one queue. ``rate`` is in messages a second, negative while it drains."""
+
+    name: str
+    ready: int | None
+    unacked: int | None
+    messages: int | None
+    consumers: int | None
+    state: str | None
+    drained: bool
+    rate: float | None
+    eta: float | None
+    known: bool
+    reason: str
+    dead_lettered: int | None
+
+
+@dataclass
+class Progress:
+    """What must be remembered from one sample to the next; goes through JSON between two slices of a wait."""
+
+    elapsed: float = 0.0
+    """Seconds since the wait began."""
+    sampled: float | None = None
+    """The same at the last sample; None before the first."""
+    answered: bool = False
+    """Whether the broker has ever given figures."""
+    low_since: dict[str, float] = field(default_factory=dict)
+    """When a queue's unbroken run of samples that count as drained began."""
+    recent: dict[str, list[list[float]]] = field(default_factory=dict)
+    """The samples of a queue in the rate's window: elapsed, messages."""
+    first: dict[str, int] = field(default_factory=dict)
+    """The first known depth of a dead letter queue."""
+
+    def take(self, goal: Goal, depths: Mapping[str, Depth], elapsed: float, now: datetime) -> list[View]:
+        """Take one sample in, and return what is to be said about each queue after it."""
+        self.elapsed = self.sampled = elapsed
+        self.answered = self.answered or any(depth.known for depth in depths.values())
+        for name in goal.dead_letters.values():
+            messages = depths[name].messages
+            if messages is not None:
+                self.first.setdefault(name, messages)
+        return [self._view(goal, depths, name, now) for name in goal.queues]
+
+    def _view(self, goal: Goal, depths: Mapping[str, Depth], name: str, now: datetime) -> View:
+        depth = depths[name]
+        reason = objection(depth, goal, now)
+        rate = self._rate(depth)
+        drained = False
+        if reason:
+            self.low_since.pop(name, None)
+        else:
+            low = self.elapsed - self.low_since.setdefault(name, self.elapsed)
+            drained = low >= CONFIRM or not depth.confirm
+            reason = "" if drained else f"not confirmed yet: this must last {CONFIRM - low:.0f} s more"
+        return View(
+            name=name,
+            ready=depth.ready,
+            unacked=depth.unacked,
+            messages=depth.messages,
+            consumers=depth.consumers,
+            state=depth.state,
+            drained=drained,
+            rate=rate,
+            eta=0.0 if drained else eta(depth.messages, goal.threshold, rate),
+            known=depth.known,
+            reason=reason,
+            dead_lettered=self._dead_lettered(depths.get(goal.dead_letters.get(name, ""))),
+        )
+
+    def _rate(self, depth: Depth) -> float | None:
+        window = self.recent.setdefault(depth.name, [])
+        if depth.messages is not None:
+            window.append([self.elapsed, depth.messages])
+        while len(window) > 2 and window[0][0] < self.elapsed - RATE_WINDOW:
+            del window[0]
+        if len(window) < 2 or depth.messages is None or window[-1][0] <= window[0][0]:
+            return None
+        return round((window[-1][1] - window[0][1]) / (window[-1][0] - window[0][0]), 3)
+
+    def _dead_lettered(self, dead_letters: Depth | None) -> int | None:
+        if dead_letters is None or dead_letters.messages is None:
+            return None
+        return max(dead_letters.messages - self.first[dead_letters.name], 0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return asdict(self)
+
+
+def objection(depth: Depth, goal: Goal, now: datetime) -> str:
+    """Return why a sample does not count as drained; empty if it does."""
+    if not depth.known or depth.messages is None:
+        return depth.reason or "its figures are missing"
+    if depth.messages > goal.threshold:
+        return LEFT
+    if not depth.settled:
+        return depth.reason
+    if goal.not_before is not None and now < goal.not_before:
+        return f"publishers may still be retrying until {goal.not_before.isoformat()}"
+    if depth.type == "quorum" and depth.state != "running":
+        return f"the quorum queue is {depth.state}: its count means nothing"
+    if depth.type == "quorum" and (depth.statistics is None or depth.statistics > goal.threshold):
+        return "the statistics don't agree yet"
+    return ""
+
+
+def eta(messages: int | None, threshold: int, rate: float | None) -> float | None:
+    """Return the seconds until a queue is at the threshold if it goes on like this; None if it does not get there."""
+    if messages is None or rate is None or rate >= 0 or messages <= threshold:
+        return None
+    return round((messages - threshold) / -rate, 1)
+
+
+def sample(depths: Mapping[str, Depth], elapsed: float, now: datetime) -> dict[str, Any]:
+    """Return a sample as the module returns it."""
+    queues = {
+        name: {"ready": depth.ready, "unacked": depth.unacked, "consumers": depth.consumers}
+        for name, depth in depths.items()
+    }
+    at = now.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"at": at, "elapsed": round(elapsed, 3), "queues": queues}
+
+
+def thin(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return so few samples that they can be kept, evenly spread, with the first and the last."""
+    kept = list(samples)
+    while len(kept) > MAX_SAMPLES:
+        kept = [*kept[:-1:2], kept[-1]]
+    return kept
+
+
+def line(queue: Mapping[str, Any]) -> str:
+    """Return one queue's line of progress."""
+    if not queue["known"]:
+        return f"{queue['name']}  unknown, condition not met yet: {queue['reason']}"
+    left = f"{queue['name']}  {queue['messages']} left (ready {queue['ready']}, unacked {queue['unacked']})"
+    lost = f"  {queue['dead_lettered']} dead-lettered" if queue["dead_lettered"] else ""
+    if queue["drained"]:
+        return f"{left}  drained{lost}"
+    if queue["rate"] is None or queue["reason"] != LEFT:
+        return f"{left}  condition not met yet: {queue['reason']}{lost}"
+    time = f"ETA {queue['eta']:.0f} s" if queue["eta"] is not None else "no ETA: it does not get less"
+    return f"{left}  {queue['rate']:+.1f}/s  {time}{lost}"
+
+
+def message(views: Sequence[View], elapsed: float) -> str:
+    """Return the wait's outcome in a few sentences."""
+    if all(view.drained for view in views):
+        lost = [f"{view.dead_lettered} messages of {view.name}" for view in views if view.dead_lettered]
+        text = f"Drained: {', '.join(view.name for view in views)} ({elapsed:.1f} s)."
+        return f"{text} But dead-lettered instead of done: {', '.join(lost)}." if lost else text
+    left = "; ".join(_left(view) for view in views if not view.drained)
+    return f"Not drained after {elapsed:.1f} s: {left}."
+
+
+def _left(view: View) -> str:
+    if not view.known:
+        return f"{view.name}: unknown ({view.reason.rstrip('.')})"
+    rate = "no rate yet" if view.rate is None else f"{view.rate:+.1f}/s"
+    consumers = "consumers unknown" if view.consumers is None else f"{view.consumers} consumers"
+    why = "" if view.reason == LEFT else f", {view.reason.rstrip('.')}"
+    lost = f", {view.dead_lettered} dead-lettered" if view.dead_lettered else ""
+    figures = f"{view.messages} left (ready {view.ready}, unacked {view.unacked})"
+    return f"{view.name}: {figures}, {consumers}, {rate}{why}{lost}"
