@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ._host import Tail
-from ._log_signatures import HINTS, LIFECYCLE, SIGNATURES, Step
+from ._log_signatures import FAILED_BOOT, HINTS, LIFECYCLE, SIGNATURES, Step
 from ._record import stamp
 
 # 2026-11-23 17:56:31.564945+00:00 [warning] <0.289.0> text; the records of several lines repeat the prefix.
@@ -109,7 +109,13 @@ def read(tails: Iterable[Tail]) -> Log:
         rank = (bool(steps), max(steps or [line.at for line in timed if line.at]))
         if best is None or rank > best:
             main, best = timed, rank
-    return Log(lines, main, last_run(events(main)), {tail.path: tail.modified for tail in tails})
+    run = last_run(events(main))
+    # A node that fails before it has a log of its own says so on its standard output only: a run of one step.
+    failed = [Event(FAILED_BOOT, line) for line in lines if line.at and FAILED_BOOT.pattern.search(line.text)]
+    last = max(failed, key=lambda event: event.at, default=None)
+    if last and last.line not in main and (not run or last.at > run[-1].at):
+        run = [last]
+    return Log(lines, main, run, {tail.path: tail.modified for tail in tails})
 
 
 def events(lines: Iterable[Line]) -> list[Event]:
@@ -234,5 +240,6 @@ def _counted(name: str, hits: list[tuple[Line, bool]]) -> dict[str, Any]:
 
 
 def last_at(log: Log) -> str | None:
-    """Return the time of the main log's last line."""
-    return stamp(max(line.at for line in log.main if line.at)) if log.main else None
+    """Return the time of the last line of the main log, or of the boot that failed before it had one."""
+    times = [line.at for line in log.main if line.at] + [event.at for event in log.run]
+    return stamp(max(times)) if times else None

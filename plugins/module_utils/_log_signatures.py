@@ -98,3 +98,5 @@ LIFECYCLE = (
     # Not written after a SIGTERM. After a stop_app the process lives on.
     Step("stopped", re.compile(r"^Successfully stopped RabbitMQ and its dependencies")),
 )
+
+FAILED_BOOT = Step("starting", re.compile(r"^ ?BOOT FAILED"))
