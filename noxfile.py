@@ -44,6 +44,12 @@ CORES = {
     "2.21": ("2.21.5", ("3.13", "3.12")),
 }
 
+# The oldest Python of the hosts that modules run on (tests/config.yml).
+TARGET_PYTHON = "3.9"
+
+# The Python of .venv.
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+
 # Ctrl-C: so long may tests take to bring down what they brought up before nox kills them.
 PATIENCE = 120.0
 
@@ -56,6 +62,7 @@ antsibull_nox.load_antsibull_nox_toml()
 nox.options.sessions = [
     *STATIC,
     "sanity",
+    f"python-{TARGET_PYTHON}",
     "galaxy",
     *(f"unit-{core}" for core in CORES),
     "integration",
@@ -131,16 +138,33 @@ def changelog(session: nox.Session) -> None:
     session.run("antsibull-changelog", "lint")
 
 
-@nox.session
-def sanity(session: nox.Session) -> None:
-    """ansible-test sanity, in a copy: it refuses a checkout that is not at .../ansible_collections/veza/rabbitmq."""
+def ansible_test(session: nox.Session, *arguments: str, python: Path | None = None) -> None:
+    """Run ansible-test sanity, in a copy: it refuses a checkout that is not at .../ansible_collections/veza/rabbitmq."""
     copy = checkout.copy_collection(ROOT, WORK / "sanity")
     session.chdir(copy)
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    session.run(
-        *("ansible-test", "sanity", "--venv", "--python", version, "--color", "no"),
-        *session.posargs,
-        env=environments.for_ansible_test(WORK / "ansible-test"),
+    env = environments.for_ansible_test(WORK / "ansible-test")
+    if python:
+        env["PATH"] = f"{env['PATH']}:{python.parent}"
+    session.run("ansible-test", "sanity", "--color", "no", *arguments, *session.posargs, env=env)
+
+
+@nox.session
+def sanity(session: nox.Session) -> None:
+    """ansible-test sanity, every test, no ignores."""
+    ansible_test(session, "--venv", "--python", HERE)
+
+
+@nox.session(name=f"python-{TARGET_PYTHON}")
+def target_python(session: nox.Session) -> None:
+    """Modules import on the oldest Python of the hosts that they are sent to."""
+    interpreter = environments.find_python((TARGET_PYTHON,))
+    if interpreter is None:
+        session.skip(f"not on this machine: Python {TARGET_PYTHON}")
+    ansible_test(
+        session,
+        *("--test", "compile", "--test", "import"),
+        *("--controller", f"origin:python=venv/{HERE}", "--target-python", TARGET_PYTHON),
+        python=interpreter,
     )
 
 

@@ -59,7 +59,8 @@ def copy_collection(root: Path, place: Path) -> Path:
         (copy / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / path, copy / path, follow_symlinks=False)
     # Else the copy would count as a part of the checkout around it that git ignores: ansible-test would see no files.
-    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(copy)], check=True)
+    if not (copy / ".git").exists():
+        subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(copy)], check=True)
     return copy
 
 
