@@ -173,8 +173,9 @@ def _truths(unfinished: Any) -> dict[str, Source | None]:
     if isinstance(unfinished, Mapping):
         pairs = list(unfinished.items())
     else:
-        pairs = [(result["item"]["name"], None if result.get("skipped") else result) for result in unfinished]
-    return {name: _source({"source": "database", **result}) if result else None for name, result in pairs}
+        pairs = [(result["item"]["name"], result) for result in unfinished]
+    asked = {name: result for name, result in pairs if result and not result.get("skipped")}
+    return {name: _source({"source": "database", **asked[name]}) if name in asked else None for name, _ in pairs}
 
 
 def _requeue(result: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -243,6 +243,7 @@ def test_dead_letters_may_be_among_the_unfinished() -> None:
     "answer",
     [
         pytest.param(None, id="not asked"),
+        pytest.param({"skipped": True}, id="skipped"),
         pytest.param({"failed": True, "msg": "refused"}, id="failed"),
         pytest.param(unfinished(state="unknown"), id="unknown"),
     ],
@@ -469,7 +470,10 @@ def test_bad_input_is_refused(facts: dict[str, Any], message: str) -> None:
 
 
 def test_the_filter_has_its_name() -> None:
-    assert FilterModule().filters() == {"outage_accounting": outage_accounting}
+    facts = {"queues": QUEUES, "window": WINDOW}
+    assert {name: judge(facts) for name, judge in FilterModule().filters().items()} == {
+        "outage_accounting": outage_accounting(facts)
+    }
 
 
 ENTITIES = st.lists(st.integers(1, 6).map(str), max_size=6)
