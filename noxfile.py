@@ -139,7 +139,7 @@ def changelog(session: nox.Session) -> None:
 
 
 def ansible_test(session: nox.Session, *arguments: str, python: Path | None = None) -> None:
-    """Run ansible-test sanity, in a copy: it refuses a checkout that is not at .../ansible_collections/veza/rabbitmq."""
+    """Run ansible-test sanity in a copy: it wants to be in .../ansible_collections/veza/rabbitmq."""
     copy = checkout.copy_collection(ROOT, WORK / "sanity")
     session.chdir(copy)
     env = environments.for_ansible_test(WORK / "ansible-test")
