@@ -1,0 +1,117 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import RequestFailed
+from ansible_collections.veza.rabbitmq.plugins.module_utils._http import HttpClient
+
+Served = Callable[[Callable[[socket.socket], None]], str]
+
+TIMEOUT = 0.5
+
+
+def hang(connection: socket.socket) -> None:
+    connection.recv(1)
+
+
+def drip(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    with suppress(OSError):
+        for _ in range(100):
+            connection.sendall(b" ")
+            time.sleep(0.1)
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+
+
+def truncate(connection: socket.socket) -> None:
+    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"a": ')
+
+
+def banner(connection: socket.socket) -> None:
+    connection.sendall(b"220 mail.example ESMTP\r\n")
+
+
+@pytest.mark.parametrize(
+    ("vice", "outcome"),
+    [(hang, "timed_out"), (drip, "timed_out"), (reset, "reset"), (truncate, "reset"), (banner, "not_http")],
+)
+def test_a_bad_server_is_named_within_the_deadline(
+    served: Served, vice: Callable[[socket.socket], None], outcome: str
+) -> None:
+    client = HttpClient(served(vice), auth=("veza", "s3cret"), timeout=TIMEOUT)
+    began = time.monotonic()
+    with pytest.raises(RequestFailed) as failed:
+        client.get("/api/overview")
+    assert time.monotonic() - began < TIMEOUT + 1
+    # What can't be parsed is reported by http.client as a closed connection or as no HTTP, as it happens to break.
+    assert failed.value.outcome in ({outcome} if outcome != "not_http" else {"not_http", "reset"})
+    assert "s3cret" not in str(failed.value)
+    assert "/api/overview" in str(failed.value)
+
+
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    with pytest.raises(RequestFailed) as failed:
+        HttpClient(f"http://127.0.0.1:{port}", timeout=TIMEOUT).get("/")
+    assert failed.value.outcome == "refused"
+
+
+def test_after_a_timeout_the_client_works_again(served: Served) -> None:
+    asked: list[int] = []
+
+    def once_silent(connection: socket.socket) -> None:
+        asked.append(1)
+        if len(asked) == 1:
+            connection.recv(1)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    client = HttpClient(served(once_silent), timeout=TIMEOUT)
+    with pytest.raises(RequestFailed):
+        client.get("/")
+    assert client.get("/").json() == {}
+
+
+def test_one_connection_is_kept_alive(served: Served) -> None:
+    connections: list[str] = []
+
+    def polite(connection: socket.socket) -> None:
+        connections.append(threading.current_thread().name)
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+        connection.sendall(answer)
+        while connection.recv(65536):
+            connection.sendall(answer)
+
+    client = HttpClient(served(polite), timeout=TIMEOUT)
+    assert [client.get(path).status for path in ("/a", "/b", "/c")] == [200, 200, 200]
+    assert len(connections) == 1
+
+
+def test_a_redirect_is_not_followed_with_the_credentials(served: Served) -> None:
+    def redirect(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n")
+
+    assert HttpClient(served(redirect), auth=("veza", "s3cret"), timeout=TIMEOUT).get("/").status == 302
+
+
+def test_a_proxy_of_the_environment_is_not_asked(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "")
+
+    def polite(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    assert HttpClient(served(polite), timeout=TIMEOUT).get("/").status == 200
