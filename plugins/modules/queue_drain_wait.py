@@ -181,7 +181,7 @@ message:
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
@@ -296,21 +296,22 @@ def utc_now() -> datetime:
 def run(
     params: dict[str, Any],
     check_mode: bool,
-    reader: Reader,
+    read: Callable[[Sequence[str], float], Mapping[str, Depth]],
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], datetime] = utc_now,
 ) -> dict[str, Any]:
     """Wait until the queues have drained; TimedOut with the same keys when they have not.
 
-    With ``slice`` it returns when that is over, with ``continued`` to go on from.
+    ``read`` takes the queues' names and the seconds that it may take. With ``slice`` it returns when that is over, with
+    ``continued`` to go on from.
     """
     wait, began = Wait(params, clock), clock()
     timeout, interval = params["timeout"], params["interval"]
     while True:
         sleep(wait.pause(timeout, interval))
         left = timeout - wait.elapsed()
-        depths = reader.read(wait.goal.names(), min(LOOK * params["request_timeout"], max(left, 1.0)))
+        depths = read(wait.goal.names(), min(LOOK * params["request_timeout"], max(left, 1.0)))
         refuse(wait.goal, depths, wait.progress.answered, params["vhost"])
         wait.take(depths, now())
         result = wait.result()
@@ -328,7 +329,7 @@ def main() -> None:
     params = module.params
     try:
         management = Management(management_client(params, params["request_timeout"]), params["login_user"])
-        result = run(params, module.check_mode, Reader(management, params["vhost"]))
+        result = run(params, module.check_mode, Reader(management, params["vhost"]).read)
     except VezaError as error:
         module.fail_json(**error.fail_json_arguments())
     module.exit_json(**result)
