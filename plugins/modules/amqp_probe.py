@@ -90,7 +90,7 @@ options:
     default: 1.0
   wait_timeout:
     description:
-      - Seconds to repeat the probe until RV(ignore:ok) is true. The module fails when they have passed, with the same
+      - Seconds to repeat the probe until RV(ok) is true. The module fails when they have passed, with the same
         values that it would have returned.
       - V(0) looks once, and never fails because of what it finds.
     type: float

@@ -16,7 +16,7 @@ description:
   - Gathers in one call what the host of a RabbitMQ node knows about it. The service manager's word, the process, the
     steps of its life and the known bad lines in its logs, the listening ports, the disk and the clock.
   - Reads only. The broker itself is not asked and gets no connection, so a broker that hangs can't hold the module.
-  - Needs nothing but Python's standard library. Root sees most. What can't be read is listed in RV(ignore:unknown)
+  - Needs nothing but Python's standard library. Root sees most. What can't be read is listed in RV(unknown)
     and does not fail the module.
   - The broker's log files are read, not the journal. Under Debian's unit the journal holds systemd's own lines only.
 extends_documentation_fragment:
@@ -245,7 +245,7 @@ disk:
       description: User to whom the directory belongs.
       type: str
     detail:
-      description: What RV(ignore:disk.writable) is based on.
+      description: What RV(disk.writable) is based on.
       type: str
     last_write_at:
       description: When a file below the directory was last written, as far as 5000 entries tell. A sign of life.
