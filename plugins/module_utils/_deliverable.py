@@ -93,10 +93,15 @@ def look(
     return Deliverable(depth, None if dead is None else dead.ready + dead.unacked, alarms, blocked)
 
 
-def objections(found: Deliverable, queue: str, dead_letter_queue: str | None, *, allow_dead_letters: bool) -> list[str]:
-    """Return why a message may still arrive; empty if none can."""
+def objections(
+    found: Deliverable, queue: str, dead_letter_queue: str | None, *, allow_dead_letters: bool, was_empty: bool = False
+) -> list[str]:
+    """Return why a message may still arrive; empty if none can.
+
+    ``was_empty`` says that the queue has been empty since the last of these messages can have come.
+    """
     reasons = []
-    if found.queue.ready or found.queue.unacked:
+    if (found.queue.ready or found.queue.unacked) and not was_empty:
         reasons.append(
             f"queue {queue} holds {found.queue.ready} ready and {found.queue.unacked} unacknowledged messages"
         )

@@ -169,6 +169,14 @@ options:
     description:
       - The queue of the transcode events. Required with O(deliverable_check=broker).
     type: str
+  drained_at:
+    description:
+      - An instant with an offset, at which or after which O(queue) was seen empty, by
+        M(veza.rabbitmq.queue_drain_wait) for instance.
+      - When it is late enough for every message of the window to have come before it (see RV(retry_at)), what the queue
+        holds now belongs to younger tracks and does not matter. Without it a queue that is never quite empty, because
+        uploads go on, would be refused for ever. An earlier instant is left out of account.
+    type: str
   dead_letter_queue:
     description:
       - The queue of the transcode events that workers gave up. Without it dead letters are not looked at.
@@ -412,6 +420,7 @@ def argument_spec() -> dict[str, Any]:
         "max_rows": {"type": "int", "default": 100000},
         "jobs": {"type": "list", "elements": "str"},
         "deliverable_check": {"type": "str", "choices": ["broker", "skip"], "default": "broker"},
+        "drained_at": {"type": "str"},
         "queue": {"type": "str"},
         "dead_letter_queue": {"type": "str"},
         "on_dead_letters": {"type": "str", "choices": ["refuse", "proceed"], "default": "refuse"},
@@ -452,6 +461,7 @@ class Run:
         self.now = now
         self.sleep = sleep
         self.warn = warn
+        self.settled: datetime | None = None
         self.result: dict[str, Any] = {
             "changed": False,
             "candidates": None,
@@ -513,6 +523,7 @@ class Run:
             self.warn(f"The clocks of this host and of the database differ by up to {skew.total_seconds():.1f} s.")
         # A second more, because the next measurement of the skew differs a little.
         settled = windows.widened(window, margin).end + timedelta(seconds=1)
+        self.settled = settled
         wait = settled - readings[-1][1]
         if wait > timedelta(seconds=1):
             self.result.update(retry_at=windows.as_text(settled), retry_after=int(wait.total_seconds()) + 1)
@@ -561,9 +572,16 @@ class Run:
         found = deliverable.look(client, params["vhost"], queue, dead, sleep=self.sleep)
         self.result["deliverable"] = found.as_dict()
         proceed = params["on_dead_letters"] == "proceed"
-        reasons = deliverable.objections(found, queue, dead, allow_dead_letters=proceed)
+        reasons = deliverable.objections(
+            found, queue, dead, allow_dead_letters=proceed, was_empty=self._was_empty_in_time()
+        )
         if reasons:
             raise Refused(f"Messages may still arrive: {'; '.join(reasons)}. Nothing was requeued.")
+
+    def _was_empty_in_time(self) -> bool:
+        """Whether the queue was empty when every message of the window had come."""
+        drained_at = self.params["drained_at"]
+        return bool(drained_at and self.settled and windows.parse_instant(drained_at) >= self.settled)
 
     def _record(self, jobs: list[requeue.Id], tracks: list[requeue.Id]) -> None:
         self.result["requeued"] += tracks
