@@ -42,12 +42,7 @@ class Event:
 
     step: Step
     line: Line
-
-    @property
-    def at(self) -> datetime:
-        """When; only lines that say it become events."""
-        assert self.line.at is not None
-        return self.line.at
+    at: datetime
 
 
 def parse(tail: Tail) -> list[Line]:
@@ -111,7 +106,7 @@ def read(tails: Iterable[Tail]) -> Log:
             main, best = timed, rank
     run = last_run(events(main))
     # A node that fails before it has a log of its own says so on its standard output only: a run of one step.
-    failed = [Event(FAILED_BOOT, line) for line in lines if line.at and FAILED_BOOT.pattern.search(line.text)]
+    failed = [Event(FAILED_BOOT, line, line.at) for line in lines if line.at and FAILED_BOOT.pattern.search(line.text)]
     last = max(failed, key=lambda event: event.at, default=None)
     if last and last.line not in main and (not run or last.at > run[-1].at):
         run = [last]
@@ -122,11 +117,13 @@ def events(lines: Iterable[Line]) -> list[Event]:
     """Return the steps of the node's life, in order."""
     found: list[Event] = []
     for line in lines:
-        step = next((step for step in LIFECYCLE if line.at is not None and step.pattern.search(line.text)), None)
+        if line.at is None:
+            continue
+        step = next((step for step in LIFECYCLE if step.pattern.search(line.text)), None)
         # A boot has two lines that say so, of which the first counts; two boots in a row have two first ones.
         second = step is LIFECYCLE[1] and found and found[-1].step is LIFECYCLE[0]
         if step is not None and not second:
-            found.append(Event(step, line))
+            found.append(Event(step, line, line.at))
     return found
 
 
