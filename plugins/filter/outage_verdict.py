@@ -23,7 +23,7 @@ UNKNOWN = {
 
 
 def outage_verdict(evidence: Evidence, causes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Judge ``evidence`` (see module_utils/_findings.py) by ``causes`` (see roles/outage_diagnose/vars/causes)."""
+    """Judge ``evidence`` (see module_utils/_findings.py) by ``causes`` (see roles/outage_diagnose/causes)."""
     findings = _ask(evidence, causes)
     judged = {name: _judge(cause, findings) for name, cause in causes.items()}
     named = _ranked([name for name, truth in judged.items() if truth], causes)

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[4]
-CAUSES_DIR = ROOT / "roles/outage_diagnose/vars/causes"
+CAUSES_DIR = ROOT / "roles/outage_diagnose/causes"
 
 
 def causes() -> dict[str, Any]:
