@@ -78,7 +78,7 @@ def connections(lab: Lab) -> list[dict[str, Any]]:
 
 def test_a_message_goes_through_and_the_broker_has_nothing_to_complain_about(bare_lab: Lab) -> None:
     log = BrokerLog(bare_lab)
-    for _ in range(5):
+    for _time in range(5):
         found = look(bare_lab, publish=True)
         assert (found["outcome"], found["changed"]) == ("ok", False)
     assert [stage["name"] for stage in found["stages"]] == [

@@ -52,7 +52,7 @@ class Server:
 
     def talk(self, listener: socket.socket) -> None:
         try:
-            self.conn, _ = listener.accept()
+            self.conn, _address = listener.accept()
             with self.conn:
                 self.conn.settimeout(10)
                 self.script(self)
@@ -104,10 +104,10 @@ class Server:
 
     # The usual way, piece by piece.
 
-    def greet(self, properties: dict[str, Any] = PROPERTIES, mechanisms: bytes = b"PLAIN AMQPLAIN") -> None:
+    def greet(self, properties: dict[str, Any] | None = None, mechanisms: bytes = b"PLAIN AMQPLAIN") -> None:
         self.hear("header")
         strings = amqp.long_string(mechanisms) + amqp.long_string(b"en_US")
-        self.say(amqp.method("connection.start", 0, b"\0\x09" + amqp.table(properties) + strings))
+        self.say(amqp.method("connection.start", 0, b"\0\x09" + amqp.table(properties or PROPERTIES) + strings))
 
     def tune(self, frame_max: int = 131072) -> None:
         self.hear("connection.start-ok")
