@@ -188,7 +188,7 @@ lifecycle:
       type: str
       sample: SIGTERM
 signatures:
-  description: The known lines that the logs show. The collection's documentation lists the names.
+  description: The known bad lines that the logs show, in the order of the choices of their names.
   returned: always
   type: list
   elements: dict
@@ -197,6 +197,13 @@ signatures:
       description: Name of the signature.
       type: str
       sample: disk_alarm_set
+      choices: [disk_low, disk_alarm_set, disk_alarm_cleared, memory_high, memory_alarm_set, memory_alarm_cleared,
+        file_descriptors, disk_full, login_refused, guest_from_afar, vhost_missing, vhost_refused,
+        http_refused, connection_lost, handshake_timeout, bad_header, heartbeats_missed, ack_timeout,
+        partition, peer_lost, minority_paused, autoheal, waiting_for_tables, cookie_of_peer,
+        quorum_member_missing, sigterm, maintenance, unclean_before, messages_dropped, boot_failed,
+        crash_dump, configuration, port_in_use, cookie_file, permissions, feature_flags,
+        inconsistent_cluster, peers_missing, name_resolution]
     count:
       description: How often since the last start of the broker.
       type: int

@@ -69,7 +69,7 @@ def test_nothing_but_value_errors_from_any_bytes() -> None:
     for cut in range(len(whole)):
         with pytest.raises(ValueError, match="bytes expected"):
             amqp.Reader(whole[:cut]).table()
-    for _layer in range(2000):
+    for _try in range(2000):
         scrambled = bytearray(whole)
         scrambled[chance.randrange(len(whole))] = chance.randrange(256)
         try:
@@ -81,7 +81,7 @@ def test_nothing_but_value_errors_from_any_bytes() -> None:
 
 def test_tables_nested_without_end_are_refused() -> None:
     raw = amqp.long_string(b"")
-    for _try in range(40):
+    for _layer in range(40):
         raw = amqp.long_string(b"\x01aF" + raw)
     with pytest.raises(ValueError, match="nested"):
         amqp.Reader(raw).table()

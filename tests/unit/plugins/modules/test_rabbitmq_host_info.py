@@ -12,6 +12,7 @@ import yaml
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput
 from ansible_collections.veza.rabbitmq.plugins.module_utils._host import Beam, Disk, Host, Ran, Tail, Unreadable
+from ansible_collections.veza.rabbitmq.plugins.module_utils._log_signatures import SIGNATURES
 from ansible_collections.veza.rabbitmq.plugins.modules import rabbitmq_host_info as module
 from tests.unit.plugins.module_utils.broker_logs import BOOT, BOOT_BEGUN, CTL_STOP, MAIN, SIGTERM, seconds, tail
 
@@ -243,6 +244,8 @@ def test_the_documentation_has_every_key_and_option() -> None:
     for name, keys in returned.items():
         value = found[name][0] if isinstance(found[name], list) and found[name] else found[name]
         assert keys is None or set(keys) == set(value), name
+    names = yaml.safe_load(module.RETURN)["signatures"]["contains"]["name"]["choices"]
+    assert names == [signature.name for signature in SIGNATURES]
     options = yaml.safe_load(module.DOCUMENTATION)["options"]
     assert set(options) == set(module.argument_spec())
     defaults = {name: entry.get("default") for name, entry in module.argument_spec().items()}
