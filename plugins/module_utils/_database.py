@@ -83,10 +83,10 @@ def secrets_of(url: str) -> list[str]:
     except psycopg2.Error:
         raise unreadable from None
     typed = re.match(r"postgres(?:ql)?://[^/:@?]*:(.*)@", url)
-    if typed and "password=" not in typed[1] and unquote(typed[1]) != parsed.get("password"):
-        raise unreadable
     found = {url, *(parsed[key] for key in ("password", "sslpassword") if parsed.get(key))}
-    if typed:
+    if typed and "password=" not in typed[1]:
+        if unquote(typed[1]) != parsed.get("password"):
+            raise unreadable
         found.add(typed[1])
     return sorted(found, key=len, reverse=True)
 
@@ -248,7 +248,7 @@ class Database:
 
 def names(**parts: str | tuple[str, ...]) -> dict[str, Any]:
     """Return quoted identifiers for ``render``; a tuple is a name qualified by its schema."""
-    return {key: sql.Identifier(*([part] if isinstance(part, str) else part)) for key, part in parts.items()}
+    return {key: raw(quoted((part,) if isinstance(part, str) else part)) for key, part in parts.items()}
 
 
 def quoted(name: tuple[str, ...]) -> str:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -83,16 +84,23 @@ def asked_window(
     instants: list[datetime] = []
     problems: list[str] = []
     for name, text in zip(names, (start, end)):
-        try:
+        problems += instant_problems(name, text, now=now)
+        with contextlib.suppress(ValueError):
             instants.append(parse_instant(text))
-        except ValueError as error:
-            problems.append(f"{name}: {error}.")
-            continue
-        if instants[-1] > now + CLOCK_TOLERANCE:
-            problems.append(f"{name}: {text} lies in the future; it is now {as_text(now)}.")
     if len(instants) == 2:
         problems += _problems_of_pair(instants[0], instants[1], longest, names)
     return (None if problems else Window(instants[0], instants[1])), problems
+
+
+def instant_problems(name: str, text: str, *, now: datetime) -> list[str]:
+    """Return what is wrong with a text as an instant of the past; ``name`` is what it is called."""
+    try:
+        instant = parse_instant(text)
+    except ValueError as error:
+        return [f"{name}: {error}."]
+    if instant > now + CLOCK_TOLERANCE:
+        return [f"{name}: {text} lies in the future; it is now {as_text(now)}."]
+    return []
 
 
 def _problems_of_pair(start: datetime, end: datetime, longest: timedelta, names: tuple[str, str]) -> list[str]:

@@ -172,7 +172,8 @@ options:
   drained_at:
     description:
       - An instant with an offset, at which or after which O(queue) was seen empty, by
-        M(veza.rabbitmq.queue_drain_wait) for instance.
+        M(veza.rabbitmq.queue_drain_wait) for instance, while the broker had no alarm in effect. During an alarm an
+        empty queue proves nothing, because messages wait in the sockets of blocked connections.
       - When it is late enough for every message of the window to have come before it (see RV(retry_at)), what the queue
         holds now belongs to younger tracks and does not matter. Without it a queue that is never quite empty, because
         uploads go on, would be refused for ever. An earlier instant is left out of account.
@@ -386,6 +387,7 @@ message:
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -397,6 +399,7 @@ from ..module_utils import _window as windows
 from ..module_utils._arguments import management_arguments, management_client
 from ..module_utils._database import Database, require_psycopg2
 from ..module_utils._errors import BadInput, Refused, VezaError
+from ..module_utils._management import Management
 
 
 def argument_spec() -> dict[str, Any]:
@@ -568,9 +571,9 @@ class Run:
         if params["deliverable_check"] == "skip":
             return
         queue, dead = params["queue"], params["dead_letter_queue"]
-        client = management_client(params, params["timeout"])
-        found = deliverable.look(client, params["vhost"], queue, dead, sleep=self.sleep)
-        self.result["deliverable"] = found.as_dict()
+        management = Management(management_client(params, params["timeout"]), params["login_user"])
+        found = deliverable.look(management, params["vhost"], queue, dead, timeout=params["timeout"], sleep=self.sleep)
+        self.result["deliverable"] = {"checked": True, **asdict(found)}
         proceed = params["on_dead_letters"] == "proceed"
         reasons = deliverable.objections(
             found, queue, dead, allow_dead_letters=proceed, was_empty=self._was_empty_in_time()
@@ -626,6 +629,8 @@ def problems_of(params: dict[str, Any], now: datetime) -> tuple[windows.Window |
         if params["deliverable_check"] == "skip" and any(value is not None for value in params["unfinished"]):
             found.append("unfinished: any value but null needs deliverable_check=broker.")
         longest = timedelta(seconds=params["max_window"])
+        if params["drained_at"] is not None:
+            found += windows.instant_problems("drained_at", params["drained_at"], now=now)
         window, wrong = windows.asked_window(params["outage_start"], params["outage_end"], now=now, longest=longest)
         found = wrong + found
     return window, found

@@ -160,7 +160,8 @@ class Proxy:
     """Between client and PostgreSQL; ``on_message`` sees each statement before it is passed on.
 
     It returns a word: ``pass``; ``drop`` closes both sides without passing it on; ``swallow`` passes it on, waits for
-    PostgreSQL's answer, and closes both sides without giving the answer to the client.
+    PostgreSQL's answer, and closes both sides without giving the answer to the client; ``hang`` passes it on and then
+    leaves the client without answer and without an end.
     """
 
     server: Postgres
@@ -221,9 +222,12 @@ class Proxy:
                 word = self.on_message(body)
             if word == "drop":
                 return
-            if word == "swallow":
+            if word in ("swallow", "hang"):
                 mute.set()
                 behind.sendall(kind + size + body)
+            if word == "hang":
+                continue
+            if word == "swallow":
                 time.sleep(0.5)
                 return
             behind.sendall(kind + size + body)
@@ -234,7 +238,9 @@ class Proxy:
             while data := behind.recv(65536):
                 if not mute.is_set():
                     client.sendall(data)
-            client.shutdown(socket.SHUT_RDWR)
+        if not mute.is_set():
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
 
 
 def _exactly(source: socket.socket, size: int) -> bytes:
@@ -279,10 +285,12 @@ class Management:
     def answer(self, path: str) -> tuple[int, Any]:
         if path == "/api/health/checks/alarms":
             return self.alarms
-        documents = {
+        documents: dict[str, Any] = {
             "/api/whoami": {"name": "monitor", "tags": self.tags},
             "/api/vhosts/%2Fveza/connections": self.connections,
-            "/api/queues/%2Fveza": self.queues,
+            "/api/overview": {"rabbitmq_version": "4.0.5", "object_totals": {"queues": 2}},
+            "/api/nodes": [{"name": "rabbit@a", "running": True, "uptime": 3_600_000}],
+            **{f"/api/queues/%2Fveza/{queue['name']}": queue for queue in self.queues},
         }
         return (200, documents[path]) if path in documents else (404, {"error": "Object Not Found"})
 
@@ -293,7 +301,7 @@ class Management:
 
 def depth(name: str, ready: int = 0, unacked: int = 0) -> dict[str, Any]:
     counts = {"messages": ready + unacked, "messages_ready": ready, "messages_unacknowledged": unacked}
-    return {"name": name, "type": "classic", **counts}
+    return {"name": name, "type": "classic", "state": "running", "consumers": 1, **counts}
 
 
 @contextlib.contextmanager
