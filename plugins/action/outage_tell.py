@@ -30,5 +30,8 @@ class ActionModule(ActionBase):
         for line in arguments["lines"]:
             Display().display(line)
         first = arguments["lines"][0] if arguments["lines"] else ""
-        result.update(changed=False, failed=arguments["failed"], msg=first, lines=arguments["lines"])
+        result.update(changed=False, failed=arguments["failed"], msg=first)
+        if not arguments["failed"]:
+            # The callback prints the whole result of a failed task: a second time, and hard to read.
+            result["lines"] = arguments["lines"]
         return result

@@ -13,6 +13,16 @@ from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import un
 
 WIDTH = 10
 SEVERITIES = ("HIGH", "MEDIUM", "LOW", "NONE")
+NO_VERDICT: dict[str, Any] = {
+    "cause": "healthy",
+    "headline": "Nobody looked at the broker",
+    "remedy": "none",
+    "advice": "",
+    "outage": {"start": None},
+    "also": [],
+    "proof": [],
+    "unknown": [],
+}
 LISTED = 30
 """Ids that the screen shows at one place; the report has more."""
 
@@ -21,8 +31,10 @@ def outage_summary(run: Mapping[str, Any]) -> list[str]:
     """Return the lines for ``run``.
 
     Keys: ``verdict`` (outage_verdict) and ``queues`` (veza_queues), and as far as the run got: ``plan`` (outage_plan),
-    ``check`` (bool), ``record`` (outage_record), ``failure`` (text), ``report`` (path).
+    ``check`` (bool), ``record`` (outage_record), ``failure`` (text), ``report`` (path). An audit by itself has a record
+    and no verdict.
     """
+    run = {"verdict": NO_VERDICT, **run}
     sections = (
         ("CAUSE", _cause(run)),
         ("FAILED", [run["failure"]] if run.get("failure") else []),
@@ -57,7 +69,7 @@ def _cause(run: Mapping[str, Any]) -> list[str]:
     """The incident's cause outlives the moment: a run that finishes the work finds a healthy broker."""
     verdict, record = run["verdict"], _record(run)
     if record.get("cause") and verdict["cause"] == "healthy":
-        return [f"{record.get('title') or record['cause']} [{record['cause']}]; it serves again"]
+        return [f"{record.get('headline') or record['cause']} [{record['cause']}]"]
     lines = [f"{verdict['headline']} [{verdict['cause']}]"]
     return lines + [f"also: {other['title']} [{other['cause']}]" for other in verdict["also"]]
 

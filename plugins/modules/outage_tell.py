@@ -45,7 +45,7 @@ msg:
   type: str
 lines:
   description: All lines.
-  returned: always
+  returned: success
   type: list
   elements: str
 """

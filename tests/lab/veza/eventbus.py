@@ -148,7 +148,7 @@ class EventBus:
         while not self._closed.wait(TICK):
             if self._state == "retrying" and time.monotonic() - self._down_since >= self._limit:
                 self._set("degraded")
-                self._logger.log("warn", "bus degraded, events will be lost", **{"eventbus.status": "degraded"})
+                self._logger.log("warn", "bus degraded, events will be lost")
             with self._amqp:
                 if self._connection is None:
                     self._connect()
