@@ -389,6 +389,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
+from math import ceil
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -529,7 +530,7 @@ class Run:
         self.settled = settled
         wait = settled - readings[-1][1]
         if wait > timedelta(seconds=1):
-            self.result.update(retry_at=windows.as_text(settled), retry_after=int(wait.total_seconds()) + 1)
+            self.result.update(retry_at=windows.as_text(settled), retry_after=ceil(wait.total_seconds()))
             raise Refused(
                 f"The event of a track near the end of the window may still be on its way. Nothing was "
                 f"requeued. Run again in {self.result['retry_after']} s, at {self.result['retry_at']} in database time."
