@@ -1,0 +1,288 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Module queue_drain_wait against a real broker, alone and through its action plugin."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pika
+import pytest
+import yaml
+
+from ansible_collections.veza.rabbitmq.plugins.module_utils._arguments import management_client
+from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import TimedOut, VezaError
+from ansible_collections.veza.rabbitmq.plugins.module_utils._management import Management
+from ansible_collections.veza.rabbitmq.plugins.module_utils._queues import Reader
+from ansible_collections.veza.rabbitmq.plugins.modules import queue_drain_wait
+from tests.lab import broker, processes
+from tests.lab.state import Lab
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAYBOOK = str(Path(sys.executable).parent / "ansible-playbook")
+
+QUEUE = "transcode_jobs"
+DEAD_LETTERS = f"{QUEUE}.dlq"
+
+
+def login(lab: Lab, user: str = "monitor") -> dict[str, Any]:
+    return {
+        "login_host": "127.0.0.1",
+        "login_port": lab.ports["management"],
+        "login_user": lab.credentials[user]["user"],
+        "login_password": lab.credentials[user]["password"],
+        "vhost": broker.VHOST,
+    }
+
+
+def wait(lab: Lab, *, check_mode: bool = False, **given: Any) -> dict[str, Any]:
+    """Run the module's own code as a user of the lab."""
+    defaults = {name: option.get("default") for name, option in queue_drain_wait.argument_spec().items()}
+    params = {**defaults, **login(lab), "queues": [QUEUE], "timeout": 60.0, "interval": 0.5, **given}
+    management = Management(management_client(params, params["request_timeout"]), params["login_user"])
+    return queue_drain_wait.run(params, check_mode, Reader(management, params["vhost"]).read)
+
+
+@contextmanager
+def channel(lab: Lab) -> Iterator[Any]:
+    account = pika.PlainCredentials(lab.credentials["veza"]["user"], lab.credentials["veza"]["password"])
+    where = pika.ConnectionParameters("127.0.0.1", lab.ports["amqp"], broker.VHOST, account)
+    with closing(pika.BlockingConnection(where)) as connection:
+        opened = connection.channel()
+        opened.confirm_delivery()
+        yield opened
+
+
+def publish(lab: Lab, count: int, queue: str = QUEUE) -> None:
+    with channel(lab) as opened:
+        for _ in range(count):
+            opened.basic_publish("", queue, b"x", pika.BasicProperties(delivery_mode=2))
+
+
+@contextmanager
+def worker(lab: Lab, seconds: float = 0.0, *, outcome: str = "ack") -> Iterator[None]:
+    """Consume with a prefetch of 10, taking so many seconds for each message, until the block ends.
+
+    ``outcome`` is ack, reject, or hold: neither of them.
+    """
+    ended = threading.Event()
+
+    def work() -> None:
+        with channel(lab) as opened:
+            opened.basic_qos(prefetch_count=10)
+            for method, _properties, _body in opened.consume(QUEUE, inactivity_timeout=0.1):
+                if ended.wait(seconds if method else 0):
+                    break
+                if method and outcome == "reject":
+                    opened.basic_reject(method.delivery_tag, requeue=False)
+                elif method and outcome == "ack":
+                    opened.basic_ack(method.delivery_tag)
+            opened.cancel()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def depth(lab: Lab, queue: str = QUEUE) -> int:
+    """Ask the broker by another way than the module does: ready messages, exactly."""
+    with channel(lab) as opened:
+        return int(opened.queue_declare(queue, passive=True).method.message_count)
+
+
+@pytest.fixture
+def empty_lab(bare_lab: Lab) -> Iterator[Lab]:
+    """The lab with empty queues and figures that count, and empty again afterwards."""
+
+    def purge() -> None:
+        with channel(bare_lab) as opened:
+            for queue in (QUEUE, DEAD_LETTERS):
+                opened.queue_purge(queue)
+
+    purge()
+    assert processes.wait_until(lambda: wait(bare_lab, check_mode=True)["drained"], 40.0, 0.5)
+    yield bare_lab
+    purge()
+
+
+def test_it_waits_for_a_worker_and_ends_with_it(empty_lab: Lab) -> None:
+    publish(empty_lab, 300)
+    with worker(empty_lab, 0.01):
+        result = wait(empty_lab)
+    assert (result["drained"], depth(empty_lab)) == (True, 0)
+    depths = [entry["queues"][QUEUE]["ready"] for entry in result["samples"]]
+    assert depths[0] > 0
+    assert depths[-1] == 0
+    assert 2.0 <= result["elapsed"] < 30.0  # 300 messages of 10 ms, on a machine that does other things too
+    assert result["queues"][0]["rate"] < 0
+
+
+def test_what_a_worker_holds_is_not_drained(empty_lab: Lab) -> None:
+    publish(empty_lab, 5)
+    with worker(empty_lab, outcome="hold"), pytest.raises(TimedOut) as timed_out:
+        wait(empty_lab, timeout=12.0)
+    queue = timed_out.value.details["queues"][0]
+    assert (queue["ready"], queue["unacked"], queue["drained"]) == (0, 5, False)
+    assert 12.0 <= timed_out.value.details["elapsed"] < 13.0
+
+
+def test_a_timeout_says_what_is_left(empty_lab: Lab) -> None:
+    publish(empty_lab, 3)
+    with pytest.raises(TimedOut, match=r"transcode_jobs: 3 left \(ready 3, unacked 0\), 0 consumers, \+0\.0/s"):
+        wait(empty_lab, timeout=8.0)
+
+
+def test_check_mode_looks_once(empty_lab: Lab) -> None:
+    publish(empty_lab, 3)
+    result = wait(empty_lab, check_mode=True)
+    assert (result["drained"], result["changed"], len(result["samples"])) == (False, False, 1)
+    assert result["elapsed"] < 2
+
+
+def test_no_false_zero_after_a_crash(empty_lab: Lab) -> None:
+    publish(empty_lab, 1500)
+    broker.kill(empty_lab)
+    broker.launch(empty_lab)
+    began = time.monotonic()
+    with pytest.raises(TimedOut) as timed_out:
+        wait(empty_lab, timeout=25.0, interval=0.1)
+    known = [entry["queues"][QUEUE]["ready"] for entry in timed_out.value.details["samples"]]
+    assert set(known) == {None, 1500}
+    assert known[0] is None
+    assert time.monotonic() - began < 26.0
+    with worker(empty_lab):
+        assert wait(empty_lab)["drained"]
+    assert depth(empty_lab) == 0
+
+
+def test_a_broker_that_comes_back_while_we_wait(empty_lab: Lab) -> None:
+    publish(empty_lab, 10)
+    broker.kill(empty_lab)
+    starter = threading.Timer(2.0, broker.start, [empty_lab])
+    starter.start()
+    with pytest.raises(TimedOut) as timed_out:
+        wait(empty_lab, timeout=25.0)
+    starter.join()
+    assert timed_out.value.details["queues"][0]["messages"] == 10
+
+
+def test_dead_lettered_is_told_from_done(empty_lab: Lab) -> None:
+    publish(empty_lab, 40)
+    publish(empty_lab, 2, DEAD_LETTERS)
+    wait(empty_lab, queues=[DEAD_LETTERS], threshold=2)
+    with worker(empty_lab, 0.05, outcome="reject"):
+        result = wait(empty_lab, dead_letter_queues={QUEUE: DEAD_LETTERS})
+    assert result["drained"]
+    assert 35 <= result["dead_lettered"] <= 40  # the worker had begun before the first look
+    assert "dead-lettered instead of done" in result["message"]
+
+
+def test_a_quorum_queue_is_confirmed(empty_lab: Lab) -> None:
+    path = "/api/queues/%2Fveza/drain-quorum"
+    broker.api(empty_lab, "PUT", path, {"durable": True, "arguments": {"x-queue-type": "quorum"}})
+    try:
+        publish(empty_lab, 3, "drain-quorum")
+        with pytest.raises(TimedOut):
+            wait(empty_lab, queues=["drain-quorum"], timeout=12.0)
+        with channel(empty_lab) as opened:
+            opened.queue_purge("drain-quorum")
+        result = wait(empty_lab, queues=["drain-quorum"])
+        assert result["drained"]
+        assert result["elapsed"] >= 10.0
+    finally:
+        broker.api(empty_lab, "DELETE", path)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"queues": [QUEUE, "nosuch"]}, "no queue nosuch in virtual host '/veza'"),
+        ({"vhost": "/nosuch"}, "or that virtual host does not exist"),
+        ({"login_password": "wrong"}, "wrong user or password"),
+    ],
+)
+def test_what_waiting_can_not_mend_fails_at_once(empty_lab: Lab, given: dict[str, Any], named: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(VezaError) as refused:
+        wait(empty_lab, **given)
+    assert not isinstance(refused.value, TimedOut)
+    assert named in refused.value.message
+    assert time.monotonic() - began < 2
+
+
+def test_a_monitoring_user_without_the_vhost_is_not_told_drained(empty_lab: Lab) -> None:
+    user = {"password": "s3cret-never-shown", "tags": "monitoring"}
+    broker.api(empty_lab, "PUT", "/api/users/short-lived", user)
+    try:
+        with pytest.raises(VezaError, match="set_permissions"):
+            wait(empty_lab, login_user="short-lived", login_password=user["password"])
+    finally:
+        broker.api(empty_lab, "DELETE", "/api/users/short-lived")
+
+
+def play(tmp_path: Path, task: dict[str, Any], *options: str) -> subprocess.CompletedProcess[str]:
+    """Run one task of queue_drain_wait as a person would."""
+    variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    book = [{"hosts": "all", "gather_facts": False, "tasks": [{"veza.rabbitmq.queue_drain_wait": task}]}]
+    hosts = {"all": {"hosts": {"controller": variables}}}
+    for name, content in (("play.yml", book), ("hosts.yml", hosts)):
+        (tmp_path / name).write_text(yaml.safe_dump(content))
+    command = [PLAYBOOK, "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml"), *options]
+    environment = {**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "LC_ALL": "C.UTF-8"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def result_of(output: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.JSONDecoder().raw_decode(output[output.index("=> {") + 3 :])[0]
+    return result
+
+
+def test_the_live_line(empty_lab: Lab, tmp_path: Path) -> None:
+    publish(empty_lab, 900)
+    task = {**login(empty_lab), "queues": [QUEUE], "timeout": 60, "interval": 0.5}
+    with worker(empty_lab, 0.01):
+        ran = play(tmp_path, task, "-v")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    lines = [line for line in ran.stdout.splitlines() if line.startswith(f"{QUEUE}  ")]
+    assert "condition not met yet" in lines[0]
+    assert any("/s  ETA " in line for line in lines[1:-1])
+    assert lines[-1].endswith("drained")
+    assert "FAILED - RETRYING" not in ran.stdout
+    assert task["login_password"] not in ran.stdout + ran.stderr
+    result = result_of(ran.stdout)
+    elapsed = [entry["elapsed"] for entry in result["samples"]]
+    assert (result["drained"], "continued" in result, elapsed) == (True, False, sorted(elapsed))
+    assert len(elapsed) > len(lines)
+
+
+def test_the_deadline_holds_through_the_slices(empty_lab: Lab, tmp_path: Path) -> None:
+    publish(empty_lab, 3)
+    ran = play(tmp_path, {**login(empty_lab), "queues": [QUEUE], "timeout": 8})
+    assert ran.returncode == 2
+    result = result_of(ran.stdout)
+    assert result["msg"].startswith("Not drained after 8.")
+    assert 8.0 <= result["elapsed"] < 9.0
+    assert result["queues"][0]["messages"] == 3
+
+
+def test_check_mode_through_the_action_plugin(empty_lab: Lab, tmp_path: Path) -> None:
+    publish(empty_lab, 3)
+    ran = play(tmp_path, {**login(empty_lab), "queues": [QUEUE]}, "--check", "-v")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    result = result_of(ran.stdout)
+    assert (result["drained"], result["changed"], len(result["samples"])) == (False, False, 1)
