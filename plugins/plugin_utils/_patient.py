@@ -1,0 +1,64 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A long wait that says what it waits for.
+
+A module can't show anything before it ends. So the wait is cut into slices, with a line after each.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+SLICE = 5.0
+"""Seconds of a wait without a word."""
+
+
+class PatientAction(ActionBase):
+    """Runs a module that has O(wait_timeout), slice by slice."""
+
+    _supports_check_mode = True
+
+    # What a subclass says: its module, a key that only a finished look returns, and the key of the reason.
+    module: str
+    answered: str
+    reason: str
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the result of the last slice; ``elapsed`` is that of the whole wait."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        began = time.monotonic()
+        total = self._seconds(self._task.args.get("wait_timeout", 0))
+        while True:
+            waited = time.monotonic() - began
+            answer = self._look(total, waited, task_vars)
+            waited = time.monotonic() - began
+            # Bad options and a host that can't be reached don't change by waiting.
+            if not answer.get("failed") or self.answered not in answer or waited >= total:
+                break
+            Display().display(f"condition not met yet, {waited:.0f} s of {total:.0f} s: {answer[self.reason]}")
+        if total and "elapsed" in answer:
+            answer["elapsed"] = round(waited, 3)
+        result.update(answer)
+        return result
+
+    def _look(self, total: float, waited: float, task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        arguments = dict(self._task.args)
+        if total:
+            arguments["wait_timeout"] = max(0.1, min(SLICE, total - waited))
+        answer: dict[str, Any] = self._execute_module(
+            module_name=self.module, module_args=arguments, task_vars=task_vars
+        )
+        return answer
+
+    @staticmethod
+    def _seconds(value: Any) -> float:
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            return 0.0  # the module says what is wrong with it
