@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.veza.rabbitmq.plugins.module_utils._findings import FINDINGS, Evidence, Finding, died_at
+from ansible_collections.veza.rabbitmq.plugins.module_utils._findings import FINDINGS, Evidence, Finding, died_at, down_since
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
 
 UNKNOWN = {
@@ -120,11 +120,11 @@ def _began(evidence: Evidence, cause: str) -> dict[str, Any]:
                 "source": f"{host}: stop in the broker's log",
                 "confidence": "exact",
             }
-        if cause == "broker_booting" and lifecycle.get("at"):
+        if cause == "broker_booting" and down_since(info):
             return {
-                "start": lifecycle["at"],
-                "source": f"{host}: start in the broker's log",
-                "confidence": "at the latest",
+                "start": down_since(info),
+                "source": f"{host}: last sign of life before it boots",
+                "confidence": "then or later",
             }
         if cause in ("broker_crashed", "broker_down") and died_at(info):
             return {"start": died_at(info), "source": f"{host}: last sign of life", "confidence": "then or later"}

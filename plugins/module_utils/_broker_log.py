@@ -166,7 +166,9 @@ def lifecycle(log: Log, running: bool | None, process_started: datetime | None =
     the log's last word is about the run before.
     """
     if process_started and (not log.run or log.run[-1].at < process_started + _YOUNG):
-        return {**_NOTHING, "last": "starting", "at": stamp(process_started), "line": _SILENT}, ""
+        end = log.main[-1].at if log.main else None
+        silent = {"last": "starting", "at": stamp(process_started), "line": _SILENT}
+        return {**_NOTHING, **silent, "previous_end": stamp(end) if end else None}, ""
     last, clean_stop, unclear = judge_end(log.run, log.main, running)
     started, stopping = _first(log.run, "started"), _first(log.run, "stopping") or _first(log.run, "stopped")
     line = log.run[-1].line if log.run else log.main[-1] if log.main else None
@@ -179,8 +181,17 @@ def lifecycle(log: Log, running: bool | None, process_started: datetime | None =
         "started_at": stamp(started.at) if started else None,
         "stopped_at": stamp(stopping.at) if stopping and last == "stopped" else None,
         "by": _who(log.main, stopping) if stopping else None,
+        "previous_end": _previous_end(log),
     }
     return result, unclear
+
+
+def _previous_end(log: Log) -> str | None:
+    """Return the last sign of life of the run before the last one, as far as the log reaches back."""
+    if not log.run or log.run[0].step.state != "starting" or log.run[0].line not in log.main:
+        return None
+    before = log.main[: log.main.index(log.run[0].line)]
+    return stamp(before[-1].at) if before and before[-1].at else None
 
 
 _YOUNG = timedelta(seconds=0.5)
@@ -188,7 +199,9 @@ _YOUNG = timedelta(seconds=0.5)
 
 _SILENT = "(the process was started after the log's last line)"
 
-_NOTHING = dict.fromkeys(("last", "at", "line", "file", "clean_stop", "started_at", "stopped_at", "by"))
+_NOTHING = dict.fromkeys(
+    ("last", "at", "line", "file", "clean_stop", "started_at", "stopped_at", "by", "previous_end")
+)
 
 _MINORITY = "Cluster minority/secondary status detected"
 

@@ -73,7 +73,8 @@ def _management(evidence: Evidence, *outcomes: str) -> Finding:
     if not management:
         return Finding(None)
     holds = management["outcome"] in outcomes
-    return Finding(holds, [_proof("controller", "management API", management["detail"])] if holds else [])
+    told = "it answers" if management["outcome"] == "ok" else management["detail"]
+    return Finding(holds, [_proof("controller", "management API", told)] if holds else [])
 
 
 # The states of a service in which no broker process can be alive.
@@ -192,6 +193,12 @@ FINDINGS: dict[str, Callable[[Evidence], Finding]] = {
         "file_descriptors",
     ),
 }  # fmt: skip
+
+
+def down_since(info: dict[str, Any]) -> str | None:
+    """Return since when a broker that boots has not served: the last sign of life of its run before, else its start."""
+    lifecycle = info["lifecycle"]
+    return lifecycle.get("previous_end") or lifecycle.get("at")
 
 
 def died_at(info: dict[str, Any]) -> str | None:

@@ -23,7 +23,7 @@ _JOB_EXISTS = """EXISTS (
          SELECT FROM {jobs} j
           WHERE j.{j_track} = t.{t_id} AND (j.{j_status} IN %(live)s OR j.{j_created} >= %(start)s))"""
 
-_CANDIDATE = f"{_WITHIN} AND ({{missing}}) AND NOT {_JOB_EXISTS}"
+_LACKS_JOB = f"({{missing}}) AND NOT {_JOB_EXISTS}"
 
 _COUNTS = f"""
 SELECT count(*) FILTER (WHERE live), count(*) FILTER (WHERE job AND NOT live),
@@ -41,13 +41,14 @@ SELECT count(*) FILTER (WHERE live), count(*) FILTER (WHERE job AND NOT live),
          GROUP BY w.id, w.missing, w.finished, w.state) c
 """
 
-_IDS = f"SELECT t.{{t_id}} FROM {{tracks}} t WHERE {_CANDIDATE} ORDER BY t.{{t_created}}, t.{{t_id}}"
+_IDS = f"SELECT t.{{t_id}} FROM {{tracks}} t WHERE {_WITHIN} AND {_LACKS_JOB} ORDER BY t.{{t_created}}, t.{{t_id}}"
 
-# Sorted by id: two sessions that insert the same tracks in different orders would deadlock.
+# Without the window, that the ids already come from: PostgreSQL would rather scan it in full for each batch. Sorted by
+# id: two sessions that insert the same tracks in different orders would deadlock.
 _INSERT = f"""
 INSERT INTO {{jobs}} ({{j_track}}, {{j_status}}, {{j_attempts}}, {{j_created}})
 SELECT t.{{t_id}}, %(pending)s, 0, now() FROM {{tracks}} t
- WHERE t.{{t_id}} = ANY(%(ids)s::{{t_type}}[]) AND {_CANDIDATE}
+ WHERE t.{{t_id}} = ANY(%(ids)s::{{t_type}}[]) AND {_LACKS_JOB}
  ORDER BY t.{{t_id}}
 {{on_conflict}}
 RETURNING {{j_id}}, {{j_track}}
@@ -229,7 +230,7 @@ class Requeue:
         """
         statement = self._statement(_INSERT)
         for ids in _chunks(tracks, size):
-            values = {**self._values(window), "ids": ids, "pending": self._rules.live[0]}
+            values = {**self._values(window), "ids": as_array(ids), "pending": self._rules.live[0]}
             yield self._batch(statement, values, gone=False)
 
     def undo(self, jobs: list[Id], size: int, *, check: bool) -> Iterator[tuple[Batch, list[dict[str, Any]]]]:
@@ -238,7 +239,7 @@ class Requeue:
         Yields after each commit what it deleted, and for each other job why not (keys job, track, reason, detail).
         """
         for ids in _chunks(jobs, size):
-            values = {"ids": ids, "pending": self._rules.live[0]}
+            values = {"ids": as_array(ids), "pending": self._rules.live[0]}
             if check:
                 with self._database.transaction(readonly=True) as transaction:
                     batch = _batch_of(transaction.rows(self._statement(_FIND_UNTRIED), values))
@@ -249,7 +250,7 @@ class Requeue:
     def _kept(self, ids: list[Id], removed: list[Id]) -> list[dict[str, Any]]:
         # PostgreSQL compares the ids: it knows how else a UUID may be written.
         with self._database.transaction(readonly=True) as transaction:
-            rows = transaction.rows(self._statement(_FIND_KEPT), {"ids": ids, "removed": removed})
+            rows = transaction.rows(self._statement(_FIND_KEPT), {"ids": as_array(ids), "removed": as_array(removed)})
         return [why_kept(job, tuple(rest) if exists else None, self._rules.live[0]) for job, exists, *rest in rows]
 
     def _batch(self, statement: Any, values: dict[str, Any], *, gone: bool) -> Batch:
@@ -286,7 +287,7 @@ class Requeue:
         with self._database.transaction(readonly=True) as transaction:
             # It held this lock until its end, however long its server process outlived our connection.
             self._lock(transaction)
-            standing = transaction.rows(self._statement(_FIND), {"ids": [row[0] for row in rows]})
+            standing = transaction.rows(self._statement(_FIND), {"ids": as_array([row[0] for row in rows])})
         # An id alone proves nothing: after a crash a sequence may give an id again, to another track.
         same = {tuple(row) for row in standing} & {tuple(row) for row in rows}
         return not same if gone else bool(same)
@@ -365,6 +366,11 @@ def why_kept(job: Id, row: tuple[Any, ...] | None, pending: str) -> dict[str, An
 def as_id(value: Any) -> Id:
     """Return an id as JSON can hold it."""
     return value if isinstance(value, int) else str(value)
+
+
+def as_array(ids: list[Id]) -> str:
+    """Return ids as PostgreSQL writes an array: it reads thousands so much faster than as an expression."""
+    return "{" + ",".join('"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"' for value in ids) + "}"
 
 
 def _batch_of(rows: list[Any]) -> Batch:

@@ -187,6 +187,9 @@ lifecycle:
       description: What the log says about who stopped it.
       type: str
       sample: SIGTERM
+    previous_end:
+      description: The last entry of the run before the last one. Between it and the next start nobody was served.
+      type: str
 signatures:
   description: The known bad lines that the logs show, in the order of the choices of their names.
   returned: always

@@ -76,6 +76,13 @@ def test_the_outage_begins_at_the_last_sign_of_life(seen: dict, start: str, conf
     assert (outage["start"], outage["confidence"]) == (start, confidence)
 
 
+def test_a_broker_that_boots_has_been_away_since_its_run_before() -> None:
+    seen = info("starting", last="starting")
+    seen["lifecycle"]["previous_end"] = "2026-01-31T02:00:00.000Z"
+    outage = outage_verdict(evidence(None, seen, probe("refused"), probe("refused")), causes())["outage"]
+    assert (outage["start"], outage["confidence"]) == ("2026-01-31T02:00:00.000Z", "then or later")
+
+
 def test_an_unknown_finding_is_refused_by_name() -> None:
     with pytest.raises(AnsibleFilterError, match="no such finding: moon_phase"):
         outage_verdict({}, {"x": {"all_of": ["moon_phase"]}})

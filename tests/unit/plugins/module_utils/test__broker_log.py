@@ -254,3 +254,9 @@ def test_a_healthy_boot_and_an_orderly_stop_show_nothing_bad() -> None:
 def test_a_line_is_quoted_with_a_bound() -> None:
     found = logs.signatures(logs.read([tail(PREFIX + "BOOT FAILED" + "x" * 10000)]))
     assert len(found[0]["line"]) == 400
+
+
+def test_the_end_of_the_run_before_is_known_while_the_next_one_boots() -> None:
+    before = PREFIX.replace("21:10:01", "20:10:01") + "accepting AMQP connection\n"
+    assert life(tail(before + BOOT_BEGUN), running=True)["previous_end"] == "2026-11-23T20:10:01.000Z"
+    assert life(tail(BOOT_BEGUN), running=True)["previous_end"] is None

@@ -271,6 +271,14 @@ def test_the_statement_that_creates_the_index() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("ids", "text"),
+    [([], "{}"), ([1, 20], '{"1","20"}'), (["a-b", 'x"y', "p\\q"], '{"a-b","x\\"y","p\\\\q"}')],
+)
+def test_ids_as_an_array(ids: list[Any], text: str) -> None:
+    assert requeue.as_array(ids) == text
+
+
 @pytest.mark.parametrize(("name", "text"), [("jobs", "jobs"), ("Jobs", '"Jobs"'), ('a"b', '"a""b"'), ("1a", '"1a"')])
 def test_names_are_quoted_where_they_must_be(name: str, text: str) -> None:
     assert plain(name) == text
