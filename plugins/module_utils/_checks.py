@@ -179,7 +179,7 @@ def queues(seen: Seen, expected: Expected) -> Check:
     if not expected.queues:
         return Check("queues", UNAVAILABLE, "no queue was named", "/api/queues")
     judged = [queue(name, seen.queues[name], expected, uptime(seen)) for name in expected.queues]
-    worst = next(result for result in (FAIL, UNKNOWN, PASS) if any(found == result for found, _ in judged))
+    worst = next(result for result in (FAIL, UNKNOWN, PASS) if any(found == result for found, _text in judged))
     detail = "; ".join(text for result, text in judged if result == worst)
     return Check("queues", worst, detail, "/api/queues", STATISTICS_AGE)
 

@@ -111,7 +111,7 @@ def _served(answer: Callable[[socket.socket], None]) -> Iterator[str]:
     def serve() -> None:
         with suppress(OSError):
             while True:
-                connection, _ = listener.accept()
+                connection, _address = listener.accept()
                 connections.append(connection)
                 threading.Thread(target=talk, args=(connection,), daemon=True).start()
 

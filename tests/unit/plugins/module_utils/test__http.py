@@ -27,7 +27,7 @@ def hang(connection: socket.socket) -> None:
 def drip(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
     with suppress(OSError):
-        for _ in range(100):
+        for _second in range(100):
             connection.sendall(b" ")
             time.sleep(0.1)
 

@@ -59,7 +59,10 @@ def run(params_of: Made, clock: Any) -> Made:
             queue_drain_wait.argument_spec(), **{"queues": ["jobs"], "vhost": "/veza", "timeout": 10, **changes}
         )
         script, began = Script(clock, looks, takes, seconds), clock()
-        now = lambda: START + timedelta(seconds=clock() - began)  # noqa: E731
+
+        def now() -> datetime:
+            return START + timedelta(seconds=clock() - began)
+
         result = queue_drain_wait.run(params, check_mode, script.read, clock, clock.sleep, now)
         assert not script.looks, "looks that never came"
         return result
