@@ -53,5 +53,5 @@ setup: ## only set up: servers, virtual environment
 	@tests/setup.sh test
 
 clean: ## remove what the targets made in this checkout
-	@rm -rf .venv .nox .cache .ansible .mypy_cache .ruff_cache .pytest_cache dist tests/output
+	@rm -rf .venv .nox .cache .ansible .hypothesis .mypy_cache .ruff_cache .pytest_cache dist tests/output
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -117,7 +117,7 @@ def yamllint(session: nox.Session) -> None:
 @nox.session(name="ansible-lint")
 def ansible_lint(session: nox.Session) -> None:
     """The production profile, nothing skipped."""
-    session.run("ansible-lint", "--offline", "--strict", "-q", "-p", "--nocolor")
+    session.run("ansible-lint", "--offline", "--strict", "-q", "--format", "pep8", "--nocolor")
 
 
 @nox.session
