@@ -184,6 +184,10 @@ class Playbook:
         finally:
             self.end()
 
+    def ended(self) -> bool:
+        """Tell whether it has ended."""
+        return self._child is not None and self._child.poll() is not None
+
     def interrupt(self) -> None:
         """Press Ctrl-C."""
         assert self._child is not None
