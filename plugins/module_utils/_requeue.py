@@ -74,6 +74,13 @@ SELECT a.id, j.{j_id} IS NOT NULL, j.{j_track}, j.{j_status}::text, j.{j_attempt
  ORDER BY a.place
 """
 
+_UNCONSUMED = """
+SELECT count(*) FROM (
+    SELECT 1 FROM {jobs} j
+     WHERE j.{j_status} = %(pending)s AND j.{j_created} < clock_timestamp() - make_interval(secs => %(seconds)s)
+     LIMIT 1000) AS old
+"""
+
 DELAYS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds between the tries of one batch: long enough for PostgreSQL to recover from a crash."""
 
@@ -209,6 +216,13 @@ class Requeue:
                 [(answer,)] = transaction.rows("SELECT clock_timestamp()")
                 readings.append((before, answer, now()))
         return readings
+
+    def unconsumed(self, seconds: float) -> int:
+        """Return how many jobs have been pending for longer than ``seconds``, at most 1000."""
+        with self._database.transaction(readonly=True) as transaction:
+            values = {"pending": self._rules.live[0], "seconds": seconds}
+            [(count,)] = transaction.rows(self._statement(_UNCONSUMED), values)
+        return int(count)
 
     def plan(self, window: Window, limit: int) -> tuple[Counts, list[Id]]:
         """Return the window's tracks by kind, and the candidates' ids, oldest first; no ids when more than ``limit``.

@@ -178,6 +178,12 @@ options:
         holds now belongs to younger tracks and does not matter. Without it a queue that is never quite empty, because
         uploads go on, would be refused for ever. An earlier instant is left out of account.
     type: str
+  consumed_within:
+    description:
+      - Seconds within which a worker takes up a pending job. When older ones are pending, the module warns that nobody
+        seems to consume the table, since a job that it inserts would then change nothing.
+    type: float
+    default: 3600
   dead_letter_queue:
     description:
       - The queue of the transcode events that workers gave up. Without it dead letters are not looked at.
@@ -311,11 +317,15 @@ jobs:
   returned: always
 left_out:
   description:
-    - How many tracks of the window were no candidates, by reason. RV(left_out.live_job), RV(left_out.job_since_start),
-      RV(left_out.finished), and RV(left_out.other) for those that are neither unfinished nor finished.
+    - How many tracks of the window were no candidates, by reason, C(live_job), C(job_since_start), C(finished), and
+      C(other) for those that are neither unfinished nor finished.
   type: dict
   returned: always
   sample: {live_job: 0, job_since_start: 17, finished: 212, other: 0}
+unconsumed:
+  description: How many jobs have been pending for longer than O(consumed_within), at most 1000. Null if not looked.
+  type: int
+  returned: always
 kept:
   description: With O(state=absent), the jobs that were not deleted.
   type: list
@@ -425,6 +435,7 @@ def argument_spec() -> dict[str, Any]:
         "jobs": {"type": "list", "elements": "str"},
         "deliverable_check": {"type": "str", "choices": ["broker", "skip"], "default": "broker"},
         "drained_at": {"type": "str"},
+        "consumed_within": {"type": "float", "default": 3600.0},
         "queue": {"type": "str"},
         "dead_letter_queue": {"type": "str"},
         "on_dead_letters": {"type": "str", "choices": ["refuse", "proceed"], "default": "refuse"},
@@ -472,6 +483,7 @@ class Run:
             **{key: [] for key in ("requeued", "jobs", "kept", "unsure_tracks", "unsure_jobs")},
             **dict.fromkeys(("window", "guarantee", "index_statement", "retry_at", "retry_after")),
             "left_out": {},
+            "unconsumed": None,
             "deliverable": deliverable.NOT_CHECKED,
             "batches": 0,
             "message": "",
@@ -481,6 +493,7 @@ class Run:
         """Insert the jobs that are missing."""
         window = self._settled_window(tables, asked)
         self._demand_guarantee(tables)
+        self._look_for_a_consumer(tables)
         counts, tracks = tables.plan(window, self.params["max_rows"])
         self.result.update(candidates=counts.candidates, left_out=counts.left_out())
         if counts.candidates > self.params["max_rows"]:
@@ -553,6 +566,16 @@ class Run:
             )
         self.warn(f"Without a unique index another writer may double a job. Create it: {statement}")
 
+    def _look_for_a_consumer(self, tables: requeue.Requeue) -> None:
+        """The runbook takes it for granted that a worker takes jobs from the table; old ones speak against it."""
+        seconds = self.params["consumed_within"]
+        self.result["unconsumed"] = tables.unconsumed(seconds)
+        if self.result["unconsumed"]:
+            self.warn(
+                f"{self.result['unconsumed']} jobs have been pending for more than {seconds:g} s: does the transcode "
+                "worker consume this table?"
+            )
+
     def _judge_drops(self, counts: requeue.Counts) -> None:
         objection = unexplained(self.params["known_drops"], counts)
         if objection:
@@ -620,7 +643,7 @@ def problems_of(params: dict[str, Any], now: datetime) -> tuple[windows.Window |
     least = {"publisher_backoff": 0, "longest_upload": 0, "known_drops": 0, "batch_size": 1, "max_rows": 1}
     given = {key: params[key] for key in least if params[key] is not None}
     found = [f"{key}: must be at least {least[key]}." for key, value in given.items() if value < least[key]]
-    positive = ("max_window", "timeout", "connect_timeout", "statement_timeout")
+    positive = ("consumed_within", "max_window", "timeout", "connect_timeout", "statement_timeout")
     found += [f"{key}: must be more than 0." for key in positive if params[key] <= 0]
     found += [f"{key}: must not be empty." for key in ("unfinished", "live_statuses") if not params[key]]
     window = None

@@ -211,6 +211,15 @@ def test_only_the_tracks_that_lack_a_job_are_requeued(base: Base) -> None:
     ]
 
 
+def test_jobs_that_nobody_takes_are_counted(base: Base) -> None:
+    base.run(UPLOADS, 3)
+    for track, status in ((1, "pending"), (2, "processing"), (3, "pending")):
+        base.run(JOB, track, status, 0)
+    base.run("UPDATE transcode_jobs SET created_at = now() - interval '10 minutes' WHERE track_id < 3")
+    assert run(options(base, consumed_within=60))["unconsumed"] == 1
+    assert run(options(base, consumed_within=3600))["unconsumed"] == 0
+
+
 def test_stuck_tracks_and_a_predicate(base: Base, api: Management) -> None:
     base.run("ALTER TABLE tracks ADD title text DEFAULT 'a 100% hit'")
     base.run("INSERT INTO tracks (hls_status, created_at) SELECT s, now() - interval '1 hour' FROM unnest(%s) AS s", [

@@ -35,6 +35,7 @@ class Tables:
         self.tracks = list(range(1, found.candidates + 1)) if tracks is None else tracks
         self.index = UniqueIndex("one_live", "true") if index else None
         self.slow: list[str] = []
+        self.old = 0
         self.ahead = timedelta(0)
         self.failure: VezaError | None = None
         self.asked: list[str] = []
@@ -46,6 +47,9 @@ class Tables:
     def inspect(self, *, zone_given: bool) -> tuple[str, list[str]]:
         self.asked.append(f"inspect {zone_given}")
         return "CREATE UNIQUE INDEX x;", self.slow
+
+    def unconsumed(self, seconds: float) -> int:
+        return self.old
 
     def plan(self, window: Window, limit: int) -> tuple[Counts, list[Any]]:
         self.asked.append("plan")
@@ -182,6 +186,17 @@ def test_indexes_that_would_help_are_named(go: Any) -> None:
     tables = Tables(counts(1))
     tables.slow = ["CREATE INDEX y;"]
     assert go(tables)[1] == ["An index that would make this faster is missing: CREATE INDEX y;"]
+
+
+def test_jobs_that_nobody_takes_are_a_warning(go: Any) -> None:
+    tables = Tables(counts(1))
+    tables.old = 3
+    result, warnings = go(tables, consumed_within=60)
+    assert result["unconsumed"] == 3
+    assert warnings == [
+        "3 jobs have been pending for more than 60 s: does the transcode worker consume this table?",
+    ]
+    assert result["changed"]
 
 
 def test_too_many(go: Any) -> None:
