@@ -47,7 +47,7 @@ def _holder(lease: Mapping[str, Any]) -> str:
 
 
 def _phase(lease: Mapping[str, Any]) -> str:
-    eta = f", which ends at {lease['eta_at']} at the latest" if lease.get("eta_at") else ""
+    eta = f", expected to end by {lease['eta_at']}" if lease.get("eta_at") else ""
     return f"{lease.get('phase')}{eta}"
 
 

@@ -10,7 +10,13 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.veza.rabbitmq.plugins.module_utils._findings import FINDINGS, Evidence, Finding, died_at, down_since
+from ansible_collections.veza.rabbitmq.plugins.module_utils._findings import (
+    FINDINGS,
+    Evidence,
+    Finding,
+    died_at,
+    down_since,
+)
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
 
 UNKNOWN = {

@@ -199,9 +199,7 @@ _YOUNG = timedelta(seconds=0.5)
 
 _SILENT = "(the process was started after the log's last line)"
 
-_NOTHING = dict.fromkeys(
-    ("last", "at", "line", "file", "clean_stop", "started_at", "stopped_at", "by", "previous_end")
-)
+_NOTHING = dict.fromkeys(("last", "at", "line", "file", "clean_stop", "started_at", "stopped_at", "by", "previous_end"))
 
 _MINORITY = "Cluster minority/secondary status detected"
 

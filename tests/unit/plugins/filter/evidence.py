@@ -92,7 +92,10 @@ SITUATIONS = {
         evidence(DOWN, info("stopped", last="none", clean_stop=None), probe("refused"), probe("refused")),
         "broker_down",
     ),
-    "booting": (evidence(DOWN, info("starting", last="starting"), probe("refused"), probe("refused")), "broker_booting"),
+    "booting": (
+        evidence(DOWN, info("starting", last="starting"), probe("refused"), probe("refused")),
+        "broker_booting",
+    ),
     "silent": (
         evidence(health("unknown", "timed_out", []), info(), probe("timed_out"), probe("timed_out")),
         "broker_unreachable",
@@ -111,17 +114,20 @@ SITUATIONS = {
         "management_not_permitted",
     ),
     "vhost missing": (
-        evidence(health("unhealthy", checks=[check("vhost", "fail"), check("queues", "fail"), check("identity", "pass")]),
+        evidence(health("unhealthy", checks=[
+            check("vhost", "fail"), check("queues", "fail"), check("identity", "pass")]),
                  info(), probe("vhost_missing"), probe("vhost_missing")),
         "vhost_missing",
     ),
     "queue missing": (
-        evidence(health("unhealthy", checks=[check("vhost", "pass"), check("queues", "fail"), check("identity", "pass")]),
+        evidence(health("unhealthy", checks=[
+            check("vhost", "pass"), check("queues", "fail"), check("identity", "pass")]),
                  info(), probe(), probe()),
         "queues_missing",
     ),
     "empty broker": (
-        evidence(health("unhealthy", checks=[check("identity", "fail"), check("vhost", "fail"), check("queues", "fail")]),
+        evidence(health("unhealthy", checks=[
+            check("identity", "fail"), check("vhost", "fail"), check("queues", "fail")]),
                  info(), probe("login_refused"), probe("login_refused")),
         "data_lost",
     ),
