@@ -175,7 +175,7 @@ def _truths(unfinished: Any) -> dict[str, Source | None]:
     else:
         pairs = [(result["item"]["name"], result) for result in unfinished]
     asked = {name: result for name, result in pairs if result and not result.get("skipped")}
-    return {name: _source({"source": "database", **asked[name]}) if name in asked else None for name, _ in pairs}
+    return {name: _source({"source": "database", **asked[name]}) if name in asked else None for name, _unused in pairs}
 
 
 def _requeue(result: Mapping[str, Any] | None) -> dict[str, Any] | None:

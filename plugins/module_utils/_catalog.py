@@ -136,10 +136,12 @@ def lacking_privileges(transaction: Transaction, needed: list[tuple[Table, str, 
     rows = transaction.rows(
         _LACKING,
         {
-            "tables": [table.oid for table, _, _ in flat],
-            "names": [f"{f'({plain(column)}) ' if column else ''}ON {table.text}" for table, _, column in flat],
-            "columns": [column for _, _, column in flat],
-            "privileges": [privilege for _, privilege, _ in flat],
+            "tables": [table.oid for table, _privilege, _column in flat],
+            "names": [
+                f"{f'({plain(column)}) ' if column else ''}ON {table.text}" for table, _privilege, column in flat
+            ],
+            "columns": [column for _table, _privilege, column in flat],
+            "privileges": [privilege for _table, privilege, _column in flat],
         },
     )
     return [f"{privilege} {name}" for privilege, name in rows]

@@ -57,7 +57,7 @@ def rotated(path: str) -> list[str]:
         if pattern.fullmatch(os.path.basename(candidate)):
             with contextlib.suppress(OSError):  # rotated away in between
                 found.append((os.stat(candidate).st_mtime, candidate))
-    return [candidate for _, candidate in sorted(found, reverse=True)]
+    return [candidate for _unused, candidate in sorted(found, reverse=True)]
 
 
 def _open(path: str) -> IO[bytes]:
@@ -67,7 +67,7 @@ def _open(path: str) -> IO[bytes]:
 def _first_instant(file: IO[bytes]) -> datetime | None:
     """Return the first instant in a file, and leave the file at its beginning."""
     at = None
-    for _, line in zip(range(PEEK_LINES), lines_of(file)):
+    for _unused, line in zip(range(PEEK_LINES), lines_of(file)):
         at = parse_line(line)[1]
         if at is not None:
             break
@@ -158,7 +158,8 @@ def read_command(argv: list[str], reader: LogReader, timeout: float) -> None:
     timer = threading.Timer(timeout, end)
     timer.start()
     try:
-        assert process.stdout is not None
+        if process.stdout is None:
+            raise AssertionError("the process was started with a pipe")
         with process.stdout:
             for line in lines_of(process.stdout):
                 reader.feed(line)

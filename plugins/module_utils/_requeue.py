@@ -211,7 +211,7 @@ class Requeue:
         """Read PostgreSQL's clock three times, each between two readings of ours; see measured_skew()."""
         readings = []
         with self._database.transaction(readonly=True) as transaction:
-            for _ in range(3):
+            for _unused in range(3):
                 before = now()
                 [(answer,)] = transaction.rows("SELECT clock_timestamp()")
                 readings.append((before, answer, now()))
@@ -388,7 +388,7 @@ def as_array(ids: list[Id]) -> str:
 
 
 def _batch_of(rows: list[Any]) -> Batch:
-    return Batch([as_id(job) for job, _ in rows], [as_id(track) for _, track in rows])
+    return Batch([as_id(job) for job, _unused in rows], [as_id(track) for _unused, track in rows])
 
 
 def _chunks(ids: list[Id], size: int) -> Iterator[list[Id]]:

@@ -84,10 +84,9 @@ def send(client: HttpClient, method: str, path: str, pace: Pace, params: Any = N
             sent = Sent(sent.reply, attempts, gave_up) if sent else None
             break
         pace.sleep(wait)
-    if sent is None:
-        assert failure is not None
-        raise failure
-    return sent
+    if sent is not None:
+        return sent
+    raise failure if failure is not None else AssertionError("every attempt ends in an answer or a failure")
 
 
 def _worth_repeating(sent: Sent | None, failure: RequestFailed | None) -> bool:
@@ -142,7 +141,7 @@ def checked_url(url: str, option: str) -> str:
     """Return a base URL without trailing slashes; BadInput, naming the option, if it isn't one or holds a password."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises ValueError when it is no number
+        _unused = parts.port  # raises ValueError when it is no number
     except ValueError as error:
         raise BadInput(f"{option} is no URL ({error}).") from None
     if parts.username is not None or parts.password is not None:

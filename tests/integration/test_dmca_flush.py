@@ -110,7 +110,7 @@ def play(lab: Lab, tmp_path: Path, *options: str, **given: Any) -> tuple[dict[st
 
 
 def test_under_ansible(lab: Lab, takedown: Takedown, tmp_path: Path) -> None:
-    predicted, _ = play(lab, tmp_path, "--check")
+    predicted, _unused = play(lab, tmp_path, "--check")
     assert takedown.statuses() == {"backend-1": 200, "backend-2": 200}
 
     result, shown = play(lab, tmp_path, "-vvvv", dropped="{{ none }}")

@@ -127,11 +127,11 @@ WHOLE_RUN: list[tuple[str, dict[str, Any]]] = [
 def test_a_run_from_beginning_to_end_and_what_check_mode_says_of_it(controller: Controller) -> None:
     tasks = [task for name, parameters in WHOLE_RUN for task in controller.asks(name, **parameters)]
     controller.run(tasks, "--check")
-    predicted = [controller.answer(name)["changed"] for name, _ in WHOLE_RUN[:2]]
+    predicted = [controller.answer(name)["changed"] for name, _unused in WHOLE_RUN[:2]]
     assert not controller.records.exists()
     output = controller.run(tasks, "--diff")
     assert predicted == [True, True]
-    assert [controller.answer(name)["changed"] for name, _ in WHOLE_RUN] == [True, True, False, True, False]
+    assert [controller.answer(name)["changed"] for name, _unused in WHOLE_RUN] == [True, True, False, True, False]
     assert '"data":{"text":"hi"}' in output  # the diff
     seen = controller.answer("seen")
     assert [(event["seq"], event["type"], event["phase"]) for event in seen["events"]] == [

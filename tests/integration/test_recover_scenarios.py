@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-import pytest
 
 from tests.lab import broker, processes, scenario, stack
 from tests.lab.ledger import Event, Verdict
@@ -110,7 +109,7 @@ def recap(text: str) -> dict[str, dict[str, int]]:
     lines = text.rpartition("PLAY RECAP")[2].splitlines()
     found = {}
     for line in lines:
-        host, _, figures = line.partition(":")
+        host, _unused, figures = line.partition(":")
         pairs = re.findall(r"(\w+)=(\d+)", figures)
         if pairs:
             found[host.strip()] = {name: int(value) for name, value in pairs}

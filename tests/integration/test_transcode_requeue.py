@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,6 @@ from tests.lab.state import Lab
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = "ansible_collections.veza.rabbitmq.plugins.modules.transcode_requeue"
 NUMBERS = itertools.count()
-UTC = UTC
 
 TABLES = """
 CREATE TABLE tracks (id {id} PRIMARY KEY, hls_status text, created_at {at} NOT NULL DEFAULT now());
@@ -393,7 +392,7 @@ def test_a_real_broker_is_believed(base: Base, bare_lab: Lab) -> None:
         channel.confirm_delivery()
         channel.basic_publish("", "requeue_test", b"{}")
         refused_in_time(given, "1 ready and 0 unacknowledged")
-        frame, _, _ = channel.basic_get("requeue_test")
+        frame, _unused, _unused = channel.basic_get("requeue_test")
         assert frame is not None
         refused_in_time(given, "0 ready and 1 unacknowledged")
         channel.basic_ack(frame.delivery_tag)
@@ -472,7 +471,7 @@ def test_which_index_is_good_enough(empty: Base, index: str, good: bool) -> None
 def test_an_index_that_was_not_built_to_the_end_does_not_count(empty: Base) -> None:
     empty.run(TABLES.format(**INTEGER))
     empty.run(UPLOADS, 2)
-    for _ in range(2):
+    for _unused in range(2):
         empty.run(JOB, 1, "pending", 0)
     with pytest.raises(psycopg2.errors.UniqueViolation):
         empty.run(INDEX.replace("INDEX", "INDEX CONCURRENTLY"))
@@ -526,7 +525,7 @@ def test_several_at_once_insert_each_job_once(empty: Base, tmp_path: Path, uniqu
         empty.run(INDEX)
     empty.run(UPLOADS, 1000)
     given = options(empty, batch_size=20, uniqueness=uniqueness)
-    results = [finish(process) for process in [start(given, tmp_path) for _ in range(runs)]]
+    results = [finish(process) for process in [start(given, tmp_path) for _unused in range(runs)]]
     assert tuple(empty.run(ONCE)[0]) == (1000, 1000)
     requeued = [track for result in results for track in result["requeued"]]
     assert sorted(requeued) == list(range(1, 1001))
@@ -657,24 +656,30 @@ def test_a_terminated_server_process_is_no_failure(base: Base) -> None:
     assert tuple(base.run(ONCE)[0]) == (30, 30)
 
 
+def killer(place: int, victim: list[subprocess.Popen[str]]) -> Callable[[bytes], str]:
+    """Return what a proxy does with a statement: at that place it kills the victim, and the statement is lost."""
+    seen = itertools.count()
+
+    def kill(_message: bytes) -> str:
+        if next(seen) == place:
+            victim[0].kill()
+            return "swallow"
+        return "pass"
+
+    return kill
+
+
 def test_killed_at_any_statement_the_next_run_completes_the_work(base: Base, tmp_path: Path) -> None:
     base.run(UPLOADS, 30)
-    counting = Proxy(base.server, lambda _: "pass")
+    counting = Proxy(base.server, lambda _unused: "pass")
     with counting as proxy:
         run(options(base, database_url=base.server.url(base.name, port=proxy.port), batch_size=15), check=False)
     statements = len(counting.seen)
     base.run("TRUNCATE transcode_jobs")
     first = next(place for place, message in enumerate(counting.seen) if message.lstrip().startswith(b"INSERT"))
     for place in range(first, statements + 1):
-        seen = itertools.count()
         victim: list[subprocess.Popen[str]] = []
-
-        def kill(_: bytes, place: int = place, seen: Any = seen, victim: Any = victim) -> str:
-            if next(seen) == place:
-                victim[0].kill()
-                return "swallow"
-            return "pass"
-
+        kill = killer(place, victim)
         with Proxy(base.server, kill) as proxy:
             given = options(base, database_url=base.server.url(base.name, port=proxy.port), batch_size=15)
             victim.append(start(given, tmp_path))
@@ -696,7 +701,7 @@ def test_a_database_that_stays_away_leaves_the_batch_unsure(base: Base) -> None:
     with Proxy(base.server, lambda message: "drop" if gone.is_set() else commit(message)) as proxy:
         given = options(base, database_url=base.server.url(base.name, port=proxy.port), batch_size=10)
         with pytest.raises(VezaError, match="is unknown: run again") as failure:
-            run(given, sleep=lambda _: None)
+            run(given, sleep=lambda _unused: None)
     details = failure.value.details
     assert details["changed"]
     assert details["requeued"] == list(range(1, 11))

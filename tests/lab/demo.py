@@ -219,7 +219,7 @@ def alone(name: str) -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.lab.demo", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.lab.demo", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--confirms", choices=("on", "off"), default="on", help="publisher confirms (on)")
     parser.add_argument("--keep", action="store_true", help="leave the lab up at the end, to look around")
     parser.add_argument("--name", default="demo", help="the lab's name (demo)")

@@ -155,7 +155,7 @@ class Generator:
         self._lock = threading.Lock()
         self._number = 0
         self._intents: queue.Queue[Intent | None] = queue.Queue(maxsize=THREADS)
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(THREADS)]
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _unused in range(THREADS)]
 
     def run(self, rate: float, seconds: float) -> None:
         """Ask ``rate`` things a second until ``seconds`` have passed or ``stopping`` is set; then await the answers.
@@ -255,7 +255,7 @@ def read(lines: Iterable[str]) -> tuple[Request, ...]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until the time is over, or SIGTERM or SIGINT comes; print what became of the requests."""
-    parser = argparse.ArgumentParser(prog="python -m tests.lab.loadgen", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.lab.loadgen", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--api", action="append", required=True, metavar="NAME=URL", help="an API instance; repeat it")
     parser.add_argument("--sink", type=Path, required=True, help="the file to append the requests to")
     parser.add_argument("--rate", type=float, default=6.0, help="requests a second (6)")
@@ -265,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     apis = dict(item.split("=", 1) for item in options.api)
     generator = Generator(apis, Sink(options.sink), Mix(sorted(apis), random.Random(options.seed)))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: generator.stopping.set())
+        signal.signal(number, lambda *_unused: generator.stopping.set())
     generator.run(options.rate, options.seconds)
     print(json.dumps({**generator.outcomes, "skipped": generator.skipped}))
     return 0

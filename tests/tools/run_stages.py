@@ -51,7 +51,7 @@ def table(sessions: Sequence[dict[str, Any]]) -> tuple[list[str], junit.Count]:
 
 def run_nox(stages: Sequence[str], report: Path) -> int:
     """Run nox; Ctrl-C is for nox and its children, which clean up: this process waits for them."""
-    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGINT, lambda *_unused: None)
     command = [sys.executable, "-m", "nox", "--report", str(report)]
     if stages:
         command += ["--session", *stages]

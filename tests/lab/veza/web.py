@@ -28,7 +28,7 @@ class Request:
 
     def bearer(self) -> str | None:
         """Return the token that the client shows."""
-        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        scheme, _unused, token = self.headers.get("authorization", "").partition(" ")
         return token if scheme == "Bearer" else None
 
 

@@ -28,12 +28,12 @@ def mix(tracks: int = 0) -> Mix:
 
 def test_without_any_track_only_uploads_are_possible() -> None:
     empty = mix()
-    assert {empty.next().what for _ in range(20)} == {"upload"}
+    assert {empty.next().what for _unused in range(20)} == {"upload"}
 
 
 def test_the_mix_holds_every_kind_and_reaches_every_instance() -> None:
     full = mix(tracks=100)
-    intents = [full.next() for _ in range(50)]
+    intents = [full.next() for _unused in range(50)]
     assert Counter(intent.what for intent in intents) == {"upload": 20, "distribute": 10, "takedown": 10, "read": 10}
     for what in loadgen.CYCLE:
         assert {intent.api for intent in intents if intent.what == what} == set(APIS)
@@ -41,7 +41,7 @@ def test_the_mix_holds_every_kind_and_reaches_every_instance() -> None:
 
 def test_a_track_is_taken_down_once_and_then_let_be() -> None:
     few = mix(tracks=loadgen.SPARED + 2)
-    intents = [few.next() for _ in range(100)]
+    intents = [few.next() for _unused in range(100)]
     taken = [str(intent.track_id) for intent in intents if intent.what == "takedown"]
     assert sorted(taken) == ["1", "2"]
     last = max(number for number, intent in enumerate(intents) if intent.what == "takedown")
@@ -56,7 +56,7 @@ def test_before_a_takedown_every_instance_reads_the_track() -> None:
 
 def test_the_latest_uploads_are_not_taken_down() -> None:
     young = mix(tracks=loadgen.SPARED)
-    assert "takedown" not in {young.next().what for _ in range(50)}
+    assert "takedown" not in {young.next().what for _unused in range(50)}
 
 
 def test_the_schedule_keeps_the_rate() -> None:

@@ -25,7 +25,7 @@ class Plugin(incident.ActionModule):
         self.answers = list(answers)
         self.asked: list[dict[str, Any]] = []
 
-    def _execute_module(self, module_name: Any = None, module_args: Any = None, **_: Any) -> dict[str, Any]:
+    def _execute_module(self, module_name: Any = None, module_args: Any = None, **_unused: Any) -> dict[str, Any]:
         assert module_name == "veza.rabbitmq.incident"
         self.asked.append(module_args)
         return self.answers.pop(0)

@@ -543,4 +543,4 @@ def test_whatever_the_sources_say_the_sums_agree(facts: dict[str, Any]) -> None:
 def test_what_has_a_replay_that_worked_is_never_listed(facts: dict[str, Any]) -> None:
     accounts = account(**{**facts, "requeue": requeued("1"), "flush": FLUSHED})
 
-    assert {kind for kind, _ in listed(accounts)} <= {"distribution", "search"}
+    assert {kind for kind, _unused in listed(accounts)} <= {"distribution", "search"}

@@ -17,9 +17,9 @@ CLOSED = {"open": False, "id": None}
 OPEN = {"open": True, "id": "20260131T020310Z-paris-3f9a"}
 
 
-def plan(situation: str, incident: dict = CLOSED, **settings: object) -> dict:
+def plan(situation: str, incident: dict | None = None, **settings: object) -> dict:
     known = {"start_stopped": False, "apis": ["backend-1", "backend-2"], "database": True, **settings}
-    return outage_plan(outage_verdict(SITUATIONS[situation][0], causes()), REMEDIES, incident, known)
+    return outage_plan(outage_verdict(SITUATIONS[situation][0], causes()), REMEDIES, incident or CLOSED, known)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_each_situation_has_its_cause(name: str) -> None:
     assert verdict["remedy"] in REMEDIES
 
 
-@pytest.mark.parametrize("name", [name for name, (_, cause) in SITUATIONS.items() if cause != "healthy"])
+@pytest.mark.parametrize("name", [name for name, (_unused, cause) in SITUATIONS.items() if cause != "healthy"])
 def test_nothing_broken_is_called_healthy(name: str) -> None:
     verdict = outage_verdict(SITUATIONS[name][0], causes())
     assert "healthy" not in [verdict["cause"], *[other["cause"] for other in verdict["also"]]]

@@ -79,7 +79,7 @@ def test_every_place_where_a_message_may_wait_is_named() -> None:
         {"name": "c", "state": "flow"},
     ]
     held = {JOBS: [queue("jobs", 3, 2)], DEAD: [queue("dead", 4, 1)]}
-    found, _ = look(Api(**{ALARMS: [(503, alarm)], CONNECTIONS: [blocked], **held}))
+    found, _unused = look(Api(**{ALARMS: [(503, alarm)], CONNECTIONS: [blocked], **held}))
     reasons = deliverable.objections(found, "jobs", "dead", allow_dead_letters=False)
     assert reasons == [
         "queue jobs holds 3 ready and 2 unacknowledged messages",
@@ -97,7 +97,7 @@ def test_every_place_where_a_message_may_wait_is_named() -> None:
 
 def test_dead_letters_are_left_out_where_no_queue_is_named() -> None:
     api = Api()
-    found, _ = look(api, dead=None)
+    found, _unused = look(api, dead=None)
     assert found.dead_letters is None
     assert DEAD not in api.asked
 
@@ -135,7 +135,7 @@ def test_a_zero_that_needs_confirmation_is_looked_at_again() -> None:
     assert sum(slept) >= 10
     # Two requests a look: statistics, and the totals of this one queue.
     zero, late = queue("jobs", type="quorum"), queue("jobs", 7, type="quorum")
-    found, _ = look(Api(**{JOBS: [zero, zero, late, late]}))
+    found, _unused = look(Api(**{JOBS: [zero, zero, late, late]}))
     assert found.ready == 7
 
 

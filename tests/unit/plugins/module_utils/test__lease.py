@@ -34,8 +34,8 @@ ALICE: dict[str, Any] = {
 BOB = {**ALICE, "host": "ctl-2", "boot_id": "b2", "user": "bob", "job": "17"}
 
 
-def asked(holder: dict[str, Any] = ALICE, **changes: Any) -> Asked:
-    return Asked(**{"holder": holder, "ttl": 120, **changes})
+def asked(holder: dict[str, Any] | None = None, **changes: Any) -> Asked:
+    return Asked(**{"holder": holder or ALICE, "ttl": 120, **changes})
 
 
 def alices(**changes: Any) -> dict[str, Any]:

@@ -37,9 +37,9 @@ class World:
         self.now = START
         self.opened = 0
 
-    def run(self, check_mode: bool = False, holder: dict[str, Any] = ALICE, **changes: Any) -> dict[str, Any]:
+    def run(self, check_mode: bool = False, holder: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
         known = {name: entry.get("default") for name, entry in incident.argument_spec().items()}
-        given = {**known, "dir": str(self.root), "site": "paris", "holder": holder, **changes}
+        given = {**known, "dir": str(self.root), "site": "paris", "holder": holder or ALICE, **changes}
         return incident.run(given, check_mode, lambda: self.now, self.nonce)
 
     def nonce(self) -> str:

@@ -79,14 +79,14 @@ def go(
     def run(
         tables: Tables, *, check: bool = False, broker: Deliverable | VezaError = QUIET, **options: Any
     ) -> tuple[dict[str, Any], list[str]]:
-        def look(*_: Any, **__: Any) -> Deliverable:
+        def look(*_unused: Any, **__: Any) -> Deliverable:
             tables.asked.append("broker")
             if isinstance(broker, VezaError):
                 raise broker
             return broker
 
         monkeypatch.setattr(module.deliverable, "look", look)
-        monkeypatch.setattr(module.requeue, "Requeue", lambda *_, **__: tables)
+        monkeypatch.setattr(module.requeue, "Requeue", lambda *_unused, **__: tables)
         warnings: list[str] = []
         given = {
             "database_url": "postgresql://u:s3cret@h/d",
@@ -97,7 +97,7 @@ def go(
         }
         params = params_of(module.argument_spec(), **given)
         return module.run(
-            params, check_mode=check, warn=warnings.append, now=lambda: NOW, sleep=lambda _: None
+            params, check_mode=check, warn=warnings.append, now=lambda: NOW, sleep=lambda _unused: None
         ), warnings
 
     return run
@@ -125,7 +125,7 @@ def test_all_in_order(go: Any) -> None:
 
 def test_check_mode_asks_all_the_same_and_inserts_nothing(go: Any) -> None:
     tables = Tables(counts(2))
-    result, _ = go(tables, check=True)
+    result, _unused = go(tables, check=True)
     assert tables.asked == ["clock", "inspect False", "plan", "broker"]
     assert result["changed"]
     assert result["requeued"] == [1, 2]
@@ -135,7 +135,7 @@ def test_check_mode_asks_all_the_same_and_inserts_nothing(go: Any) -> None:
 
 def test_without_candidates_the_broker_is_not_asked(go: Any) -> None:
     tables = Tables(counts(0, job=4))
-    result, _ = go(tables, broker=VezaError("down"), known_drops=4)
+    result, _unused = go(tables, broker=VezaError("down"), known_drops=4)
     assert "broker" not in tables.asked
     assert not result["changed"]
     assert result["deliverable"] == NOT_CHECKED
@@ -230,7 +230,7 @@ def test_dead_letters(go: Any) -> None:
     dead = Deliverable(0, 0, 5, None, [])
     with pytest.raises(Refused, match="dead letter queue dlq holds 5"):
         go(Tables(counts(1)), broker=dead, dead_letter_queue="dlq")
-    result, _ = go(Tables(counts(1)), broker=dead, dead_letter_queue="dlq", on_dead_letters="proceed")
+    result, _unused = go(Tables(counts(1)), broker=dead, dead_letter_queue="dlq", on_dead_letters="proceed")
     assert result["deliverable"]["dead_letters"] == 5
 
 
@@ -257,7 +257,7 @@ def test_a_failure_in_the_middle_tells_what_was_done(go: Any) -> None:
 @pytest.mark.parametrize("check", [True, False])
 def test_absent(go: Any, check: bool) -> None:
     tables = Tables(counts())
-    result, _ = go(tables, check=check, state="absent", jobs=["7", "8", "7"], outage_start=None, outage_end=None)
+    result, _unused = go(tables, check=check, state="absent", jobs=["7", "8", "7"], outage_start=None, outage_end=None)
     assert tables.asked == ["inspect_undo", f"undo ['7', '8'] {check}"]
     assert result["changed"]
     assert result["jobs"] == [7]
