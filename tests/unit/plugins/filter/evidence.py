@@ -54,14 +54,19 @@ def info(
         "service": {"manager": "systemd", "state": state, "since": None, "exit_signal": None, "detail": ""},
         "process": {"running": state in ("running", "starting"), "pid": 1 if state == "running" else None},
         "lifecycle": {
-            "last": last, "at": at, "line": f"the log says {last}", "file": "/var/log/rabbitmq/rabbit@a.log",
-            "clean_stop": clean_stop, "stopped_at": at if clean_stop else None, "by": None,
+            "last": last,
+            "at": at,
+            "line": f"the log says {last}",
+            "file": "/var/log/rabbitmq/rabbit@a.log",
+            "clean_stop": clean_stop,
+            "stopped_at": at if clean_stop else None,
+            "by": None,
         },
         "last_log_at": at,
         "disk": {},
         "unknown": [],
         **changes,
-    }  # fmt: skip
+    }
 
 
 def evidence(
@@ -114,24 +119,33 @@ SITUATIONS = {
         "management_not_permitted",
     ),
     "vhost missing": (
-        evidence(health("unhealthy", checks=[
-            check("vhost", "fail"), check("queues", "fail"), check("identity", "pass")]),
-                 info(), probe("vhost_missing"), probe("vhost_missing")),
+        evidence(
+            health("unhealthy", checks=[check("vhost", "fail"), check("queues", "fail"), check("identity", "pass")]),
+            info(),
+            probe("vhost_missing"),
+            probe("vhost_missing"),
+        ),
         "vhost_missing",
     ),
     "queue missing": (
-        evidence(health("unhealthy", checks=[
-            check("vhost", "pass"), check("queues", "fail"), check("identity", "pass")]),
-                 info(), probe(), probe()),
+        evidence(
+            health("unhealthy", checks=[check("vhost", "pass"), check("queues", "fail"), check("identity", "pass")]),
+            info(),
+            probe(),
+            probe(),
+        ),
         "queues_missing",
     ),
     "empty broker": (
-        evidence(health("unhealthy", checks=[
-            check("identity", "fail"), check("vhost", "fail"), check("queues", "fail")]),
-                 info(), probe("login_refused"), probe("login_refused")),
+        evidence(
+            health("unhealthy", checks=[check("identity", "fail"), check("vhost", "fail"), check("queues", "fail")]),
+            info(),
+            probe("login_refused"),
+            probe("login_refused"),
+        ),
         "data_lost",
     ),
     "backends cut off": (evidence(health(), info(), probe(), probe("timed_out")), "backend_cannot_reach"),
     "nothing seen": (evidence(None, None, None, None), "unknown"),
     "broker's host silent": (evidence(DOWN, None, None, probe("refused")), "unknown"),
-}  # fmt: skip
+}

@@ -56,8 +56,9 @@ def test_a_backend_that_was_not_seen_is_said_and_does_not_make_the_broker_ill() 
 
 
 def test_two_causes_at_once_are_both_named_the_primary_first() -> None:
-    alarm = SITUATIONS["alarm"][0]
-    alarm = {**alarm, "health": {**alarm["health"], "checks": [*alarm["health"]["checks"], *SITUATIONS["queue missing"][0]["health"]["checks"]]}}  # fmt: skip  # noqa: E501
+    alarm, queues = SITUATIONS["alarm"][0], SITUATIONS["queue missing"][0]
+    checks = alarm["health"]["checks"] + queues["health"]["checks"]
+    alarm = {**alarm, "health": {**alarm["health"], "checks": checks}}
     verdict = outage_verdict(alarm, causes())
     assert {verdict["cause"], *(other["cause"] for other in verdict["also"])} >= {"resource_alarm", "queues_missing"}
 
@@ -66,11 +67,14 @@ def test_two_causes_at_once_are_both_named_the_primary_first() -> None:
     ("seen", "start", "confidence"),
     [
         (info("stopped", clean_stop=False), "2026-01-31T02:03:04.000Z", "then or later"),
-        (info("stopped", clean_stop=False, disk={"last_write_at": "2026-01-31T02:03:09.000Z"}),
-         "2026-01-31T02:03:09.000Z", "then or later"),
+        (
+            info("stopped", clean_stop=False, disk={"last_write_at": "2026-01-31T02:03:09.000Z"}),
+            "2026-01-31T02:03:09.000Z",
+            "then or later",
+        ),
         (info("stopped", last="stopped", clean_stop=True), "2026-01-31T02:03:04.000Z", "exact"),
     ],
-)  # fmt: skip
+)
 def test_the_outage_begins_at_the_last_sign_of_life(seen: dict, start: str, confidence: str) -> None:
     outage = outage_verdict(evidence(None, seen, probe("refused"), probe("refused")), causes())["outage"]
     assert (outage["start"], outage["confidence"]) == (start, confidence)
