@@ -45,7 +45,7 @@ def _remove_orphans() -> None:
     """Take down what killed test sessions left: a lab of the tests has the id of its session in its name."""
     example = state.state_directory("x")
     before, after = example.name.split("-x-")
-    pattern = re.compile(rf"{before}-(?:it|bare|killed|small)-(\d+)-{after}")
+    pattern = re.compile(rf"{before}-(?:it|bare|killed|small|scenario|demo)-(\d+)-{after}")
     for directory in example.parent.iterdir():
         match = pattern.fullmatch(directory.name)
         if match and not Path(f"/proc/{match[1]}").exists():

@@ -38,14 +38,11 @@ RUNBOOK_SQL = """
 
 PHASES = (
     "Look at the broker's own host",
-    "Judge the evidence",
     "Take the lease",
     "Start it with the operator's own command",
-    "Publish, confirm and read back from each backend",
     "Flush the DMCA cache of each API instance",
     "backlog_drain : Wait until the queues have drained",
     "Insert the transcode jobs that are missing",
-    "Record the accounting",
     "Write the report for people",
 )
 """The name of a task of each phase, in the order in which they come."""

@@ -166,7 +166,7 @@ class Demo:
     def _work(self) -> None:
         self._story.chapter("work", "Let it work: uploads, takedowns, distributions; every request is written down")
         # Never the same moment twice.
-        seconds = random.uniform(4.0, 7.0)
+        seconds = random.uniform(3.0, 6.0)
         say(f"   {RATE:g} requests a second, for {seconds:.1f} s before anything breaks; and on until all is mended")
         time.sleep(seconds)
 
