@@ -152,7 +152,9 @@ def _left(run: Mapping[str, Any]) -> list[str]:
 def _unknown(run: Mapping[str, Any]) -> list[str]:
     """What a look at a dead broker could not see no longer matters once it serves; what was lost does."""
     unseen = [] if _serves(run) else run["verdict"]["unknown"]
-    return [*unseen, *(_accounting(run).get("unknown") or []), *(_accounting(run).get("differences") or [])]
+    differ = len(_accounting(run).get("differences") or [])
+    more = [f"the sources differ in {differ} points, which the report names"] if differ else []
+    return [*unseen, *(_accounting(run).get("unknown") or []), *more]
 
 
 def _next(run: Mapping[str, Any]) -> list[str]:
