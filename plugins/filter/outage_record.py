@@ -255,7 +255,10 @@ def _summary(known: Mapping[str, Any]) -> str:
     cause = known["headline"] or known["cause"] or "The cause has not been named"
     lasted = "for an unknown time" if outage["seconds"] is None else f"for {_length(outage['seconds'])}"
     lasted += " and is not over" if outage["ongoing"] else ""
-    lost = [f"{row['kind']} {row['lost']['text']}" for row in known["accounting"]["rows"]]
+    lost = [
+        f"{row['kind']} {row['lost']['text']} (replayed: {row['replayed']['text']})"
+        for row in known["accounting"]["rows"]
+    ]
     left = len(known["accounting"]["listed"])
     parts = [
         cause,
