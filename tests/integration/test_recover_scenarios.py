@@ -158,6 +158,32 @@ def test_check_mode_foretells_the_actions_and_a_second_run_changes_nothing() -> 
         assert_good(it.judge_audited())
 
 
+def test_a_broker_that_was_stopped_is_started_only_when_a_person_says_so() -> None:
+    lab = stack.up(f"scenario-{os.getpid()}", Options())
+    try:
+        broker.stop(lab)
+        for arguments in ((), ("-e", "outage_recover_start_stopped=false")):
+            text, status = attempt(lab, *arguments)
+            assert status != 0
+            assert "[broker_stopped_on_purpose]" in text
+            assert "outage_recover_start_stopped=true" in text
+            assert broker.status(lab) == "stopped"
+            assert records(lab) == {}, "a run that only asks wrote a record"
+        text, status = attempt(lab, "-e", "outage_recover_start_stopped=true")
+        assert status == 0, text
+        assert broker.status(lab) == "running"
+    finally:
+        lab.down()
+
+
+def attempt(lab: Lab, *arguments: str) -> tuple[str, int]:
+    """Run a recovery; return what it printed, and its exit status."""
+    log = lab.dir / "logs" / f"attempt-{time.monotonic_ns()}.log"
+    playbook = Playbook(lab, "recover_rabbitmq", *arguments, log=log)
+    status = playbook.start().wait()
+    return playbook.text(), status
+
+
 def test_two_recoveries_at_the_same_time() -> None:
     with outage() as it:
         one, two = it.playbook("recover_rabbitmq").start(), it.playbook("recover_rabbitmq").start()

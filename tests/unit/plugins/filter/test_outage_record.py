@@ -155,7 +155,8 @@ def test_only_what_has_no_replay_is_left_to_a_human() -> None:
 
 def test_the_summary_begins_with_the_cause() -> None:
     assert recovered().told()["summary"] == (
-        "It died (b1); the outage lasted for 5 min 30 s; lost: transcode exactly 2 (replayed: 2), search at least 1 (replayed: none), "
+        "It died (b1); the outage lasted for 5 min 30 s; lost: transcode exactly 2 (replayed: 2), "
+        "search at least 1 (replayed: none), "
         "dmca unknown between t1 and t2: level was warn (replayed: unknown); left to a human: 1."
     )
 
