@@ -37,7 +37,8 @@ def test_a_child_is_found_by_its_mark_and_has_nothing_of_our_environment(
     log = tmp_path / "log"
     child = processes.spawn(["/bin/sh", "-c", "env; sleep 30"], mark=str(tmp_path), log=log, cwd=tmp_path)
     try:
-        assert child in processes.marked(str(tmp_path))
+        # The kernel shows the environment of a program a moment after it has begun.
+        assert processes.wait_until(lambda: child in processes.marked(str(tmp_path)), 10.0)
         assert processes.wait_until(lambda: "LANG=" in log.read_text(), 10.0)
         assert "RABBITMQ_NODENAME" not in log.read_text()
     finally:
