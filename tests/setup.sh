@@ -53,6 +53,8 @@ python() { tests/tools/find_python.sh --with-venv "${pythons[@]}"; }
 missing_packages() {
     [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || echo rabbitmq-server
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
+    # For promtool, which checks and tests the alert rules.
+    [ "$tier" != test ] || command -v promtool >/dev/null || echo prometheus
     usable_environment || python >/dev/null || printf '%s\n' python3 python3-venv
 }
 
