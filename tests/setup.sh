@@ -5,8 +5,9 @@
 
 # Prepare a checkout: the servers and the virtual environment that the lab and the tests use.
 #
-#   tests/setup.sh lab     what `make demo` needs
-#   tests/setup.sh test    what `make test` needs too
+#   tests/setup.sh lab          what `make demo` needs
+#   tests/setup.sh test         what `make test` needs too
+#   tests/setup.sh lab incus    what `make lab-up LAB=incus` needs; likewise `test incus` for `make test-incus`
 #
 # Says a line for each step that takes time, and nothing when all is there already. What the package managers said is
 # in .cache/setup.log. As root it installs missing servers from Debian, and leaves the machine's services as they were.
@@ -14,6 +15,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 tier=${1:-}
+case ${2:-} in
+    '' | incus) hosts=${2:-} ;;
+    *) [ "$tier" = install-packages ] || tier='' ;;
+esac
 case $tier in
     lab) requirements=(requirements-lab.txt) inputs=(requirements.txt requirements-lab.txt constraints.txt) ;;
     test)
@@ -22,7 +27,7 @@ case $tier in
         ;;
     install-packages) shift ;; # only from within, see install_packages
     *)
-        echo "usage: tests/setup.sh lab|test" >&2
+        echo "usage: tests/setup.sh lab|test [incus]" >&2
         exit 2
         ;;
 esac
@@ -56,6 +61,26 @@ missing_packages() {
     # For promtool, which checks and tests the alert rules.
     [ "$tier" != test ] || command -v promtool >/dev/null || echo prometheus
     usable_environment || python >/dev/null || printf '%s\n' python3 python3-venv
+    [ -z "$hosts" ] || missing_for_hosts
+}
+
+# What a private Incus and its images are made with: program, package.
+missing_for_hosts() {
+    local program package
+    while read -r program package; do
+        command -v "$program" >/dev/null || [ -x "$program" ] || echo "$package"
+    done <<-'TABLE'
+		/usr/libexec/incus/incusd incus-base
+		incus incus-client
+		lxcfs lxcfs
+		mkfs.btrfs btrfs-progs
+		dnsmasq dnsmasq-base
+		nft nftables
+		mmdebstrap mmdebstrap
+		zstd zstd
+		ip iproute2
+		ssh openssh-client
+	TABLE
 }
 
 usable_environment() { .venv/bin/python -c 'import pip' >/dev/null 2>&1; }
@@ -120,6 +145,25 @@ install_without_services() {
     leave_services_as_they_were "$services_before" "$clusters_before"
 }
 
+# Debian 12 has Incus in its backports only. They are read beside the machine's own sources, from the same mirror, by
+# lists of our own: what this machine installs and upgrades otherwise stays as it is.
+add_backports() {
+    local site release sources=$PWD/.cache/apt/sources
+    [[ " $* " != *" incus-base "* ]] || [ -n "$(apt-cache madison incus-base)" ] || {
+        read -r site release < <(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' \
+            'Created-By: Packages' 'Component: main' | grep -v -- '-security' | head -n 1)
+        mkdir -p "$sources" .cache/apt/lists/partial
+        rm -f "$sources"/*
+        find /etc/apt/sources.list.d -maxdepth 1 \( -name '*.list' -o -name '*.sources' \) -exec ln -s {} "$sources" \;
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site ${release%%-*}-backports main" \
+            >"$sources/veza-backports.list"
+        printf 'Dir::Etc::SourceParts "%s";\nDir::State::Lists "%s";\n' "$sources" "$PWD/.cache/apt/lists" \
+            >.cache/apt/apt.conf
+        export APT_CONFIG=$PWD/.cache/apt/apt.conf
+        quietly apt-get update
+    }
+}
+
 # The installation itself runs to its end once it has begun: half-configured packages would be worse than the wait
 # after Ctrl-C, so it gets a session that no terminal signals reach. (And a process of its own, because bash ignores
 # `set -e` in functions whose status is looked at.)
@@ -128,6 +172,7 @@ install_packages() {
     export DEBIAN_FRONTEND=noninteractive
     say "installing from Debian: $* (no service is started or enabled)"
     quietly apt-get update
+    add_backports "$@"
     quietly apt-get install --yes --no-install-recommends --download-only -o DPkg::Lock::Timeout=300 "$@"
     trap 'interrupted=yes' INT TERM HUP
     quietly setsid --wait tests/setup.sh install-packages "$@"
