@@ -1,0 +1,188 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What faults are made with, and seen with: small operations on the lab's hosts. Nothing here judges."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import socket
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tests.lab import broker
+
+if TYPE_CHECKING:
+    from tests.lab.incus.lab import IncusLab
+
+T = TypeVar("T")
+
+BROKER = "rabbitmq"
+UNIT = "rabbitmq-server"
+BACKENDS = ("backend-1", "backend-2")
+WORKERS = "workers"
+KINDS = ("transcode", "distribution", "dmca", "search")
+COMPOSE = "/opt/veza/docker-compose.prod.yml"
+BACKEND_CONTAINER = "veza_backend_api"
+ADDRESSES = {
+    BROKER: "198.18.77.10",
+    "postgres": "198.18.77.11",
+    "backend-1": "198.18.77.21",
+    "backend-2": "198.18.77.22",
+    WORKERS: "198.18.77.30",
+    "monitor": "198.18.77.40",
+}
+"""The lab's hosts."""
+TABLE = "game_day"
+"""The name of every nft table that a fault makes."""
+
+PROPERTIES = "ActiveState,SubState,Result,MainPID,NRestarts,ExecMainStatus,ExecMainCode,InvocationID"
+
+
+def shell(lab: IncusLab, host: str, script: str, *, check: bool = True, timeout: float = 60.0) -> str:
+    """Run a shell script as root on a host; return what it printed. Secrets belong in its input, not in here."""
+    return str(lab.on(host, "sh", "-ec", script, check=check, timeout=timeout).stdout)
+
+
+def unit(lab: IncusLab, host: str = BROKER, name: str = UNIT) -> dict[str, str]:
+    """Return what systemd says of a service."""
+    text = lab.on(host, "systemctl", "show", "-p", PROPERTIES, name, check=True, timeout=20).stdout
+    return dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
+
+
+def drop_in(lab: IncusLab, text: str) -> None:
+    """Change the broker's unit by a drop-in, effective for what systemd does next."""
+    directory = f"/etc/systemd/system/{UNIT}.service.d"
+    shell(lab, BROKER, f"mkdir -p {directory}; printf %s {shlex.quote(text)} >{directory}/game-day.conf")
+    lab.on(BROKER, "systemctl", "daemon-reload", check=True, timeout=60)
+
+
+def remove_drop_in(lab: IncusLab) -> None:
+    """Undo ``drop_in``; harmless without one."""
+    shell(lab, BROKER, f"rm -f /etc/systemd/system/{UNIT}.service.d/game-day.conf; systemctl daemon-reload")
+
+
+def start_broker(lab: IncusLab) -> None:
+    """Start the broker's unit unless it runs; returns when the broker has booted."""
+    lab.on(BROKER, "systemctl", "start", UNIT, check=True, timeout=180)
+
+
+def restart_broker(lab: IncusLab) -> None:
+    """Restart the broker's unit, however it is."""
+    lab.on(BROKER, "systemctl", "restart", UNIT, check=True, timeout=240)
+
+
+def beam(lab: IncusLab) -> str:
+    """Return the id of the broker's process on its host, as far as systemd knows one ("0" when it doesn't run)."""
+    return unit(lab)["MainPID"]
+
+
+def evaluate(lab: IncusLab, expression: str) -> str:
+    """Evaluate an Erlang expression in the broker, by rabbitmqctl."""
+    return lab.rabbitmqctl("eval", expression, timeout=30).strip()
+
+
+def hello(lab: IncusLab, patience: float = 3.0) -> str:
+    """Tell how AMQP begins at the broker's port, from the controller.
+
+    ``start`` (it serves), ``silent`` (connected, and nothing comes), ``refused``, ``timeout`` or ``closed``.
+    """
+    try:
+        with socket.create_connection((ADDRESSES[BROKER], lab.ports["amqp"]), timeout=patience) as connection:
+            connection.settimeout(patience)
+            connection.sendall(broker.PROTOCOL_HEADER)
+            try:
+                return "start" if connection.recv(1) == b"\x01" else "closed"
+            except TimeoutError:
+                return "silent"
+    except ConnectionRefusedError:
+        return "refused"
+    except TimeoutError:
+        return "timeout"
+    except OSError:
+        return "closed"
+
+
+def api(lab: IncusLab, method: str, path: str, body: Any = None) -> Any:
+    """Call the management API as administrator."""
+    return broker.api(lab, method, path, body)
+
+
+def alarms(lab: IncusLab) -> str:
+    """Return the resource alarms in effect, as the broker itself has them: an Erlang term, ``[]`` for none."""
+    return evaluate(lab, "rabbit_alarm:get_alarms().")
+
+
+def close_connections(lab: IncusLab, host: str) -> int:
+    """Have the broker close the connections that come from a host; return how many there were."""
+    address = ADDRESSES[host]
+    listed = lab.rabbitmqctl("-q", "--formatter", "json", "list_connections", "pid", "peer_host", timeout=30)
+    pids = [row["pid"] for row in json.loads(listed) if address in str(row["peer_host"])]
+    for pid in pids:
+        with contextlib.suppress(Exception):  # it may have closed by itself meanwhile
+            lab.rabbitmqctl("close_connection", pid, "game day", timeout=30)
+    return len(pids)
+
+
+def compose(lab: IncusLab, host: str, *arguments: str) -> str:
+    """Run docker compose on a host of the application."""
+    argv = ("docker", "compose", "-f", COMPOSE, *arguments)
+    return str(lab.on(host, *argv, check=True, timeout=120).stdout)
+
+
+def container(lab: IncusLab, host: str, service: str) -> dict[str, Any]:
+    """Return what docker inspect says of a compose service's container: the newest, running or not."""
+    name = compose(lab, host, "ps", "-a", "-q", service).split()[0]
+    document = json.loads(lab.on(host, "docker", "inspect", name, check=True, timeout=30).stdout)
+    return dict(document[0])
+
+
+def drop_packets(lab: IncusLab, host: str, match: str, chain: str = "output", verdict: str = "drop") -> None:
+    """Have a host's firewall treat packets by ``match``; with ``output`` also what its containers send."""
+    hook = {"output": "postrouting", "input": "input"}[chain]
+    lines = [
+        f"table inet {TABLE} {{",
+        f"chain {chain} {{",
+        f"type filter hook {hook} priority 0;",
+        f"{match} {verdict}",
+        "}",
+        "}",
+    ]
+    lab.on(host, "nft", "-f", "-", input="\n".join(lines) + "\n", check=True, timeout=30)
+
+
+def undo_packets(lab: IncusLab, host: str) -> None:
+    """Undo ``drop_packets``; harmless without one."""
+    lab.on(host, "nft", "delete", "table", "inet", TABLE, check=False, timeout=30)
+
+
+def bus(lab: IncusLab, backend: str) -> str:
+    """Return the state of a backend's event bus, as its health page tells it."""
+    from tests.lab import apps
+
+    return str(apps.health(lab, backend)["eventbus"])
+
+
+def until(look: Callable[[], T | None], seconds: float, interval: float = 0.5) -> T | None:
+    """Return the first true answer of ``look``, None when time runs out. What it raises counts as "not yet"."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = attempt(look)
+        if answer:
+            return answer
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return None
+        time.sleep(min(interval, left))
+
+
+def attempt(look: Callable[[], T | None]) -> T | None:
+    """Return the answer of ``look``, None when whom it asks does not answer."""
+    try:
+        return look()
+    except Exception:
+        return None
