@@ -39,8 +39,8 @@ def start(lab: Lab, name: str, extra: dict[str, str] | None = None) -> Process:
         return running
     module = {"sentry": "sentry", "backend": "api", "worker": "workers"}[name.partition("-")[0]]
     argv = [sys.executable, "-m", f"tests.lab.veza.{module}"]
-    environment = {**_environment(lab, name), **(extra or {})}
-    return lab.spawn(name, argv, cwd=lab.dir, environment=environment)
+    variables = {**environment(lab, name), **_here(lab, name), **(extra or {})}
+    return lab.spawn(name, argv, cwd=lab.dir, environment=variables)
 
 
 def restart(lab: Lab, name: str, extra: dict[str, str] | None = None) -> Process:
@@ -56,42 +56,43 @@ def stop(lab: Lab, name: str) -> None:
         running.stop(timeout=5.0)
 
 
-def _environment(lab: Lab, name: str) -> dict[str, str]:
-    """Return the variables that a container of Veza would be given."""
+def environment(lab: Lab, name: str) -> dict[str, str]:
+    """Return the variables of a process that are the same wherever it runs: all but where it listens and writes."""
     options = lab.options
     common = {
-        "PYTHONPATH": str(CHECKOUT),
-        "PYTHONUNBUFFERED": "1",
         "VEZA_INSTANCE": name,
         "AMQP_URL": lab.urls["amqp"],
         "AMQP_HEARTBEAT": str(options.heartbeat),
         "DATABASE_URL": lab.urls["database"],
     }
     if name == "sentry":
-        return {
-            "PYTHONPATH": str(CHECKOUT),
-            "SENTRY_PORT": str(lab.ports["sentry"]),
-            "SENTRY_TOKEN": lab.credentials["sentry_token"],
-            "SENTRY_STORE": lab.paths["sentry_events"],
-        }
+        return {"SENTRY_TOKEN": lab.credentials["sentry_token"], "SENTRY_URL": lab.urls["sentry"]}
     if name.startswith("worker-"):
         return {
             **common,
             "WORKER_KIND": name.partition("-")[2],
             "WORKER_TASK_SECONDS": str(options.task_seconds),
             "WORKER_POISON": options.poison,
-            "ATTEMPTS_FILE": lab.paths["attempts"],
             "BACKEND_URLS": ",".join(lab.urls["backends"].values()),
         }
     return {
         **common,
-        "API_PORT": str(lab.ports[name]),
         "ADMIN_TOKEN": lab.credentials["api_admin_token"],
         "EVENTBUS_BACKOFF_LIMIT": str(options.backoff),
         "EVENTBUS_CONFIRMS": "on" if options.confirms else "off",
         "EVENTBUS_DEGRADED_LOG_LEVEL": options.log_level,
         "SENTRY_STORE_URL": f"{lab.urls['sentry']}/api/1/store/",
     }
+
+
+def _here(lab: Lab, name: str) -> dict[str, str]:
+    """Return the variables of a process of this machine: where its code is, where it listens and writes."""
+    code = {"PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
+    if name == "sentry":
+        return {**code, "SENTRY_PORT": str(lab.ports["sentry"]), "SENTRY_STORE": lab.paths["sentry_events"]}
+    if name.startswith("worker-"):
+        return {**code, "ATTEMPTS_FILE": lab.paths["attempts"]}
+    return {**code, "API_PORT": str(lab.ports[name])}
 
 
 def wait(lab: Lab, timeout: float = 20.0) -> None:

@@ -16,7 +16,7 @@ from .database import Database
 from .eventbus import EventBus
 from .events import Event
 from .log import Logger, Sentry
-from .web import Request, Response, Route, serve
+from .web import LOOPBACK, Request, Response, Route, serve
 
 ACCEPTED = 202
 BLOCKED = Response(451, {"error": "unavailable for legal reasons"})
@@ -168,7 +168,7 @@ def main() -> None:
         return Response(503, {"error": type(error).__name__})
 
     api = Api(Database(environment["DATABASE_URL"]), bus, instance, environment["ADMIN_TOKEN"])
-    serve(int(environment["API_PORT"]), api.routes(), on_error)
+    serve(int(environment["API_PORT"]), api.routes(), on_error, environment.get("BIND_ADDRESS", LOOPBACK))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, NackError, UnroutableError
 
 from .events import EXCHANGE, Event, log_of_drop
@@ -166,7 +167,8 @@ class EventBus:
             channel = connection.channel()
             if self._confirms:
                 channel.confirm_delivery()
-        except (AMQPError, OSError) as error:
+        # The second is what pika says of a broker that accepts the connection and then hangs.
+        except (AMQPError, AMQPConnectorException, OSError) as error:
             self._next_attempt = time.monotonic() + self._delay
             self._delay = min(self._delay * 2, MAX_DELAY)
             self._logger.log("warn", "amqp connect failed", error=repr(error))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import sentry_query
-from .web import Request, Response, Route, serve
+from .web import LOOPBACK, Request, Response, Route, serve
 
 ORGANIZATION = "veza"
 
@@ -100,9 +100,16 @@ class Sentry:
 
 def main() -> None:
     """Serve until the process is ended."""
-    port = int(os.environ["SENTRY_PORT"])
-    sentry = Sentry(Path(os.environ["SENTRY_STORE"]), os.environ["SENTRY_TOKEN"], f"http://127.0.0.1:{port}")
-    serve(port, sentry.routes(), lambda error: Response(500, {"detail": f"Internal Error: {error!r}"}))
+    environment = os.environ
+    port = int(environment["SENTRY_PORT"])
+    # As its clients reach it: links to further pages begin with it.
+    url = environment.get("SENTRY_URL", f"http://{LOOPBACK}:{port}")
+    sentry = Sentry(Path(environment["SENTRY_STORE"]), environment["SENTRY_TOKEN"], url)
+
+    def on_error(error: BaseException) -> Response:
+        return Response(500, {"detail": f"Internal Error: {error!r}"})
+
+    serve(port, sentry.routes(), on_error, environment.get("BIND_ADDRESS", LOOPBACK))
 
 
 if __name__ == "__main__":

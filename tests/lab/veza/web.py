@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+import socketserver
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,21 @@ Route = tuple[str, str, Callable[..., Response]]
 """Method, pattern of the whole path, and what answers it (given the request and the pattern's groups)."""
 
 
-def serve(port: int, routes: list[Route], on_error: Callable[[BaseException], Response]) -> None:
-    """Answer on loopback, for ever. ``on_error`` turns what a route raised into an answer."""
-    server = _Server(("127.0.0.1", port), _handler(routes, on_error))
+def serve(
+    port: int, routes: list[Route], on_error: Callable[[BaseException], Response], address: str = LOOPBACK
+) -> None:
+    """Answer for ever. ``on_error`` turns what a route raised into an answer."""
+    server = _Server((address, port), _handler(routes, on_error))
     server.serve_forever()
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
+
+    def server_bind(self) -> None:
+        """Bind, and no more: HTTPServer would ask for the host's full name, which takes long where DNS is broken."""
+        socketserver.TCPServer.server_bind(self)
 
 
 def _handler(routes: list[Route], on_error: Callable[[BaseException], Response]) -> type[BaseHTTPRequestHandler]:

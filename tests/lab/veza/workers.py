@@ -21,6 +21,7 @@ from typing import Any
 import pika
 import psycopg2
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
 
 from .database import Database
@@ -105,7 +106,8 @@ class MessageConsumer:
         while True:
             try:
                 self._consume()
-            except (AMQPError, OSError) as error:
+            # The second is what pika says of a broker that accepts the connection and then hangs.
+            except (AMQPError, AMQPConnectorException, OSError) as error:
                 self._logger.log("warn", "amqp connection lost", error=repr(error))
                 time.sleep(RECONNECT_SECONDS)
 
