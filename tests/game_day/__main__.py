@@ -7,25 +7,42 @@
 from __future__ import annotations
 
 import argparse
+import random
 import signal
+import subprocess
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.lab.state import LabError
+from tests.lab.state import CHECKOUT, LabError
 
-from . import trial
-from .fault import catalogue, chosen
+from . import scoreboard, trial
+from .fault import VERSIONS, Fault, catalogue, chosen
+from .result import Row
+from .run import Run
+
+if TYPE_CHECKING:
+    from tests.lab.incus.lab import IncusLab
+
+OUTPUT = CHECKOUT / "tests" / "output" / "game_day"
+"""What each run leaves: the playbooks' output and what the witness saw."""
+
+HARMED = 1
+UNUSABLE = 2
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit status."""
-    options = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    # Without a command: all of it.
+    options = parser().parse_args(words if words and not words[0].startswith("--") else ["run", *words])
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda caught, _frame: sys.exit(128 + caught))
     try:
         status: int = options.run(options)
     except (LabError, ValueError) as error:
         print(f"game day: {error}", file=sys.stderr)
-        return 2
+        return UNUSABLE
     except KeyboardInterrupt:
         return 130
     return status
@@ -35,6 +52,19 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser; each command sets ``run``."""
     top = argparse.ArgumentParser(prog="python -m tests.game_day", description=__doc__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run the catalogue (what happens without a command, too)")
+    run.add_argument("--faults", default="", metavar="A,B", help="which faults (all)")
+    run.add_argument("--rabbitmq", default="both", choices=(*VERSIONS, "both"), help="on which family (both)")
+    run.add_argument("--seed", type=int, default=None, help="of the random numbers, to repeat a run (a new one)")
+    run.add_argument(
+        "--lab", default="game-day", metavar="NAME", help="use this lab, brought up if it isn't (game-day)"
+    )
+    run.add_argument("--out", type=Path, default=CHECKOUT / "docs", metavar="DIR", help="of the scoreboard (docs)")
+    run.add_argument("--strict", action="store_true", help="fail for a wrong cause or a missing remedy, too")
+    run.set_defaults(run=run_command)
+    table = commands.add_parser("table", help="print the scoreboard as it stands; write its page anew")
+    table.add_argument("--out", type=Path, default=CHECKOUT / "docs", metavar="DIR")
+    table.set_defaults(run=table_command)
     listing = commands.add_parser("list", help="the faults of the catalogue")
     listing.set_defaults(run=list_command)
     attempt = commands.add_parser("try", help="try one fault's parts on a lab that is up, without the playbooks")
@@ -43,7 +73,112 @@ def parser() -> argparse.ArgumentParser:
     attempt.add_argument("--only", default=",".join(trial.PARTS), help=f"which parts ({','.join(trial.PARTS)})")
     attempt.add_argument("--seed", type=int, default=1, help="of the random numbers (1)")
     attempt.set_defaults(run=try_command)
+    inside = commands.add_parser("_play", help="used by run")
+    inside.add_argument("--lab", required=True)
+    inside.add_argument("--faults", required=True)
+    inside.add_argument("--seed", type=int, required=True)
+    inside.add_argument("--out", type=Path, required=True)
+    inside.set_defaults(run=play_command)
     return top
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Run the chosen faults, family by family, each on a lab of its own; 1 when a row says what may never be."""
+    from tests.lab.incus import stack
+    from tests.lab.incus.lab import directory
+
+    faults = chosen(options.faults, catalogue())
+    seed = random.randrange(10**6) if options.seed is None else options.seed
+    families = VERSIONS if options.rabbitmq == "both" else (options.rabbitmq,)
+    began = scoreboard.read(options.out)
+    for family in families:
+        names = [fault.name for fault in faults if family in fault.versions]
+        if not names:
+            continue
+        mine = not stack.is_up(directory(options.lab))
+        if mine:
+            stack.up(options.lab, rabbitmq=family)
+        try:
+            _play_inside(options, family, names, seed)
+        finally:
+            if mine:
+                stack.down(options.lab)
+    return _conclude(options, began, {(fault.name, family) for fault in faults for family in families}, faults)
+
+
+def _play_inside(options: argparse.Namespace, family: str, names: list[str], seed: int) -> None:
+    """Run faults in the lab's network: a child, as what takes the lab down must not be inside it."""
+    from tests.lab.incus.lab import IncusLab
+
+    lab = IncusLab.load(options.lab)
+    if lab.data["rabbitmq"] != family:
+        raise LabError(f"The lab '{lab.name}' has RabbitMQ {lab.data['rabbitmq']}, not {family}: take it down first.")
+    words = ["_play", "--lab", options.lab, "--faults", ",".join(names), "--seed", str(seed), "--out", str(options.out)]
+    argv = lab.inside([sys.executable, "-m", "tests.game_day", *words])
+    child = subprocess.Popen(argv, cwd=CHECKOUT)
+    try:
+        status = child.wait()
+    except BaseException:
+        child.terminate()
+        child.wait(60)
+        raise
+    if status:
+        raise LabError(f"the runs on RabbitMQ {family} ended with {status}")
+
+
+def play_command(options: argparse.Namespace) -> int:
+    """Run faults one after the other; each row is written at once, so that an interrupted run keeps what it has."""
+    from tests.lab.incus.lab import IncusLab
+
+    every = catalogue()
+    lab = IncusLab.load(options.lab)
+    lab.enter()
+    for fault in chosen(options.faults, every):
+        row = play(lab, fault, options.seed)
+        scoreboard.write(options.out, [row], list(every.values()))
+    return 0
+
+
+def play(lab: IncusLab, fault: Fault, seed: int) -> Row:
+    """Run one fault on a lab, and say what happens; one line a step."""
+    from .ground import LabGround
+
+    family = lab.data["rabbitmq"]
+    output = OUTPUT / f"{fault.name}-{family}"
+    for old in output.glob("*"):
+        old.unlink()
+    say(f"== {fault.name} (RabbitMQ {family}, seed {seed}): {fault.title}")
+    row = Run(LabGround(lab, family, output), fault, seed, tell=lambda text: say(f"   {text}")).go()
+    for text in row.harms() + row.shortfalls() or ["all right"]:
+        say(f"   => {text}")
+    return row
+
+
+def say(text: str) -> None:
+    """Print at once, whoever reads."""
+    print(text, flush=True)
+
+
+def _conclude(options: argparse.Namespace, before: list[Row], wanted: set[tuple[str, str]], faults: list[Fault]) -> int:
+    """Print the rows of this run, and return its exit status."""
+    old = {row.key: row.at for row in before}
+    rows = [row for row in scoreboard.read(options.out) if row.key in wanted and row.at != old.get(row.key)]
+    say(scoreboard.table(rows))
+    for line in [*scoreboard.findings(rows), scoreboard.tally(rows)]:
+        say(line)
+    complete = len(rows) == sum((fault.name, family) in wanted for fault in faults for family in fault.versions)
+    bad = any(row.harms() or (options.strict and row.shortfalls()) for row in rows)
+    return HARMED if bad or not complete else 0
+
+
+def table_command(options: argparse.Namespace) -> int:
+    """Print the scoreboard as it stands."""
+    every = list(catalogue().values())
+    rows = scoreboard.write(options.out, [], every)
+    say(scoreboard.table(rows))
+    for line in [*scoreboard.findings(rows), scoreboard.tally(rows)]:
+        say(line)
+    return 0
 
 
 def list_command(_options: argparse.Namespace) -> int:

@@ -28,6 +28,11 @@ WORKERS = "workers"
 KINDS = ("transcode", "distribution", "dmca", "search")
 COMPOSE = "/opt/veza/docker-compose.prod.yml"
 BACKEND_CONTAINER = "veza_backend_api"
+BACKENDS = ("backend-1", "backend-2")
+WORKERS = "workers"
+KINDS = ("transcode", "distribution", "dmca", "search")
+COMPOSE = "/opt/veza/docker-compose.prod.yml"
+BACKEND_CONTAINER = "veza_backend_api"
 ADDRESSES = {
     BROKER: "198.18.77.10",
     "postgres": "198.18.77.11",
@@ -92,7 +97,7 @@ def hello(lab: IncusLab, patience: float = 3.0) -> str:
     ``start`` (it serves), ``silent`` (connected, and nothing comes), ``refused``, ``timeout`` or ``closed``.
     """
     try:
-        with socket.create_connection((ADDRESSES[BROKER], lab.ports["amqp"]), timeout=patience) as connection:
+        with socket.create_connection((lab.hosts[BROKER], lab.ports["amqp"]), timeout=patience) as connection:
             connection.settimeout(patience)
             connection.sendall(broker.PROTOCOL_HEADER)
             try:
@@ -119,7 +124,7 @@ def alarms(lab: IncusLab) -> str:
 
 def close_connections(lab: IncusLab, host: str) -> int:
     """Have the broker close the connections that come from a host; return how many there were."""
-    address = ADDRESSES[host]
+    address = lab.hosts[host]
     listed = lab.rabbitmqctl("-q", "--formatter", "json", "list_connections", "pid", "peer_host", timeout=30)
     pids = [row["pid"] for row in json.loads(listed) if address in str(row["peer_host"])]
     for pid in pids:

@@ -383,6 +383,9 @@ DOUBTS: tuple[Callable[[Facts], list[str]], ...] = (
 )
 """Each returns the reasons why nothing can be concluded from a run."""
 
+OF_AN_OUTAGE = (_doubt_outage, _doubt_load)
+"""Those that want the broker's port to have refused and events to have been lost: not every fault does that."""
+
 
 def _sorted(events: Iterable[Event]) -> tuple[Event, ...]:
     """Sort by kind, then by id as a number where it is one."""
