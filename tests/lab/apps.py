@@ -13,6 +13,7 @@ import urllib.request
 from typing import Any
 
 import pika
+from pika.exceptions import AMQPError
 
 from . import processes
 from .processes import Process
@@ -104,18 +105,17 @@ def wait(lab: Lab, timeout: float = 20.0) -> None:
         except (OSError, ValueError):
             return False
 
-    # Asked over AMQP: the management API learns of consumers up to 5 s later.
-    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(lab.urls["amqp"]))) as connection:
-        channel = connection.channel()
+    def consumed() -> bool:
+        # Asked over AMQP: the management API learns of consumers up to 5 s later.
+        try:
+            with contextlib.closing(pika.BlockingConnection(pika.URLParameters(lab.urls["amqp"]))) as connection:
+                channel = connection.channel()
+                return all(channel.queue_declare(name, passive=True).method.consumer_count for name in QUEUES.values())
+        except (AMQPError, OSError):
+            return False
 
-        def consumed(queue: str) -> bool:
-            return bool(channel.queue_declare(queue, passive=True).method.consumer_count)
-
-        def ready() -> bool:
-            return connected() and all(consumed(queue) for queue in QUEUES.values())
-
-        if not processes.wait_until(ready, timeout, 0.1):
-            raise LabError(f"The stand-in Veza is not ready after {timeout:g} s; see {lab.dir}/logs.")
+    if not processes.wait_until(lambda: connected() and consumed(), timeout, 0.1):
+        raise LabError(f"The stand-in Veza is not ready after {timeout:g} s; see {lab.dir}/logs.")
 
 
 def health(lab: Lab, backend: str) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def status(lab: Lab) -> str:
 def serves(lab: Lab) -> bool:
     """Tell whether both AMQP and the management API answer."""
     try:
-        with socket.create_connection(("127.0.0.1", lab.ports["amqp"]), timeout=2) as connection:
+        with socket.create_connection(lab.broker_address, timeout=2) as connection:
             connection.settimeout(2)
             connection.sendall(PROTOCOL_HEADER)
             # A frame of type 1 is Connection.Start; an "A" would mean that the header was refused.

@@ -54,7 +54,7 @@ def gather(lab: Lab, outage: Outage | None, listed: frozenset[Event] | None, **m
     requests = loadgen.read(_lines(sink(lab)))
     return Facts(
         requests=requests,
-        attempts=attempts(_lines(Path(lab.paths["attempts"]))),
+        attempts=attempts(lab.attempts_text().splitlines()),
         effects=tuple(Effect(*row) for row in query(lab, EFFECTS)),
         jobs=tuple(Job(*row) for row in query(lab, JOBS)),
         final_reads=final_reads(lab, requests),
@@ -113,16 +113,13 @@ def settled(lab: Lab) -> Settled:
     )
 
 
-def listed(directory: Path) -> frozenset[Event] | None:
-    """Return what the audits of all incidents in ``directory`` left for a human; None when there was no audit.
-
-    Each incident leaves one JSON file beside its report.
-    """
-    audits = []
-    for path in sorted(directory.glob("*/*.json")):
-        document = json.loads(path.read_text())
-        if any(event.get("type") == "audit" for event in document.get("events", [])):
-            audits.append(document["record"]["accounting"]["listed"])
+def listed(incidents: Iterable[Mapping[str, Any]]) -> frozenset[Event] | None:
+    """Return what the audits of all incidents left for a human; None when there was no audit."""
+    audits = [
+        incident["record"]["accounting"]["listed"]
+        for incident in incidents
+        if any(event.get("type") == "audit" for event in incident.get("events", []))
+    ]
     if not audits:
         return None
     return frozenset((entry["kind"], str(entry["entity_id"])) for entries in audits for entry in entries)
@@ -198,8 +195,7 @@ def _socket_look(lab: Lab) -> int | None:
     except (OSError, LabError, ValueError):
         return None
     blocked = sum(connection.get("state") in {"blocked", "blocking"} for connection in connections)
-    tables = [Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6") if Path(f"/proc/net/{name}").exists()]
-    return blocked + unsent(tables, lab.ports["amqp"])
+    return blocked + unsent(lab.tcp_tables(), lab.ports["amqp"])
 
 
 def _depths(lab: Lab) -> dict[str, tuple[int, int]]:

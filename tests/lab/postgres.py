@@ -93,6 +93,16 @@ def define(lab: Lab) -> None:
     connection.close()
 
 
+def script(lab: Lab) -> str:
+    """Return what ``psql`` needs as the superuser to make the same on a server elsewhere."""
+    user, password = lab.credentials["database"]["user"], lab.credentials["database"]["password"].replace("'", "''")
+    index = f"{UNIQUE_LIVE_JOBS};" if lab.options.unique_index else ""
+    return (
+        f"CREATE ROLE {user} LOGIN PASSWORD '{password}';\nCREATE DATABASE veza OWNER {user};\n"
+        f"\\connect veza\nSET ROLE {user};\n{SCHEMA.read_text()}\n{index}\n"
+    )
+
+
 def _connect(lab: Lab, database: str, account: dict[str, str]) -> psycopg2.extensions.connection:
     deadline = time.monotonic() + 20
     while True:

@@ -96,8 +96,8 @@ class Load:
 class Watch:
     """Looks at the broker's port, from outside, from its death until it accepts connections again."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, lab: Lab) -> None:
+        self._address = lab.broker_address
         self._killed_at = time.time()
         self._refused = 0
         self._back_at: float | None = None
@@ -108,7 +108,7 @@ class Watch:
     def _look(self) -> None:
         while not self._over.wait(WATCH_INTERVAL):
             try:
-                socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
+                socket.create_connection(self._address, timeout=1).close()
             except OSError:
                 self._refused += 1
                 continue
@@ -150,7 +150,7 @@ class Playbook:
             "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
             # What Ansible writes for itself goes with the lab too.
             "ANSIBLE_HOME": str(own),
-            "ANSIBLE_REMOTE_TMP": str(own / "remote"),
+            **self._lab.ansible_environment(),
             "LC_ALL": os.environ.get("LC_ALL", "C.UTF-8"),
         }
         with self._output() as output:
@@ -212,7 +212,7 @@ def dropped(lab: Lab) -> Counter[str]:
     """Return how many events the API gave up, by kind, as its instances logged it. Only the pace depends on it."""
     counts: Counter[str] = Counter()
     for name in apps.backends(lab):
-        for text in (lab.dir / "logs" / f"{name}.log").read_text().splitlines():
+        for text in lab.log_text(name).splitlines():
             with contextlib.suppress(ValueError):
                 line = json.loads(text)
                 if line.get("msg") == "publish dropped":
@@ -233,7 +233,7 @@ def degraded(lab: Lab) -> list[str]:
 def kill_broker(lab: Lab) -> Watch:
     """Kill the broker with SIGKILL, and watch its port from then on."""
     broker.kill(lab)
-    return Watch(lab.ports["amqp"])
+    return Watch(lab)
 
 
 def await_losses(
@@ -296,4 +296,4 @@ def verdict(lab: Lab, outage: Outage | None, listed: frozenset[Event] | None, **
 
 def audits(lab: Lab) -> frozenset[Event] | None:
     """Return what the audits of this lab's incidents list."""
-    return evidence.listed(Path(lab.paths["incidents"]))
+    return evidence.listed(lab.incident_documents())

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from . import processes
 from .processes import Process
@@ -135,6 +136,34 @@ class Lab:
         """Run rabbitmqctl against this lab's broker; return what it printed, or raise CalledProcessError."""
         argv = [self.paths["rabbitmqctl"], *arguments]
         return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=timeout).stdout
+
+    @property
+    def broker_address(self) -> tuple[str, int]:
+        """Host and port at which the broker's clients reach it."""
+        where = urlsplit(self.urls["amqp"])
+        return where.hostname or "", where.port or 5672
+
+    def attempts_text(self) -> str:
+        """Return the workers' sink: a line of JSON for each attempt."""
+        sink = Path(self.paths["attempts"])
+        return sink.read_text() if sink.exists() else ""
+
+    def log_text(self, name: str) -> str:
+        """Return what a process of the stand-in Veza has logged."""
+        return (self.dir / "logs" / f"{name}.log").read_text()
+
+    def incident_documents(self) -> list[dict[str, Any]]:
+        """Return the JSON file that each incident leaves beside its report."""
+        return [json.loads(path.read_text()) for path in sorted(Path(self.paths["incidents"]).glob("*/*.json"))]
+
+    def ansible_environment(self) -> dict[str, str]:
+        """Return what a playbook's environment needs for this lab."""
+        # The hosts are this machine: what Ansible writes on them goes with the lab too.
+        return {"ANSIBLE_REMOTE_TMP": str(self.dir / "ansible" / "remote")}
+
+    def tcp_tables(self) -> list[str]:
+        """Return the kernel's tables of connections, wherever one end of a connection to the broker is."""
+        return [Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6") if Path(f"/proc/net/{name}").exists()]
 
     def down(self) -> None:
         """Take the lab down: nothing of it stays."""

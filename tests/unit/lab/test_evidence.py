@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from tests.lab import evidence
@@ -39,26 +38,23 @@ def test_attempts_are_read_from_the_workers_sink() -> None:
     assert evidence.attempts([json.dumps(line)]) == (Attempt("search:1:1", "message:m", 10.5, redelivered=True),)
 
 
-def incident(directory: Path, name: str, events: list[str], listed: list[dict[str, Any]]) -> None:
-    (directory / "play").mkdir(exist_ok=True)
-    document = {"record": {"accounting": {"listed": listed}}, "events": [{"type": kind} for kind in events]}
-    (directory / "play" / f"{name}.json").write_text(json.dumps(document))
+def incident(events: list[str], listed: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"record": {"accounting": {"listed": listed}}, "events": [{"type": kind} for kind in events]}
 
 
-def test_the_lists_of_all_audits_are_put_together(tmp_path: Path) -> None:
-    incident(tmp_path, "a", ["opened", "audit"], [{"kind": "search", "entity_id": 1, "next_step": "Index it."}])
-    incident(tmp_path, "b", ["opened", "audit"], [{"kind": "search", "entity_id": "2"}])
-    (tmp_path / "play" / "a.md").write_text("# A report\n")
-    (tmp_path / "play" / "lease.json").write_text('{"token": 3}')
-    assert evidence.listed(tmp_path) == frozenset({("search", "1"), ("search", "2")})
+def test_the_lists_of_all_audits_are_put_together() -> None:
+    documents = [
+        incident(["opened", "audit"], [{"kind": "search", "entity_id": 1, "next_step": "Index it."}]),
+        incident(["opened", "audit"], [{"kind": "search", "entity_id": "2"}]),
+        {"token": 3},  # the lease lies beside them
+    ]
+    assert evidence.listed(documents) == frozenset({("search", "1"), ("search", "2")})
 
 
-def test_an_audit_that_lists_nothing_is_an_audit(tmp_path: Path) -> None:
-    incident(tmp_path, "a", ["opened", "audit"], [])
-    assert evidence.listed(tmp_path) == frozenset()
+def test_an_audit_that_lists_nothing_is_an_audit() -> None:
+    assert evidence.listed([incident(["opened", "audit"], [])]) == frozenset()
 
 
-def test_an_incident_that_was_never_audited_says_nothing(tmp_path: Path) -> None:
-    incident(tmp_path, "a", ["opened"], [])
-    assert evidence.listed(tmp_path) is None
-    assert evidence.listed(tmp_path / "nowhere") is None
+def test_an_incident_that_was_never_audited_says_nothing() -> None:
+    assert evidence.listed([incident(["opened"], [])]) is None
+    assert evidence.listed([]) is None

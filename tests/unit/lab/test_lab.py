@@ -27,7 +27,7 @@ def test_a_process_is_more_than_its_id() -> None:
 def test_a_zombie_does_not_run() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     started = processes.start_time(child.pid)
-    assert Process(child.pid, started or 0).wait(10.0)
+    assert Process(child.pid, started or 0).wait(60.0)
 
 
 def test_a_child_is_found_by_its_mark_and_has_nothing_of_our_environment(
@@ -35,11 +35,11 @@ def test_a_child_is_found_by_its_mark_and_has_nothing_of_our_environment(
 ) -> None:
     monkeypatch.setenv("RABBITMQ_NODENAME", "somebody@else")
     log = tmp_path / "log"
-    child = processes.spawn(["/bin/sh", "-c", "env; sleep 30"], mark=str(tmp_path), log=log, cwd=tmp_path)
+    child = processes.spawn(["/bin/sh", "-c", "env; sleep 300"], mark=str(tmp_path), log=log, cwd=tmp_path)
     try:
         # The kernel shows the environment of a program a moment after it has begun.
-        assert processes.wait_until(lambda: child in processes.marked(str(tmp_path)), 10.0)
-        assert processes.wait_until(lambda: "LANG=" in log.read_text(), 10.0)
+        assert processes.wait_until(lambda: child in processes.marked(str(tmp_path)), 60.0)
+        assert processes.wait_until(lambda: "LANG=" in log.read_text(), 60.0)
         assert "RABBITMQ_NODENAME" not in log.read_text()
     finally:
         assert processes.kill_marked(str(tmp_path)) == []

@@ -1,0 +1,176 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A private Incus daemon, in namespaces of its own: it shares no bridge, pool, instance or socket with any other.
+
+It is ended by killing process 1 of its PID namespace, whatever else was killed before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from .. import processes
+from ..processes import Process
+from ..state import LabError, write_private
+
+INCUSD = Path("/usr/libexec/incus/incusd")
+PROGRAMS = ("incus", "lxcfs", "dnsmasq", "nft", "ip", "unshare", "nsenter", "mmdebstrap", "zstd", "ssh", "ssh-keygen")
+
+BRIDGE = "vezabr0"
+DOMAIN = "lxd"
+NETWORK = "198.18.77"
+"""The first three numbers of all addresses. 198.18.0.0/15 is reserved for tests."""
+GATEWAY = f"{NETWORK}.1"
+POOL = "veza"
+
+START_TIMEOUT = 30.0
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def needs() -> list[str]:
+    """Return what this machine lacks for a lab of real hosts, in words; empty when it has all."""
+    missing = [program for program in PROGRAMS if shutil.which(program, path=_PATH) is None]
+    lacks = []
+    if os.getuid() != 0:
+        # Nothing else can be asked without it.
+        return ["root"]
+    if missing or not INCUSD.exists():
+        lacks.append("programs: " + ", ".join([*missing, *([] if INCUSD.exists() else [str(INCUSD)])]))
+    trial = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
+    trial += ["sh", "-c", "mount --make-rprivate / && mount -t sysfs sysfs /sys && mount -t tmpfs tmpfs /run"]
+    tried = subprocess.run(trial, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=20)
+    if tried.returncode != 0:
+        lacks.append(f"mount, network and PID namespaces ({tried.stderr.strip()})")
+    if not Path("/proc/self/ns/user").exists() or _number("/proc/sys/user/max_user_namespaces") == 0:
+        lacks.append("user namespaces")
+    if not Path("/sys/fs/cgroup").is_dir() or not any(Path("/sys/fs/cgroup").iterdir()):
+        lacks.append("control groups (/sys/fs/cgroup)")
+    if not Path("/dev/fuse").exists():
+        lacks.append("/dev/fuse")
+    if "overlay" not in Path("/proc/filesystems").read_text():
+        lacks.append("the file system overlay, which Docker needs")
+    return lacks
+
+
+def require() -> None:
+    """Raise LabError when this machine can't run the lab; the message is one line."""
+    lacks = needs()
+    if lacks:
+        raise LabError("This machine can't run real hosts. It lacks " + "; ".join(lacks) + ".")
+
+
+def start(directory: Path, cgroup: str, names: dict[str, str]) -> Process:
+    """Start the daemon and return process 1 of its namespaces. ``names``: host name -> address.
+
+    LabError when it does not answer.
+    """
+    write_private(
+        directory / "resolv.conf", f"nameserver {GATEWAY}\nsearch {DOMAIN}\noptions timeout:1 attempts:2\n", 0o644
+    )
+    script = str(Path(__file__).with_name("namespace.sh"))
+    argv = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
+    argv += [script, str(directory), cgroup]
+    log = directory / "logs" / "incus.log"
+    parent = processes.spawn(argv, mark=str(directory), log=log, cwd=directory, environment={"PATH": _PATH})
+    init = _child(parent)
+    if init is None:
+        raise LabError(f"The namespaces could not be made; see {log}.")
+    socket = directory / "incus" / "unix.socket"
+    if not processes.wait_until(lambda: socket.exists() or not init.alive(), START_TIMEOUT):
+        raise LabError(f"The Incus daemon does not start; see {log}.")
+    command(directory, "admin", "waitready", f"--timeout={START_TIMEOUT:.0f}")
+    command(directory, "admin", "init", "--preseed", stdin=json.dumps(_preseed(names)))
+    return init
+
+
+def command(directory: Path, *arguments: str, stdin: str | bytes | None = None, timeout: float = 120.0) -> str:
+    """Run ``incus`` against the daemon in ``directory``; return what it printed, LabError with what it said."""
+    done = run(directory, *arguments, stdin=stdin, timeout=timeout)
+    if done.returncode != 0:
+        raise LabError(f"incus {' '.join(arguments)}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def run(
+    directory: Path, *arguments: str, stdin: str | bytes | None = None, timeout: float = 120.0
+) -> subprocess.CompletedProcess[str]:
+    """Run ``incus`` against the daemon in ``directory``, and return how it ended. Its output is taken as UTF-8."""
+    # A configuration directory of its own: the person's remotes and projects are not ours.
+    environment = {
+        "PATH": _PATH,
+        "LANG": "C.UTF-8",
+        "HOME": str(directory),
+        "INCUS_DIR": str(directory / "incus"),
+        "INCUS_CONF": str(directory / "incus-client"),
+    }
+    argv = ["incus", *arguments]
+    given = stdin.encode() if isinstance(stdin, str) else stdin or b""
+    done = subprocess.run(argv, check=False, capture_output=True, input=given, env=environment, timeout=timeout)
+    return subprocess.CompletedProcess(
+        argv, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    )
+
+
+def remove_cgroups(cgroup: str) -> None:
+    """Remove the control groups of a daemon that has ended."""
+    for hierarchy in Path("/sys/fs/cgroup").iterdir():
+        top = hierarchy / cgroup
+        if not top.is_dir():
+            continue
+        for path in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
+            path.rmdir()
+        top.rmdir()
+
+
+def _preseed(names: dict[str, str]) -> dict[str, Any]:
+    records = "\n".join(f"host-record={name}.{DOMAIN},{name},{address}" for name, address in names.items())
+    driver = "btrfs" if "btrfs" in Path("/proc/filesystems").read_text() and shutil.which("mkfs.btrfs") else "dir"
+    network = {
+        "ipv4.address": f"{GATEWAY}/24",
+        "ipv4.nat": "false",
+        "ipv6.address": "none",
+        "dns.domain": DOMAIN,
+        "raw.dnsmasq": records,
+    }
+    return {
+        "networks": [{"name": BRIDGE, "type": "bridge", "config": network}],
+        "storage_pools": [{"name": POOL, "driver": driver, "config": {"size": "30GiB"} if driver == "btrfs" else {}}],
+        "profiles": [
+            {
+                "name": "default",
+                # Without isolation all hosts share the kernel keys of one user, and Docker runs out of them.
+                "config": {"security.nesting": "true", "security.idmap.isolated": "true"},
+                "devices": {
+                    "root": {"type": "disk", "path": "/", "pool": POOL},
+                    "eth0": {"type": "nic", "network": BRIDGE, "name": "eth0"},
+                },
+            }
+        ],
+    }
+
+
+def _child(parent: Process) -> Process | None:
+    found: list[int] = []
+
+    def look() -> bool:
+        if parent.alive():
+            found[:] = [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
+        return bool(found) or not parent.alive()
+
+    processes.wait_until(look, 5.0)
+    started = processes.start_time(found[0]) if found else None
+    return None if started is None else Process(found[0], started)
+
+
+def _number(path: str) -> int | None:
+    try:
+        return int(Path(path).read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,129 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What each kind of host is given: files first, in one go, then one command. All of it as root, through Incus."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import time
+from pathlib import Path
+
+from .. import broker, postgres
+from ..state import CHECKOUT, LabError
+from . import app, daemon
+from .lab import IncusLab
+
+BOOT_TIMEOUT = 60.0
+_MONITOR = Path(__file__).parent / "monitor"
+_RULES = CHECKOUT / "extensions" / "prometheus" / "alert_rules.yml"
+
+
+def common(lab: IncusLab, host: str) -> None:
+    """Wait for systemd, and let the operator in by ssh."""
+    deadline = time.monotonic() + BOOT_TIMEOUT
+    while daemon.run(lab.dir, "exec", host, "--", "systemctl", "is-system-running").stdout.strip() not in (
+        "running",
+        "degraded",
+    ):
+        if time.monotonic() > deadline:
+            raise LabError(f"{host}: systemd has not started everything after {BOOT_TIMEOUT:g} s.")
+        time.sleep(0.3)
+    key = Path(lab.paths["ssh_key"] + ".pub").read_text()
+    push(lab, host, {"home/ansible/.ssh/authorized_keys": key})
+    lab.on(host, "chown", "-R", "ansible:ansible", "/home/ansible/.ssh")
+
+
+def broker_host(lab: IncusLab, host: str) -> None:
+    """Configure and start RabbitMQ under Debian's unit, and declare what Veza needs."""
+    settings = {
+        "cluster_name": f"veza-{lab.name}",
+        "heartbeat": lab.options.heartbeat,
+        "log.file.level": "info",
+    }
+    push(
+        lab,
+        host,
+        {
+            "etc/rabbitmq/rabbitmq.conf": "".join(f"{name} = {value}\n" for name, value in settings.items()),
+            "etc/rabbitmq/enabled_plugins": "[rabbitmq_management,rabbitmq_prometheus].\n",
+            # Idle schedulers would otherwise spin: the hosts share the machine's processors.
+            "etc/rabbitmq/rabbitmq-env.conf": 'SERVER_ADDITIONAL_ERL_ARGS="+sbwt none +sbwtdcpu none +sbwtdio none"\n',
+        },
+        mode=0o644,
+    )
+    definitions = json.dumps(broker.definitions(lab.credentials))
+    lab.on(host, "systemctl", "enable", "--now", "rabbitmq-server", timeout=120)
+    push(lab, host, {"var/lib/rabbitmq/definitions.json": definitions})
+    import_them = (
+        "chown rabbitmq: /var/lib/rabbitmq/definitions.json;"
+        " rabbitmqctl -q import_definitions /var/lib/rabbitmq/definitions.json"
+        " && rabbitmqctl -q delete_user guest && rm /var/lib/rabbitmq/definitions.json"
+    )
+    lab.on(host, "sh", "-c", import_them)
+
+
+def database_host(lab: IncusLab, host: str) -> None:
+    """Start PostgreSQL for the lab's network, with Veza's role, database and tables."""
+    configure = (
+        "set -e; cd /etc/postgresql/*/main;"
+        " printf \"listen_addresses = '*'\\ntimezone = 'UTC'\\n\" >conf.d/veza.conf;"
+        f" echo 'host all all {daemon.NETWORK}.0/24 scram-sha-256' >>pg_hba.conf;"
+        " systemctl enable --now postgresql"
+    )
+    lab.on(host, "sh", "-c", configure)
+    psql = ["runuser", "-u", "postgres", "--", "psql", "-qX", "-v", "ON_ERROR_STOP=1"]
+    lab.on(host, *psql, input=postgres.script(lab))
+
+
+def container_host(lab: IncusLab, host: str) -> None:
+    """Start Docker, and by compose what Veza runs on this host."""
+    kind: app.Kind = "workers" if host == "workers" else "backend"
+    push(lab, host, {"opt/veza/docker-compose.prod.yml": app.compose(kind)}, mode=0o644)
+    push(lab, host, {"opt/veza/.env": app.env_file(lab, host)})
+    _push_sources(lab, host)
+    lab.incus("file", "push", lab.data["container_image"], f"{host}/opt/veza/image.tar")
+    lab.on(host, "mkdir", "-p", app.DATA)
+    lab.on(host, "systemctl", "enable", "--now", "docker", timeout=60)
+    lab.on(host, "sh", "-c", f"docker import /opt/veza/image.tar {app.IMAGE} && rm /opt/veza/image.tar", timeout=120)
+    lab.on(host, "docker", "compose", "-f", "/opt/veza/docker-compose.prod.yml", "up", "-d", timeout=120)
+
+
+def monitor_host(lab: IncusLab, host: str) -> None:
+    """Start Prometheus with the collection's own rules, Alertmanager, and Sentry's stand-in."""
+    files = {
+        "etc/prometheus/prometheus.yml": (_MONITOR / "prometheus.yml").read_text(),
+        "etc/prometheus/alert_rules.yml": _RULES.read_text(),
+        "etc/prometheus/alertmanager.yml": (_MONITOR / "alertmanager.yml").read_text(),
+        "etc/systemd/system/sentry.service": app.sentry_unit(),
+    }
+    push(lab, host, files, mode=0o644)
+    push(lab, host, {"opt/veza/.env": app.env_file(lab, host)})
+    _push_sources(lab, host)
+    lab.on(host, "systemctl", "daemon-reload")
+    lab.on(host, "systemctl", "enable", "--now", "prometheus", "prometheus-alertmanager", "sentry", timeout=60)
+
+
+def push(lab: IncusLab, host: str, files: dict[str, str], mode: int = 0o600) -> None:
+    """Write files of root's on a host, with their directories; paths without a leading slash."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path, text in files.items():
+            data = text.encode()
+            member = tarfile.TarInfo(path)
+            member.size, member.mode, member.mtime = len(data), mode, int(time.time())
+            archive.addfile(member, io.BytesIO(data))
+    unpack(lab, host, buffer.getvalue(), "/")
+
+
+def unpack(lab: IncusLab, host: str, archive: bytes, target: str) -> None:
+    """Unpack a tar on a host."""
+    lab.on(host, "mkdir", "-p", target)
+    lab.on(host, "tar", "-C", target, "-xf", "-", input=archive)
+
+
+def _push_sources(lab: IncusLab, host: str) -> None:
+    unpack(lab, host, app.sources_tar(), app.SOURCES)
