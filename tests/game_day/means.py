@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tests.lab import broker
+from tests.lab import apps, broker
+from tests.lab.state import LabError
 
 if TYPE_CHECKING:
     from tests.lab.incus.lab import IncusLab
@@ -42,6 +43,8 @@ ADDRESSES = {
     "monitor": "198.18.77.40",
 }
 """The lab's hosts."""
+DATA = "/var/lib/rabbitmq"
+POOL = "game-day"
 TABLE = "game_day"
 """The name of every nft table that a fault makes."""
 
@@ -165,10 +168,44 @@ def undo_packets(lab: IncusLab, host: str) -> None:
     lab.on(host, "nft", "delete", "table", "inet", TABLE, check=False, timeout=30)
 
 
+def small_disk(lab: IncusLab, megabytes: int) -> None:
+    """Put the broker's data onto a disk of their own, by Incus, and wait until all is at work again."""
+    remove_disk(lab)
+    lab.incus("storage", "create", POOL, "btrfs", f"size={megabytes}MiB")
+    lab.incus("storage", "volume", "create", POOL, "data")
+    shell(lab, BROKER, f"systemctl stop {UNIT}; cp -a {DATA} {DATA}.game-day", timeout=120)
+    lab.incus("config", "device", "add", BROKER, "data", "disk", f"pool={POOL}", "source=data", f"path={DATA}")
+    move = f"cp -a {DATA}.game-day/. {DATA}/; rm -rf {DATA}.game-day; chown --reference=/var/log/rabbitmq {DATA}"
+    shell(lab, BROKER, move, timeout=120)
+    start_broker(lab)
+    apps.wait(lab, 60.0)
+
+
+def grow_disk(lab: IncusLab, size: str = "2GiB") -> None:
+    """Make the disk of ``small_disk`` larger, while it is in use; harmless without one."""
+    with contextlib.suppress(LabError):
+        lab.incus("storage", "set", POOL, f"size={size}")
+
+
+def remove_disk(lab: IncusLab) -> None:
+    """Remove what an earlier ``small_disk`` left; the broker's host must not use it any more (after a reset)."""
+    for argv in (("storage", "volume", "delete", POOL, "data"), ("storage", "delete", POOL)):
+        with contextlib.suppress(LabError):
+            lab.incus(*argv)
+
+
+def free_bytes(lab: IncusLab, path: str = DATA) -> int:
+    """Return what df calls available."""
+    return int(shell(lab, BROKER, f"df --output=avail -B1 {path} | tail -1"))
+
+
+def fill(lab: IncusLab, size: int, path: str = f"{DATA}/fill") -> None:
+    """Write a file of so many bytes onto the broker's disk."""
+    lab.on(BROKER, "fallocate", "-l", str(size), path, check=True, timeout=120)
+
+
 def bus(lab: IncusLab, backend: str) -> str:
     """Return the state of a backend's event bus, as its health page tells it."""
-    from tests.lab import apps
-
     return str(apps.health(lab, backend)["eventbus"])
 
 

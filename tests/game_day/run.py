@@ -50,6 +50,8 @@ class Limits:
     serving: float = 240.0
     drained: float = 180.0
     settle: float = 90.0
+    still: float = 8.0
+    """How long to look for the fault after the diagnosis: one look of its may need some seconds."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ class Run:
             self.row.seconds_to_name = round(at - began, 1)
         after = self._watched("diagnose_rabbitmq", before)
         self._tell(f"named: {self.row.cause} ({'right' if self.row.right else 'WRONG'})")
-        if not self._fault.fleeting and not means.until(self._present, 5.0):
+        if not self._fault.fleeting and not means.until(self._present, self._limits.still):
             raise Invalid("the fault was gone before the diagnosis had ended")
         return after
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -131,16 +132,20 @@ def markdown(rows: Sequence[Row], faults: Sequence[Fault]) -> str:
     wrong, missing = findings(rows), never_run(rows, faults)
     parts = [
         HEADER,
-        tally(rows) + "\n",
-        "Versions: " + ("; ".join(versions) or "none") + ".\n",
+        _wrapped(tally(rows)) + "\n",
+        _wrapped("Versions: " + ("; ".join(versions) or "none") + ".") + "\n",
         table(rows) + "\n",
         LEGEND,
-        *(["## What is wrong\n", "\n".join(f"- {line}" for line in wrong) + "\n"] if wrong else []),
-        *(["## Not run yet\n", ", ".join(missing) + ".\n"] if missing else []),
+        *(["## What is wrong\n", "\n".join(_wrapped(f"- {line}", "  ") for line in wrong) + "\n"] if wrong else []),
+        *(["## Not run yet\n", _wrapped(", ".join(missing) + ".") + "\n"] if missing else []),
         "## The faults\n",
-        "\n".join(f"- {fault.name}: {fault.title} ({fault.source})" for fault in faults) + "\n",
+        "\n".join(_wrapped(f"- {fault.name}: {fault.title} ({fault.source})", "  ") for fault in faults) + "\n",
     ]
     return "\n".join(parts)
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _versions(row: Row) -> str:
