@@ -59,15 +59,11 @@ nox.options.default_venv_backend = "none"
 # license-check and extra-checks
 antsibull_nox.load_antsibull_nox_toml()
 
-nox.options.sessions = [
-    *STATIC,
-    "sanity",
-    f"python-{TARGET_PYTHON}",
-    "galaxy",
-    *(f"unit-{core}" for core in CORES),
-    "integration",
-    "demo",
-]
+# What `make test` runs, in two lanes side by side (tests/tools/run_stages.py).
+CHECKS = [*STATIC, "sanity", f"python-{TARGET_PYTHON}", "galaxy", *(f"unit-{core}" for core in CORES)]
+SERVERS = ["integration", "demo"]
+
+nox.options.sessions = [*CHECKS, *SERVERS]
 
 
 def pytest(session: nox.Session, python: str, *arguments: str) -> None:
@@ -90,6 +86,20 @@ def pytest(session: nox.Session, python: str, *arguments: str) -> None:
 def lint(session: nox.Session) -> None:
     """All that looks at the files without running them."""
     for stage in STATIC:
+        session.notify(stage)
+
+
+@nox.session
+def checks(session: nox.Session) -> None:
+    """All that needs no server."""
+    for stage in CHECKS:
+        session.notify(stage)
+
+
+@nox.session
+def servers(session: nox.Session) -> None:
+    """All that brings up servers."""
+    for stage in SERVERS:
         session.notify(stage)
 
 
@@ -233,11 +243,12 @@ for _core, (_release, _pythons) in CORES.items():
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """Against a real broker and database."""
-    pytest(session, "python", "tests/integration", "--ignore=tests/integration/test_demo.py")
+    """Against a real broker and database; three processes, because most of the time of a test is spent waiting."""
+    spread = ("-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder")
+    pytest(session, "python", *spread, "tests/integration", "--ignore=tests/integration/test_demo.py")
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """The demo, with assertions."""
-    pytest(session, "python", "tests/integration/test_demo.py")
+    """The demo, with assertions; two at a time."""
+    pytest(session, "python", "-n", "2", "--dist", "loadgroup", "tests/integration/test_demo.py")

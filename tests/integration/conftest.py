@@ -4,7 +4,8 @@
 
 """A real broker and a real database for the integration tests.
 
-The labs are shared by all tests of a session: a test leaves them as it found them, the broker serving.
+The labs are shared by all tests of a session: a test leaves them as it found them, the broker serving. When pytest
+distributes the tests over several processes (``-n``), each of them is such a session, with labs of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,38 @@ import pytest
 
 from tests.lab import state
 from tests.lab.stack import Lab, Options, up
+
+# The files (or the tests: how their names begin) by how long they take: what takes longest comes first, so that all
+# processes end together.
+ORDER = (
+    "test_queue_drain_wait",
+    "test_recover_scenarios::test_interrupted",
+    "test_lab",
+    "test_transcode_requeue",
+    "test_recover_scenarios",
+    "test_rabbitmq_host_info",
+    "test_amqp_probe",
+    "test_rabbitmq_health",
+    "test_dmca_flush",
+    "test_eventbus_dropped_info",
+    "test_incident",
+    "test_demo",
+)
+# Files whose tests share nothing: each test goes where there is time. Those of the others stay in one process, which
+# brings up what they share.
+SPREAD = ("test_recover_scenarios", "test_incident", "test_demo")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests, and say which of them belong into one process; in a file their order stays."""
+
+    def place(item: pytest.Item) -> int:
+        name = f"{item.path.stem}::{item.name}"
+        return next((number for number, begin in enumerate(ORDER) if name.startswith(begin)), -1)
+
+    items.sort(key=place)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.nodeid if item.path.stem in SPREAD else item.path.stem))
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +75,15 @@ def _brought_up(prefix: str, options: Options) -> Iterator[Lab]:
 
 
 def _remove_orphans() -> None:
-    """Take down what killed test sessions left: a lab of the tests has the id of its session in its name."""
+    """Take down what killed test sessions left: a lab of the tests has the id of its process in its name."""
+    cache = state.CHECKOUT / ".cache"
+    cache.mkdir(exist_ok=True)
+    # One at a time: processes that work side by side would get into each other's way.
+    with state.lock(cache / "orphans.lock"):
+        _remove_dead()
+
+
+def _remove_dead() -> None:
     example = state.state_directory("x")
     before, after = example.name.split("-x-")
     pattern = re.compile(rf"{before}-(?:it|bare|killed|small|scenario|demo)-(\d+)-{after}")

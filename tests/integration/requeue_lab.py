@@ -26,6 +26,7 @@ from urllib.parse import quote
 import psycopg2
 from psycopg2 import sql
 
+from tests.lab import ports
 from tests.lab.postgres import binaries, owner
 
 PASSWORD = "pl@nted/s3cret: 100%"
@@ -34,18 +35,13 @@ PASSWORD = "pl@nted/s3cret: 100%"
 BRANCH = Path("/tmp")
 
 
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
-
-
 class Postgres:
     """A cluster of its own under /tmp, on a free port of loopback, run by a user who isn't root."""
 
     def __init__(self) -> None:
         self.dir = Path(tempfile.mkdtemp(prefix="veza-requeue-", dir=BRANCH))
-        self.port = free_port()
+        # Stays free while the server is down: no outgoing connection is given it.
+        self.port = ports.choose()["postgres"]
         who = owner()
         self._identity: dict[str, Any] = {}
         if who is not None:
@@ -91,7 +87,7 @@ class Postgres:
                 cwd=self.dir,
                 **self._identity,
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             try:
                 self.connect("postgres").close()
@@ -105,23 +101,23 @@ class Postgres:
         """Die as in a crash: no checkpoint, and recovery at the next start."""
         assert self.process is not None
         self.process.send_signal(signal.SIGQUIT)
-        self.process.wait(20)
+        self.process.wait(60)
 
     def remove(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:
-                self.process.wait(20)
+                self.process.wait(60)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(20)
+                self.process.wait(60)
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def url(self, database: str, user: str = "postgres", password: str = PASSWORD, port: int | None = None) -> str:
         return f"postgresql://{user}:{quote(password, safe='')}@127.0.0.1:{port or self.port}/{database}"
 
     def connect(self, database: str) -> Any:
-        connection = psycopg2.connect(self.url(database), connect_timeout=5)
+        connection = psycopg2.connect(self.url(database), connect_timeout=30)
         connection.autocommit = True
         return connection
 

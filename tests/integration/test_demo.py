@@ -21,7 +21,7 @@ from tests.lab import processes, state
 from tests.lab.state import CHECKOUT
 
 LEDGER = re.compile(r"ledger: (\d+) effects, (\d+) missing, (\d+) doubled, (\d+) listed as lost")
-PATIENCE = 240.0
+PATIENCE = 480.0
 
 
 class Child:
@@ -52,7 +52,7 @@ class Child:
         """End it, so that it takes its lab down."""
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(60)
+            self.process.wait(120)
 
     def assert_nothing_left(self) -> None:
         assert not self.directory.exists()
@@ -102,6 +102,6 @@ def test_an_interrupted_demo_leaves_nothing(moment: Callable[[Child], bool], num
         assert processes.wait_until(lambda: moment(demo) or demo.process.poll() is not None, PATIENCE)
         # As a terminal does: to the whole group.
         os.killpg(demo.process.pid, number)
-        assert demo.process.wait(60) == 130, demo.text
+        assert demo.process.wait(120) == 130, demo.text
         assert demo.lines[-1] == "Interrupted. Everything is down, nothing is left running."
         demo.assert_nothing_left()

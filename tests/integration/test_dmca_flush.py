@@ -42,7 +42,7 @@ class Takedown:
     def statuses(self) -> dict[str, int]:
         """Return what each instance answers to whoever plays the track."""
         return {
-            name: requests.get(f"{url}/api/v1/tracks/{self.track}", timeout=5).status_code
+            name: requests.get(f"{url}/api/v1/tracks/{self.track}", timeout=30).status_code
             for name, url in self.urls.items()
         }
 
@@ -103,7 +103,7 @@ def play(lab: Lab, tmp_path: Path, *options: str, **given: Any) -> tuple[dict[st
     playbook.write_text(yaml.safe_dump([{"hosts": "backend-2", "gather_facts": False, "tasks": tasks}]))
     done = subprocess.run(
         [PLAYBOOK, "-i", str(lab.inventory), str(playbook), *options],
-        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(saved.read_text()), done.stdout + done.stderr

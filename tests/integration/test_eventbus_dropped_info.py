@@ -32,6 +32,9 @@ PLAYBOOK = str(Path(sys.executable).parent / "ansible-playbook")
 UPLOADS = {"backend-1": 5, "backend-2": 70}
 """Each gives two events; those of backend-2 fill more than one of Sentry's pages."""
 
+PATIENCE = 120.0
+"""Seconds after which something has gone wrong, however busy the machine is."""
+
 
 @dataclass
 class Outage:
@@ -62,22 +65,22 @@ def upload(lab: Lab, backend: str) -> str:
 def outage(lab: Lab) -> Iterator[Outage]:
     """Lose events: backend-2 logs its drops as errors, backend-1 as warnings, of which Sentry never hears."""
     apps.restart(lab, "backend-2", {"EVENTBUS_DEGRADED_LOG_LEVEL": "error"})
-    apps.wait(lab)
+    apps.wait(lab, PATIENCE)
     start = now()
     broker.kill(lab)
     degraded = processes.wait_until(
-        lambda: all(apps.health(lab, name)["eventbus"] == "degraded" for name in UPLOADS), 30
+        lambda: all(apps.health(lab, name)["eventbus"] == "degraded" for name in UPLOADS), PATIENCE
     )
     assert degraded, "no outage was made: nothing can be shown"
     tracks = {backend: [upload(lab, backend) for _unused in range(count)] for backend, count in UPLOADS.items()}
     broker.start(lab)
-    apps.wait(lab)
+    apps.wait(lab, PATIENCE)
     end = now()
-    arrived = processes.wait_until(lambda: ask(lab, "sentry", start, end)["count"] >= 140, 30)
+    arrived = processes.wait_until(lambda: ask(lab, "sentry", start, end)["count"] >= 140, PATIENCE)
     assert arrived, "the events never reached Sentry"
     yield Outage(start, end, tracks)
     apps.restart(lab, "backend-2")
-    apps.wait(lab)
+    apps.wait(lab, PATIENCE)
     every = [int(track) for lost in tracks.values() for track in lost]
     sql(lab, "UPDATE tracks SET hls_status = 'ready', search_indexed_at = now() WHERE id = ANY(%s)", every)
 
@@ -127,7 +130,7 @@ def test_a_log_names_exactly_what_was_lost(lab: Lab, outage: Outage, backend: st
 
 
 def test_sentry_names_what_was_logged_as_an_error(lab: Lab, outage: Outage) -> None:
-    requests.post(f"{lab.urls['sentry']}/_lab/limit", json={"reads": 1, "retry_after": 1}, timeout=5)
+    requests.post(f"{lab.urls['sentry']}/_lab/limit", json={"reads": 1, "retry_after": 1}, timeout=30)
     blind = [{"instance": "backend-1", "from": None, "to": None, "reason": "the log level was warn"}]
     result = ask(lab, "sentry", outage.start, outage.end, blind=blind, project="veza-backend")
 
@@ -219,7 +222,7 @@ def test_the_accounts_agree_with_what_was_lost(lab: Lab, outage: Outage) -> None
 )
 def test_a_query_can_neither_write_nor_last(lab: Lab, outage: Outage, query: str, said: str) -> None:
     with pytest.raises(VezaError, match=said) as caught:
-        ask(lab, "database", outage.start, outage.end, query=query, timeout=2.0)
+        ask(lab, "database", outage.start, outage.end, query=query, timeout=5.0 if "pg_sleep" in query else PATIENCE)
 
     assert (caught.value.details["count"], caught.value.details["completeness"]["state"]) == (None, "unknown")
     assert lab.urls["database"] not in json.dumps(caught.value.fail_json_arguments())
@@ -280,7 +283,7 @@ def test_under_ansible_no_secret_is_shown(lab: Lab, outage: Outage, tmp_path: Pa
     playbook.write_text(yaml.safe_dump([play], sort_keys=False))
     done = subprocess.run(
         [PLAYBOOK, "-i", str(lab.inventory), str(playbook), "-vvvv"],
-        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False,
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     shown = done.stdout + done.stderr
 

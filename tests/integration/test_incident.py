@@ -24,7 +24,7 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._record import SiteD
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = str(Path(sys.executable).parent / "ansible-playbook")
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 class Controller:

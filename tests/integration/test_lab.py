@@ -29,8 +29,11 @@ from tests.lab.veza.eventbus import EventBus
 from tests.lab.veza.events import Event
 from tests.lab.veza.log import Logger
 
+PATIENCE = 120.0
+"""Seconds after which something has gone wrong, however busy the machine is."""
 
-def eventually(condition: Callable[[], object], timeout: float = 15.0) -> None:
+
+def eventually(condition: Callable[[], object], timeout: float = PATIENCE) -> None:
     """Wait until the condition holds; fail when it does not in time."""
     assert processes.wait_until(condition, timeout), "it did not come true in time"
 
@@ -53,7 +56,7 @@ class Veza:
 
     def statuses(self, track: int) -> list[int]:
         urls = [f"{self.lab.urls['backends'][name]}/api/v1/tracks/{track}" for name in self.backends]
-        return [self.http.get(url, timeout=5).status_code for url in urls]
+        return [self.http.get(url, timeout=30).status_code for url in urls]
 
     def sql(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
         connection = psycopg2.connect(self.lab.urls["database"])
@@ -86,7 +89,7 @@ def broker_after(lab: Lab) -> Iterator[None]:
     """The test may do to the broker what it likes."""
     yield
     broker.start(lab)
-    apps.wait(lab)
+    apps.wait(lab, PATIENCE)
 
 
 def test_an_upload_is_transcoded_and_indexed(veza: Veza) -> None:
@@ -178,11 +181,15 @@ def test_an_outage_loses_events_and_ends_by_itself(lab: Lab, veza: Veza) -> None
     broker.kill(lab)
     started = time.monotonic()
     waited = veza.upload(title="waits for the backoff")
-    assert lab.options.backoff * 0.5 < time.monotonic() - started < lab.options.backoff + 2
+    assert lab.options.backoff * 0.5 < time.monotonic() - started < lab.options.backoff + 15
     assert apps.health(lab, "backend-1")["eventbus"] == "degraded"
-    started = time.monotonic()
-    lost = veza.upload(title="given up at once")
-    assert time.monotonic() - started < 0.5
+    # The quickest of several: any of them may be held up by whatever else the machine does.
+    took = []
+    for _upload in range(5):
+        started = time.monotonic()
+        lost = veza.upload(title="given up at once")
+        took.append(time.monotonic() - started)
+    assert min(took) < lab.options.backoff / 4
     drops = {drop["key"]: drop for drop in veza.drops("backend-1")}
     assert {f"{kind}:{track}:1" for kind in ("transcode", "search") for track in (waited, lost)} <= set(drops)
     assert drops[f"transcode:{lost}:1"].items() >= {
@@ -229,14 +236,14 @@ def sentry_events(lab: Lab, **parameters: Any) -> requests.Response:
     url = f"{lab.urls['sentry']}/api/0/organizations/veza/events/"
     headers = {"Authorization": f"Bearer {lab.credentials['sentry_token']}"}
     parameters = {"field": ["id", "timestamp", "kind"], "query": "eventbus.status:degraded", **parameters}
-    return requests.get(url, params=parameters, headers=headers, timeout=5)
+    return requests.get(url, params=parameters, headers=headers, timeout=30)
 
 
 def test_sentry_answers_page_by_page(lab: Lab) -> None:
     for number in range(5):
         event = {"event_id": f"{number:032x}", "timestamp": "2020-01-02T03:04:05Z", "message": "m", "level": "error"}
         event["tags"] = {"eventbus.status": "degraded", "kind": f"k{number}"}  # type: ignore[assignment]
-        assert requests.post(f"{lab.urls['sentry']}/api/1/store/", json=event, timeout=5).status_code == 200
+        assert requests.post(f"{lab.urls['sentry']}/api/1/store/", json=event, timeout=30).status_code == 200
     window = {"start": "2020-01-02T03:00:00Z", "end": "2020-01-02T04:00:00Z", "per_page": "2"}
     seen: list[str] = []
     answer = sentry_events(lab, **window)
@@ -250,7 +257,7 @@ def test_sentry_answers_page_by_page(lab: Lab) -> None:
 
 
 def test_sentry_limits_its_rate_when_told_to(lab: Lab) -> None:
-    requests.post(f"{lab.urls['sentry']}/_lab/limit", json={"reads": 1, "retry_after": 7}, timeout=5)
+    requests.post(f"{lab.urls['sentry']}/_lab/limit", json={"reads": 1, "retry_after": 7}, timeout=30)
     limited = sentry_events(lab)
     assert (limited.status_code, limited.headers["Retry-After"]) == (429, "7")
     assert sentry_events(lab).status_code == 200
@@ -258,7 +265,7 @@ def test_sentry_limits_its_rate_when_told_to(lab: Lab) -> None:
 
 def test_the_inventory_gives_ansible_what_it_needs(lab: Lab) -> None:
     argv = [str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(lab.inventory), "--list"]
-    document = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout)
+    document = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True, timeout=120).stdout)
     hosts = document["_meta"]["hostvars"]
     assert set(hosts) == {"rabbitmq", "backend-1", "backend-2", "workers"}
     assert hosts["backend-2"]["veza_api_url"] == lab.urls["backends"]["backend-2"]
@@ -266,7 +273,7 @@ def test_the_inventory_gives_ansible_what_it_needs(lab: Lab) -> None:
     for path in (lab.inventory / "group_vars" / "all.yml", lab.dir / "lab.json"):
         assert path.stat().st_mode & 0o077 == 0
     monitor = (hosts["workers"]["veza_rabbitmq_management_user"], lab.credentials["monitor"]["password"])
-    queues = requests.get(f"{lab.urls['management']}/api/queues/%2Fveza", auth=monitor, timeout=5).json()
+    queues = requests.get(f"{lab.urls['management']}/api/queues/%2Fveza", auth=monitor, timeout=30).json()
     assert {queue["name"] for queue in hosts["rabbitmq"]["veza_queues"]} < {queue["name"] for queue in queues}
 
 
@@ -308,9 +315,9 @@ def test_the_broker_is_driven_by_commands(bare_lab: Lab) -> None:
 
 
 @contextlib.contextmanager
-def bus_of(lab: Lab, *, confirms: bool) -> Iterator[EventBus]:
+def bus_of(lab: Lab, *, confirms: bool, limit: float = 0.5) -> Iterator[EventBus]:
     logger = Logger("eventbus", "test")
-    bus = EventBus(lab.urls["amqp"], limit=0.5, confirms=confirms, heartbeat=2, level="warn", logger=logger)
+    bus = EventBus(lab.urls["amqp"], limit=limit, confirms=confirms, heartbeat=2, level="warn", logger=logger)
     try:
         eventually(lambda: bus.state == "connected")
         yield bus
@@ -342,7 +349,8 @@ def test_a_dying_broker_takes_events_unseen_only_without_confirms(
 def test_an_event_for_a_missing_queue_is_dropped_not_forgotten(
     bare_lab: Lab, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with bus_of(bare_lab, confirms=True) as bus:
+    # So late a limit that a busy machine confirms in time.
+    with bus_of(bare_lab, confirms=True, limit=5.0) as bus:
         broker.api(bare_lab, "DELETE", "/api/queues/%2Fveza/search_index_updates")
         try:
             assert bus.publish(Event("search", 78)) is False
@@ -359,14 +367,17 @@ def test_a_lab_is_brought_up_once(bare_lab: Lab) -> None:
     assert bare_lab.running("broker") is not None
 
 
-@pytest.mark.parametrize("seconds", [0.4, 3.0])
-def test_nothing_stays_of_a_lab_that_was_killed_while_it_came_up(seconds: float) -> None:
+@pytest.mark.parametrize("started", ["broker", "postgres"])
+def test_nothing_stays_of_a_lab_that_was_killed_while_it_came_up(started: str) -> None:
+    """Killed as soon as it has begun to start the first server, and with both of them running."""
     name = f"killed-{os.getpid()}"
     directory = state.state_directory(name)
     child = subprocess.Popen([sys.executable, "-m", "tests.lab", "up", "--name", name], cwd=state.CHECKOUT)
-    time.sleep(seconds)
-    child.kill()
-    child.wait()
+    try:
+        eventually(lambda: (directory / "logs" / f"{started}.log").exists() and list(processes.marked(str(directory))))
+    finally:
+        child.kill()
+        child.wait()
     left = list(processes.marked(str(directory)))
     assert left, "it was killed before it started anything: the test shows nothing"
     numbers = json.loads((directory / "lab.json").read_text())["ports"]

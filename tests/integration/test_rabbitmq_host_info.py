@@ -22,6 +22,9 @@ from ansible_collections.veza.rabbitmq.plugins.modules import rabbitmq_host_info
 from tests.lab import broker, inventory, processes
 from tests.lab.state import Lab
 
+PATIENCE = 120.0
+"""Seconds after which something has gone wrong, however busy the machine is."""
+
 
 def look(lab: Lab, **given: Any) -> dict[str, Any]:
     """Run the module's own code with what the lab's inventory says."""
@@ -42,7 +45,7 @@ def look(lab: Lab, **given: Any) -> dict[str, Any]:
 def control(lab: Lab, *arguments: str) -> None:
     """Run the lab's rabbitmqctl."""
     command = [str(lab.dir / "bin" / "rabbitmqctl"), "--quiet", *arguments]
-    subprocess.run(command, check=True, timeout=60, capture_output=True)
+    subprocess.run(command, check=True, timeout=120, capture_output=True)
 
 
 def listening(found: dict[str, Any]) -> list[bool]:
@@ -71,16 +74,24 @@ def test_a_broker_that_serves(bare_lab: Lab) -> None:
     assert found["lifecycle"]["clean_stop"] is None
     order = [found["clock"]["booted_at"], found["process"]["started_at"], found["lifecycle"]["started_at"]]
     assert order == sorted(order)
-    assert abs((instant(found["clock"]["now"]) - began).total_seconds()) < 5
+    assert abs((instant(found["clock"]["now"]) - began).total_seconds()) < 60
     assert 0 < found["disk"]["free"] < found["disk"]["total"]
     assert instant(found["disk"]["last_write_at"]) <= datetime.now(UTC)
 
 
 def test_looking_changes_nothing_and_makes_no_connection(bare_lab: Lab) -> None:
     log = broker.log_file(bare_lab)
+    sizes = [-1]
+
+    def is_quiet() -> bool:
+        """Tell whether nothing was written since the last question: the test before may have left something to say."""
+        sizes.append(log.stat().st_size)
+        return sizes[-1] == sizes[-2]
+
+    assert processes.wait_until(is_quiet, PATIENCE, 1.0)
     before = log.read_bytes()
     look(bare_lab)
-    time.sleep(0.5)
+    time.sleep(1.0)
     assert log.read_bytes() == before
 
 
@@ -108,7 +119,7 @@ def test_killed_then_booting_then_serving(serving: Lab) -> None:
     assert killed["lifecycle"]["started_at"] == before["lifecycle"]["started_at"]
     assert killed["last_log_at"] >= killed["lifecycle"]["started_at"]
     # The sockets of a dead process live until its last thread is gone.
-    assert processes.wait_until(lambda: listening(look(serving)) == [False, False], 2.0)
+    assert processes.wait_until(lambda: listening(look(serving)) == [False, False], PATIENCE)
 
     # From the first moment of the process on, and until it serves, it is booting.
     broker.launch(serving)
@@ -118,8 +129,8 @@ def test_killed_then_booting_then_serving(serving: Lab) -> None:
         seen.append(look(serving))
         return bool(seen[-1]["lifecycle"]["last"] == "started")
 
-    assert processes.wait_until(lambda: look(serving)["process"]["running"] is True, 20.0)
-    assert processes.wait_until(boot_has_ended, 60.0)
+    assert processes.wait_until(lambda: look(serving)["process"]["running"] is True, PATIENCE)
+    assert processes.wait_until(boot_has_ended, PATIENCE)
     assert len(seen) > 1
     assert {(found["lifecycle"]["last"], found["process"]["running"]) for found in seen[:-1]} == {("starting", True)}
     assert {found["lifecycle"]["clean_stop"] for found in seen} == {None}
@@ -140,7 +151,7 @@ def test_stopped_by_sigterm(serving: Lab) -> None:
 
 def test_stopped_by_rabbitmqctl(serving: Lab) -> None:
     control(serving, "stop")
-    assert processes.wait_until(lambda: serving.running("broker") is None, 30.0)
+    assert processes.wait_until(lambda: serving.running("broker") is None, PATIENCE)
     found = look(serving)
     assert (found["lifecycle"]["last"], found["lifecycle"]["clean_stop"]) == ("stopped", True)
     assert found["lifecycle"]["by"] == "a stop command"
@@ -177,4 +188,4 @@ def test_an_alarm_stands_in_the_log(serving: Lab) -> None:
     before = alarms()
     control(serving, "set_disk_free_limit", "999999GB")
     control(serving, "set_disk_free_limit", "50MB")
-    assert processes.wait_until(lambda: alarms() == before + 1, 10.0)
+    assert processes.wait_until(lambda: alarms() == before + 1, PATIENCE)

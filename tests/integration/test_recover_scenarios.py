@@ -48,6 +48,9 @@ PHASES = (
 )
 """The name of a task of each phase, in the order in which they come."""
 
+PATIENCE = 300.0
+"""Seconds after which something has gone wrong, however busy the machine is."""
+
 
 @dataclass
 class Outage:
@@ -70,7 +73,7 @@ class Outage:
     def run(self, name: str, *arguments: str) -> str:
         """Run a playbook that must succeed; return what it printed."""
         playbook = self.playbook(name, *arguments)
-        status = playbook.start().wait()
+        status = playbook.start().wait(PATIENCE)
         assert status == 0, playbook.text()
         return playbook.text()
 
@@ -78,7 +81,7 @@ class Outage:
         """End the load, let all come to rest, and return the verdict."""
         self.load.stop()
         self.quiet_since = self.quiet_since or time.time()
-        assert scenario.settle(self.lab, self.quiet_since), f"still under way: {scenario.under_way(self.lab)}"
+        assert scenario.settle(self.lab, self.quiet_since, PATIENCE), f"still under way: {scenario.under_way(self.lab)}"
         self.watch.stop()
         return scenario.verdict(self.lab, self.watch.outage(), listed)
 
@@ -96,7 +99,7 @@ def outage(options: Options | None = None) -> Iterator[Outage]:
             time.sleep(3)
             killed_at = time.time()
             watch = scenario.kill_broker(lab)
-            scenario.await_losses(lab)
+            scenario.await_losses(lab, timeout=PATIENCE)
             yield Outage(lab, load, watch, killed_at)
     finally:
         lab.down()
@@ -180,14 +183,14 @@ def attempt(lab: Lab, *arguments: str) -> tuple[str, int]:
     """Run a recovery; return what it printed, and its exit status."""
     log = lab.dir / "logs" / f"attempt-{time.monotonic_ns()}.log"
     playbook = Playbook(lab, "recover_rabbitmq", *arguments, log=log)
-    status = playbook.start().wait()
+    status = playbook.start().wait(PATIENCE)
     return playbook.text(), status
 
 
 def test_two_recoveries_at_the_same_time() -> None:
     with outage() as it:
         one, two = it.playbook("recover_rabbitmq").start(), it.playbook("recover_rabbitmq").start()
-        statuses = (one.wait(), two.wait())
+        statuses = (one.wait(PATIENCE), two.wait(PATIENCE))
         assert 0 in statuses, one.text() + two.text()
         for playbook, status in zip((one, two), statuses, strict=True):
             # Who was refused is told why: who holds the lease, or that the look was overtaken.
@@ -219,14 +222,14 @@ def interrupt(it: Outage, task: str) -> None:
     playbook = it.playbook("recover_rabbitmq").start()
     marker = re.compile(rf"^TASK \[.*{re.escape(task)}\]", re.MULTILINE)
     try:
-        reached = processes.wait_until(lambda: playbook.ended() or marker.search(playbook.text()), 90.0)
+        reached = processes.wait_until(lambda: playbook.ended() or marker.search(playbook.text()), PATIENCE)
         assert reached, f"'{task}' never came:\n{playbook.text()}"
         time.sleep(random.uniform(0.0, 0.4))
-        for _press in range(3):
+        for _press in range(15):
             playbook.interrupt()
-            if processes.wait_until(playbook.ended, 5.0):
+            if processes.wait_until(playbook.ended, 2.0):
                 break
-        assert playbook.wait(1.0) != 0, f"it was not interrupted in '{task}':\n{playbook.text()}"
+        assert playbook.wait(PATIENCE) != 0, f"it was not interrupted in '{task}':\n{playbook.text()}"
     finally:
         playbook.end()
 
@@ -253,7 +256,7 @@ def test_the_controls() -> None:
 
 
 def execute(lab: Lab, statement: str, *arguments: Any) -> None:
-    connection = psycopg2.connect(lab.urls["database"], connect_timeout=5)
+    connection = psycopg2.connect(lab.urls["database"], connect_timeout=30)
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute(statement, arguments)

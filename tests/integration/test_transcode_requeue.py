@@ -38,6 +38,12 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULE = "ansible_collections.veza.rabbitmq.plugins.modules.transcode_requeue"
 NUMBERS = itertools.count()
 
+PATIENCE = 120.0
+"""Seconds after which something has gone wrong, however busy the machine is."""
+
+BUSY = 15.0
+"""Seconds by which a busy machine may be late."""
+
 TABLES = """
 CREATE TABLE tracks (id {id} PRIMARY KEY, hls_status text, created_at {at} NOT NULL DEFAULT now());
 CREATE TABLE transcode_jobs (id {job} PRIMARY KEY, track_id {ref} NOT NULL REFERENCES tracks (id),
@@ -98,7 +104,7 @@ def asking(api: Management) -> dict[str, Any]:
         "vhost": "/veza",
         "queue": "transcode_jobs",
         "dead_letter_queue": "transcode_jobs.dlq",
-        "timeout": 2,
+        "timeout": 30,
     }
 
 
@@ -119,7 +125,7 @@ def start(given: dict[str, Any], place: Path) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
-    output, errors = process.communicate(timeout=90)
+    output, errors = process.communicate(timeout=2 * PATIENCE)
     assert process.returncode == 0, output + errors
     answer: dict[str, Any] = json.loads(output)
     return answer
@@ -141,7 +147,7 @@ def ansible(given: dict[str, Any], place: Path, *flags: str) -> tuple[int, str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=2 * PATIENCE,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr
@@ -236,7 +242,7 @@ def test_the_edges_of_the_window(base: Base) -> None:
     window = run(given)["window"]
     # The measured skew belongs to the window, and differs from run to run: fixed here.
     skew = timedelta(seconds=window["skew"])
-    assert timedelta(0) <= skew < timedelta(seconds=1)
+    assert timedelta(0) <= skew < timedelta(seconds=5)
     assert window["asked_start"] == "2026-03-01T10:00:00Z"
     margin, tick = timedelta(seconds=90), timedelta(seconds=1)
     times = [start - margin - tick, start - margin, end + margin - timedelta(microseconds=1), end + margin + tick]
@@ -284,8 +290,8 @@ def test_what_may_still_be_on_its_way_is_waited_for(base: Base) -> None:
         run(given)
     details = refusal.value.details
     wait = datetime.fromisoformat(details["retry_at"]) - datetime.now(UTC)
-    assert timedelta(seconds=18) < wait < timedelta(seconds=23)
-    assert abs(details["retry_after"] - wait.total_seconds()) < 2
+    assert timedelta(seconds=20 - BUSY) < wait < timedelta(seconds=23)
+    assert abs(details["retry_after"] - wait.total_seconds()) < BUSY
     assert details["window"]["asked_end"]
     assert not details["changed"]
     assert run({**given, "publisher_backoff": 15})["requeued"] == [1]
@@ -404,7 +410,7 @@ def test_a_real_broker_is_believed(base: Base, bare_lab: Lab) -> None:
 
 def in_time(given: dict[str, Any]) -> Any:
     """Return what is requeued once the broker's figures have settled; until then it must be refused."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while True:
         with contextlib.suppress(Refused):
             return run(given)["requeued"]
@@ -414,7 +420,7 @@ def in_time(given: dict[str, Any]) -> Any:
 
 def refused_in_time(given: dict[str, Any], said: str) -> None:
     """Return when it is refused for this reason; it must be refused for some reason all the time."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while True:
         with pytest.raises(Refused) as refusal:
             run(given)
@@ -535,26 +541,34 @@ def test_several_at_once_insert_each_job_once(empty: Base, tmp_path: Path, uniqu
 
 def test_the_application_inserting_at_the_same_time(base: Base) -> None:
     base.run(UPLOADS, 600)
-    stop = threading.Event()
+    stop, begun = threading.Event(), threading.Event()
     inserted: list[int] = []
+
+    def ours() -> bool:
+        return bool(base.one("SELECT EXISTS (SELECT FROM transcode_jobs WHERE track_id = 1)"))
 
     def application() -> None:
         connection = base.server.connect(base.name)
         cursor = connection.cursor()
         for track in range(600, 0, -1):
+            # Neither is to be through before the other has begun.
+            while track == 300 and not stop.is_set() and not ours():
+                time.sleep(0.01)
             if stop.is_set():
                 break
             cursor.execute(f"{JOB} ON CONFLICT DO NOTHING RETURNING track_id", (track, "pending", 0))
             inserted.extend(row[0] for row in cursor.fetchall())
+            begun.set()
         connection.close()
 
     thread = threading.Thread(target=application)
     thread.start()
     try:
+        assert begun.wait(PATIENCE)
         result = run(options(base, batch_size=5))
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(PATIENCE)
     assert inserted
     assert result["requeued"]
     assert sorted(result["requeued"] + inserted) == list(range(1, 601))
@@ -624,7 +638,7 @@ def test_a_crash_of_postgresql_at_commit(base: Base, word: str) -> None:
         thread = threading.Thread(target=revive)
         thread.start()
         if word == "drop":
-            thread.join(30)
+            thread.join(PATIENCE)
         return word
 
     with Proxy(server, at_commit(2, crash)) as proxy:
@@ -683,7 +697,7 @@ def test_killed_at_any_statement_the_next_run_completes_the_work(base: Base, tmp
         with Proxy(base.server, kill) as proxy:
             given = options(base, database_url=base.server.url(base.name, port=proxy.port), batch_size=15)
             victim.append(start(given, tmp_path))
-            victim[0].communicate(timeout=60)
+            victim[0].communicate(timeout=PATIENCE)
         run(options(base))
         assert tuple(base.run(ONCE)[0]) == (30, 30), place
         base.run("TRUNCATE transcode_jobs")
@@ -720,7 +734,7 @@ def test_a_database_that_does_not_answer_is_given_up_in_time(base: Base) -> None
     began = time.monotonic()
     with pytest.raises(VezaError, match="statement timeout"):
         run(options(base, statement_timeout=0.5))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < BUSY
     connection.close()
 
 

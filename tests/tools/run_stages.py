@@ -6,7 +6,8 @@
 
     .venv/bin/python tests/tools/run_stages.py [STAGE...]       without a name: all that `make test` runs
 
-Every stage runs, whatever the others say. The exit status is 0 when none failed.
+Every stage runs, whatever the others say. The exit status is 0 when none failed. All that `make test` runs goes in two
+lanes, side by side; each line of output then begins with the name of its lane.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -26,7 +29,46 @@ from tests.tools import junit  # noqa: E402
 
 OUTPUT = ROOT / "tests" / "output"
 # Sessions that only name others.
-GROUPS = ("lint", "unit")
+GROUPS = ("checks", "lint", "servers", "unit")
+# Seconds after the end of a lane in which its last lines must come: what it left running may hold its output open.
+LAST_LINES = 10.0
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Stages, or a session that names them, that run one after the other in a nox of their own.
+
+    ``yields``: what it runs makes way for the others, as tests that wait for servers should not have to wait for the
+    processor too.
+    """
+
+    name: str
+    stages: tuple[str, ...]
+    yields: bool = False
+
+    @property
+    def report(self) -> Path:
+        """The file in which nox notes what came of each stage."""
+        return OUTPUT / f"stages-{self.name}.json"
+
+    def command(self) -> list[str]:
+        """The command that runs it."""
+        nox = [sys.executable, "-m", "nox", "--report", str(self.report), "--session", *self.stages]
+        return ["nice", *nox] if self.yields else nox
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """What came of its stages; a nox that never got so far as to say so is a stage that failed."""
+        if not self.report.is_file():
+            return [{"name": self.name, "result": "failed", "reason": "no report", "duration": 0.0}]
+        sessions = json.loads(self.report.read_text())["sessions"]
+        return [session for session in sessions if session["name"] not in GROUPS]
+
+
+# In the order of the table, which is that of the noxfile.
+ALL = (
+    Lane("checks", ("checks",), yields=True),
+    Lane("servers", ("servers",)),
+)
 
 
 def table(sessions: Sequence[dict[str, Any]]) -> tuple[list[str], junit.Count]:
@@ -49,28 +91,48 @@ def table(sessions: Sequence[dict[str, Any]]) -> tuple[list[str], junit.Count]:
     return lines, junit.Count(passed, failed, skipped)
 
 
-def run_nox(stages: Sequence[str], report: Path) -> int:
-    """Run nox; Ctrl-C is for nox and its children, which clean up: this process waits for them."""
-    signal.signal(signal.SIGINT, lambda *_unused: None)
-    command = [sys.executable, "-m", "nox", "--report", str(report)]
-    if stages:
-        command += ["--session", *stages]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+def show(lane: Lane, output: IO[str]) -> None:
+    """Print what a lane says, line by line."""
+    for line in output:
+        print(f"{lane.name:<7} | {line}", end="", flush=True)
+
+
+def run_beside(lanes: Sequence[Lane]) -> int:
+    """Run lanes at the same time; return the worst exit status."""
+    running = []
+    for lane in lanes:
+        process = subprocess.Popen(
+            lane.command(),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        printer = threading.Thread(target=show, args=(lane, process.stdout), daemon=True)
+        printer.start()
+        running.append((process, printer))
+    statuses = []
+    for process, printer in running:
+        statuses.append(process.wait())
+        printer.join(LAST_LINES)
+    return max(abs(status) for status in statuses)
 
 
 def main() -> int:
     """Run what the command line names."""
-    report = OUTPUT / "stages.json"
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.unlink(missing_ok=True)
-    for old in (OUTPUT / "junit").glob("*.xml"):
-        old.unlink()
-    status = run_nox(sys.argv[1:], report)
-    if not report.is_file():
-        print("0 passed, 1 failed")
-        return status or 1
-    sessions = [session for session in json.loads(report.read_text())["sessions"] if session["name"] not in GROUPS]
-    lines, total = table(sessions)
+    stages = tuple(sys.argv[1:])
+    lanes = (Lane("stages", stages),) if stages else ALL
+    (OUTPUT / "junit").mkdir(parents=True, exist_ok=True)
+    for old in (*(OUTPUT / "junit").glob("*.xml"), *(lane.report for lane in lanes)):
+        old.unlink(missing_ok=True)
+    # Ctrl-C is for nox and its children, which clean up: this process waits for them.
+    signal.signal(signal.SIGINT, lambda *_unused: None)
+    if len(lanes) > 1:
+        status = run_beside(lanes)
+    else:
+        status = subprocess.run(lanes[0].command(), cwd=ROOT, check=False).returncode
+    lines, total = table([session for lane in lanes for session in lane.sessions()])
     print("\n" + "\n".join(lines) + "\n")
     skipped = f", {total.skipped} skipped" if total.skipped else ""
     print(f"{total.passed} passed, {total.failed} failed{skipped}", flush=True)

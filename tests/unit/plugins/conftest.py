@@ -19,8 +19,13 @@ from unittest import mock
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from hypothesis import HealthCheck, settings
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._http import Reply
+
+# On a busy machine an example may take long; that is no fault of the code.
+settings.register_profile("veza", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("veza")
 
 
 class Clock:

@@ -171,7 +171,7 @@ def test_a_disk_and_its_last_write(tmp_path: Path) -> None:
 
 def test_a_command_is_run_in_the_c_locale_without_a_shell() -> None:
     code = "import os, sys; print(os.environ['LC_ALL'], sys.argv[1], sys.stdin.read()); sys.exit(3)"
-    ran = Host().run([sys.executable, "-c", code, "$HOME;x"], 20)
+    ran = Host().run([sys.executable, "-c", code, "$HOME;x"], 60)
     assert (ran.code, ran.out.split()) == (3, ["C", "$HOME;x"])
 
 
@@ -179,6 +179,6 @@ def test_a_command_that_hangs_or_is_not_there() -> None:
     began = time.monotonic()
     with pytest.raises(Unreadable, match="did not end within 0.2 s"):
         Host().run([sys.executable, "-c", "import threading; threading.Event().wait(30)"], 0.2)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     with pytest.raises(Unreadable, match="can't be run: No such file"):
         Host().run(["/nonexistent/rabbit", "status"], 1)

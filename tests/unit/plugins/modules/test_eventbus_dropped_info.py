@@ -347,13 +347,14 @@ def test_the_rate_limit_is_kept(fake: FakeTime, headers: dict[str, str], slept: 
 def test_sentrys_timeout_holds_by_the_real_clock(fault: str) -> None:
     with served(lambda _asked, _number: Answer(fault=fault)) as server:
         params = options(
-            "sentry", sentry_url=server.url, organization="veza", token=TOKEN, timeout=1.0, request_timeout=0.4
+            "sentry", sentry_url=server.url, organization="veza", token=TOKEN, timeout=2.0, request_timeout=0.6
         )
         began = time.monotonic()
         with pytest.raises(VezaError, match="Sentry could not be asked"):
             eventbus_dropped_info.run(params)
 
-    assert time.monotonic() - began < 2.0
+    # Well before the server would have ended the request (30 s).
+    assert time.monotonic() - began < 15.0
 
 
 def test_a_token_that_sentry_echoes_is_masked(fake: FakeTime) -> None:
@@ -606,12 +607,12 @@ def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None
         "child.wait()"
     )
     began = time.monotonic()
-    result = eventbus_dropped_info.run(options("log", command=script(tmp_path, body), timeout=1.0))
+    result = eventbus_dropped_info.run(options("log", command=script(tmp_path, body), timeout=4.0))
 
-    assert time.monotonic() - began < 2.0
-    assert "was ended after 1 s" in reasons(result)
+    assert time.monotonic() - began < 20.0
+    assert "was ended after 4 s" in reasons(result)
     while any(_alive(pid) for pid in pids.read_text().split()):  # a process that was killed takes a moment to go
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < 40.0
         os.sched_yield()
 
 
