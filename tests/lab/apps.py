@@ -96,7 +96,7 @@ def _here(lab: Lab, name: str) -> dict[str, str]:
     return {**code, "API_PORT": str(lab.ports[name])}
 
 
-def wait(lab: Lab, timeout: float = 20.0) -> None:
+def wait(lab: Lab, timeout: float = 90.0) -> None:
     """Wait until every API instance is connected to the bus, and every queue has its worker; LabError if not."""
 
     def connected() -> bool:

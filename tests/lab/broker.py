@@ -29,8 +29,8 @@ SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 VHOST = "/veza"
 DEAD_LETTER_EXCHANGE = "veza.dead_letters"
 
-START_TIMEOUT = 90.0
-STOP_TIMEOUT = 20.0
+START_TIMEOUT = 180.0
+STOP_TIMEOUT = 90.0
 
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 
@@ -173,7 +173,7 @@ def api(lab: Lab, method: str, path: str, body: Any = None) -> Any:
     # No proxy from the environment: this is loopback.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=10) as answer:
+        with opener.open(request, timeout=30) as answer:
             text = answer.read()
     except urllib.error.HTTPError as error:
         raise LabError(f"{method} {path}: {error.code} {error.read(300)!r}") from error

@@ -202,7 +202,7 @@ def _depths(lab: Lab) -> dict[str, tuple[int, int]]:
     """Return ready and unacknowledged of each queue, from the queues themselves: the management API's are stale."""
     columns = ("name", "messages_ready", "messages_unacknowledged")
     try:
-        text = lab.rabbitmqctl("-q", "--formatter", "json", "list_queues", "-p", broker.VHOST, *columns, timeout=20)
+        text = lab.rabbitmqctl("-q", "--formatter", "json", "list_queues", "-p", broker.VHOST, *columns, timeout=60)
     except (OSError, subprocess.SubprocessError):
         return {}
     return {row["name"]: (row["messages_ready"], row["messages_unacknowledged"]) for row in json.loads(text)}

@@ -60,7 +60,7 @@ def start(lab: Lab) -> None:
     log = lab.dir / "logs" / "initdb.log"
     initdb = processes.spawn(argv, mark=str(lab.dir), log=log, cwd=home, owner=who)
     # When it fails it removes what it had made.
-    if not initdb.wait(60.0) or not (data / "PG_VERSION").exists():
+    if not initdb.wait(120.0) or not (data / "PG_VERSION").exists():
         raise LabError(f"initdb failed: {log.read_text().strip()}")
     password.unlink()
     settings = {
@@ -104,7 +104,7 @@ def script(lab: Lab) -> str:
 
 
 def _connect(lab: Lab, database: str, account: dict[str, str]) -> psycopg2.extensions.connection:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while True:
         try:
             return psycopg2.connect(

@@ -237,7 +237,7 @@ def kill_broker(lab: Lab) -> Watch:
 
 
 def await_losses(
-    lab: Lab, each: int = 2, timeout: float = 45.0, before: Mapping[str, int] | None = None
+    lab: Lab, each: int = 2, timeout: float = 120.0, before: Mapping[str, int] | None = None
 ) -> Counter[str]:
     """Wait until an API instance is degraded and ``each`` events of every kind were lost; return how many were.
 
@@ -257,7 +257,7 @@ def await_losses(
     return lost()
 
 
-def settle(lab: Lab, since: float, timeout: float = 60.0, tell: Callable[[str], None] = lambda _text: None) -> bool:
+def settle(lab: Lab, since: float, timeout: float = 180.0, tell: Callable[[str], None] = lambda _text: None) -> bool:
     """Wait until nothing is under way any more, and long enough that nothing can come; False when time ran out.
 
     ``since`` is when the load and the outage were over (seconds since the epoch).
