@@ -58,7 +58,7 @@ class BrokerLog:
     def __init__(self, lab: Lab) -> None:
         self.path = broker.log_file(lab)
         self.size = -1
-        assert processes.wait_until(self._is_quiet, PATIENCE, LOG_DELAY / 2), "the log never comes to rest"
+        assert processes.wait_until(self._is_quiet, PATIENCE, LOG_DELAY), "the log never comes to rest"
 
     def _is_quiet(self) -> bool:
         """Tell whether nothing was written since the last question: what was before must not be counted."""

@@ -298,7 +298,7 @@ def test_the_broker_is_driven_by_commands(bare_lab: Lab) -> None:
     commands = variables["veza_rabbitmq_service_commands"]
 
     def run(verb: str) -> int:
-        return subprocess.run(commands[verb], cwd="/", env={}, capture_output=True, timeout=120, check=False).returncode
+        return subprocess.run(commands[verb], cwd="/", env={}, capture_output=True, timeout=240, check=False).returncode
 
     assert run("status") == 0
     assert run("stop") == 0

@@ -127,11 +127,16 @@ def test_a_killed_broker(bare_lab: Lab) -> None:
 
 
 def test_after_a_boot_the_counts_come_late_and_are_waited_for(bare_lab: Lab) -> None:
-    with down(bare_lab):
-        pass
-    early = look(bare_lab)
-    assert early["verdict"] in ("healthy", "unknown")
-    assert look(bare_lab, settled=True)["verdict"] == "unknown"
+    # The counts come five seconds after the boot; a busy machine may not let us look before: then once more.
+    for _boot in range(3):
+        with down(bare_lab):
+            pass
+        first = look(bare_lab, settled=True)
+        early = look(bare_lab)
+        assert early["verdict"] in ("healthy", "unknown")
+        if first["verdict"] == "unknown":
+            break
+    assert first["verdict"] == "unknown"
     settled = look(bare_lab, settled=True, wait_timeout=PATIENCE)
     assert settled["verdict"] == "healthy"
     assert "count not yet" not in check(settled, "queues")["detail"]

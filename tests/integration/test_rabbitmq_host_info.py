@@ -88,7 +88,7 @@ def test_looking_changes_nothing_and_makes_no_connection(bare_lab: Lab) -> None:
         sizes.append(log.stat().st_size)
         return sizes[-1] == sizes[-2]
 
-    assert processes.wait_until(is_quiet, PATIENCE, 1.0)
+    assert processes.wait_until(is_quiet, PATIENCE, 2.0)
     before = log.read_bytes()
     look(bare_lab)
     time.sleep(1.0)
