@@ -261,6 +261,8 @@ def _row(queue: dict[str, Any], drops: Drops, case: Case) -> tuple[dict[str, Any
     }
     figures["lost"].update(ids=loss.ids or [], **loss.extra)
     figures["left"].update(reason=outcome.reason, next_step=outcome.next_step)
+    silent = _silent(queue, drops, truth, loss)
+    figures["silent"] = {"count": None if silent is None else len(silent), "ids": silent or []}
     return {"queue": queue["name"], **row, **figures}, _listed(queue, outcome, drops, truth)
 
 
@@ -424,13 +426,21 @@ def _compare(queue: dict[str, Any], drops: Drops, truth: Source | None, loss: Lo
             f"{name}: {_some(delivered)} noted as dropped, but finished in the database: delivered after all, "
             "or done again since."
         )
-    silent = _ordered(unfinished & set(loss.ids or []) - set(drops.keys))
-    if silent and loss.state != "unknown":
+    silent = _silent(queue, drops, truth, loss)
+    if silent:
         also = "" if drops.state == "exact" else ", or the sources, which are incomplete, missed it"
         case.differences.append(
             f"{name}: {_some(silent)} unfinished, but noted as dropped by none: the publish succeeded and the message "
             f"vanished{also}."
         )
+
+
+def _silent(queue: dict[str, Any], drops: Drops, truth: Source | None, loss: Loss) -> list[str] | None:
+    """Return what was lost and noted as dropped by none; None where only the database could tell, and doesn't."""
+    if truth is None or queue.get("replay") == "dmca_flush" or loss.state == "unknown":
+        return None
+    unfinished = {str(event.get("entity_id")) for event in truth.events}
+    return _ordered(unfinished & set(loss.ids or []) - set(drops.keys))
 
 
 def _listed(queue: dict[str, Any], outcome: Outcome, drops: Drops, truth: Source | None) -> list[dict[str, Any]]:
