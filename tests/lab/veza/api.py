@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,6 +70,7 @@ class Api:
         self._admin_token = admin_token
         self._takedowns = Takedowns(store)
         self._started_at = datetime.now(UTC).isoformat()
+        self._ails_until = 0.0
 
     def routes(self) -> list[Route]:
         """Return the table of routes."""
@@ -80,6 +82,7 @@ class Api:
             ("GET", "/api/v1/health", self.health),
             ("POST", "/api/v1/admin/cache/dmca/flush", self.flush),
             ("POST", "/internal/cache/dmca/invalidate", self.invalidate),
+            ("POST", "/_lab/health", self.ail),
         ]
 
     def upload(self, request: Request) -> Response:
@@ -118,6 +121,8 @@ class Api:
 
     def health(self, _request: Request) -> Response:
         """Answer 200 whatever the bus does: a degraded bus is no reason to take the API out of service."""
+        if time.monotonic() < self._ails_until:
+            return Response(503, {"status": "ailing"})
         document = {
             "status": "ok",
             "eventbus": self._bus.state,
@@ -129,6 +134,11 @@ class Api:
             "started_at": self._started_at,
         }
         return Response(200, document)
+
+    def ail(self, request: Request) -> Response:
+        """Answer 503 instead of 200 for so many ``seconds``: a test can see whether anybody takes notice."""
+        self._ails_until = time.monotonic() + float(request.body["seconds"])
+        return Response(200, {"instance": self._instance})
 
     def flush(self, request: Request) -> Response:
         """Empty the takedown cache of this instance."""
@@ -145,6 +155,9 @@ class Api:
         # So that a test can ask for a task that fails, whoever runs it.
         if request.body.get("poison"):
             extra["poison"] = True
+        # So that a test can lose an event in silence, as no bus should.
+        if request.body.get("silent"):
+            return
         self._bus.publish(Event(kind, entity_id, extra))
 
 
