@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils import _health
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import TimedOut
 from ansible_collections.veza.rabbitmq.plugins.modules import rabbitmq_health
 from tests.lab import broker, processes
@@ -164,7 +165,8 @@ def test_without_the_management_plugin_amqp_answers(bare_lab: Lab) -> None:
     assert {"alarms", "vhost", "queues"} <= set(result["unknown"])
 
 
-def test_the_command_line_rung(bare_lab: Lab) -> None:
+def test_the_command_line_rung(bare_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_health, "CLI_TIMEOUT", PATIENCE)  # each command starts an Erlang VM
     tool = [str(bare_lab.dir / "bin" / "rabbitmq-diagnostics")]
     elsewhere: dict[str, Any] = {"login_port": bare_lab.ports["backend-5"], "cli": tool}
     result = look(bare_lab, **elsewhere)

@@ -37,6 +37,7 @@ def look(lab: Lab, **given: Any) -> dict[str, Any]:
         "log_files": known["veza_rabbitmq_log_files"],
         "data_dir": known["veza_rabbitmq_data_dir"],
         "ports": [lab.ports["amqp"], lab.ports["management"]],
+        "timeout": PATIENCE,
         **given,
     }
     return rabbitmq_host_info.run(params, Host())

@@ -54,7 +54,7 @@ class Lane:
     def command(self) -> list[str]:
         """The command that runs it."""
         nox = [sys.executable, "-m", "nox", "--report", str(self.report), "--session", *self.stages]
-        return ["nice", *nox] if self.yields else nox
+        return ["nice", "-n", "5", *nox] if self.yields else nox
 
     def sessions(self) -> list[dict[str, Any]]:
         """What came of its stages; a nox that never got so far as to say so is a stage that failed."""
