@@ -17,7 +17,7 @@ from ..state import CHECKOUT, LabError
 from . import app, daemon
 from .lab import IncusLab
 
-BOOT_TIMEOUT = 60.0
+BOOT_TIMEOUT = 240.0
 _MONITOR = Path(__file__).parent / "monitor"
 _RULES = CHECKOUT / "extensions" / "prometheus" / "alert_rules.yml"
 
