@@ -9,6 +9,7 @@ It is ended by killing process 1 of its PID namespace, whatever else was killed 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -119,14 +120,19 @@ def run(
 
 
 def remove_cgroups(cgroup: str) -> None:
-    """Remove the control groups of a daemon that has ended."""
-    for hierarchy in Path("/sys/fs/cgroup").iterdir():
-        top = hierarchy / cgroup
-        if not top.is_dir():
-            continue
-        for path in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
-            path.rmdir()
-        top.rmdir()
+    """Remove the control groups of a daemon that has ended; LabError when a process is in one of them for long."""
+
+    def gone() -> bool:
+        tops = [top for top in Path("/sys/fs/cgroup").glob(f"*/{cgroup}") if top.is_dir()]
+        for top in tops:
+            for path in sorted((path for path in [top, *top.rglob("*")] if path.is_dir()), reverse=True):
+                # Busy while a process that was killed is in its last breath.
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+        return not any(top.exists() for top in tops)
+
+    if not processes.wait_until(gone, 20.0):
+        raise LabError(f"Control groups of {cgroup} could not be removed: processes in them would not end.")
 
 
 def _preseed(names: dict[str, str]) -> dict[str, Any]:
