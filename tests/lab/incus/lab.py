@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import ctypes
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,12 @@ API_CONTAINER = "veza_backend_api"
 CLEAN = "clean"
 """The snapshot to which reset() returns."""
 
-RESET_TIMEOUT = 90.0
+RESET_TIMEOUT = 180.0
+
+
+# From linux/sched.h and linux/mount.h.
+CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 
 def directory(name: str) -> Path:
@@ -93,11 +98,19 @@ class IncusLab(Lab):
         return os.stat("/proc/self/ns/net").st_ino == os.stat(f"/proc/{self.init.pid}/ns/net").st_ino
 
     def enter(self) -> None:
-        """Start this very program again in the lab's network, unless it is there. Call it before anything else."""
-        if not self.is_inside():
-            sys.stdout.flush()
-            argv = self.inside([sys.executable, *sys.orig_argv[1:]])
-            os.execv(argv[0], argv)
+        """Move this process, and all that it starts from now on, into the lab's network, unless it is there.
+
+        Threads that run already stay where they are: call it before anything else.
+        """
+        if self.is_inside():
+            return
+        resolv_conf = os.path.realpath("/etc/resolv.conf").encode()
+        with open(f"/proc/{self.init.pid}/ns/net") as network:
+            _system_call("setns", network.fileno(), CLONE_NEWNET)
+        # Its own view of one file: the hosts' names, instead of this machine's.
+        _system_call("unshare", CLONE_NEWNS)
+        _system_call("mount", None, b"/", None, MS_REC | MS_PRIVATE, None)
+        _system_call("mount", str(self.dir / "resolv.conf").encode(), resolv_conf, None, MS_BIND, None)
 
     def attempts_text(self) -> str:
         """Return the workers' sink, which lies on their host."""
@@ -148,6 +161,14 @@ class IncusLab(Lab):
     def down(self) -> None:
         """Take the lab down: nothing of it stays."""
         take_down(self.dir)
+
+
+def _system_call(name: str, *arguments: object) -> None:
+    """Call into the C library: Python 3.11 has none of these."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if getattr(library, name)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise LabError(f"{name}: {os.strerror(number)}")
 
 
 def take_down(directory: Path) -> bool:
