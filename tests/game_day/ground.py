@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -66,9 +65,6 @@ class LabGround:
     def reset(self) -> None:
         """Bring the lab into its clean state, all of it at work."""
         self.lab.reset()
-        # What lies on the controller is in no host's snapshot.
-        shutil.rmtree(self.lab.paths["incidents"], ignore_errors=True)
-        evidence.sink(self.lab).unlink(missing_ok=True)
         if not means.until(lambda: probe.look(self.lab).drained, 60):
             raise RuntimeError(f"the lab is not at work 60 s after its reset: {probe.look(self.lab)}")
 

@@ -127,13 +127,10 @@ def alarms(lab: IncusLab) -> str:
 
 def close_connections(lab: IncusLab, host: str) -> int:
     """Have the broker close the connections that come from a host; return how many there were."""
-    address = lab.hosts[host]
-    listed = lab.rabbitmqctl("-q", "--formatter", "json", "list_connections", "pid", "peer_host", timeout=30)
-    pids = [row["pid"] for row in json.loads(listed) if address in str(row["peer_host"])]
-    for pid in pids:
-        with contextlib.suppress(Exception):  # it may have closed by itself meanwhile
-            lab.rabbitmqctl("close_connection", pid, "game day", timeout=30)
-    return len(pids)
+    own = "[Pid || [{pid, Pid}, {peer_host, Peer}] <- rabbit_networking:connection_info_all([pid, peer_host]), "
+    own += f'rabbit_misc:ntoa(Peer) =:= "{lab.hosts[host]}"]'
+    close = 'catch rabbit_networking:close_connection(Pid, "game day")'
+    return int(evaluate(lab, f"length([{close} || Pid <- {own}])."))
 
 
 def compose(lab: IncusLab, host: str, *arguments: str) -> str:
