@@ -244,11 +244,11 @@ for _core, (_release, _pythons) in CORES.items():
 @nox.session
 def integration(session: nox.Session) -> None:
     """Against a real broker and database; three processes, because most of the time of a test is spent waiting."""
-    spread = ("-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder")
+    spread = ("-n", "3", "--no-loadscope-reorder")
     pytest(session, "python", *spread, "tests/integration", "--ignore=tests/integration/test_demo.py")
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
     """The demo, with assertions; two at a time."""
-    pytest(session, "python", "-n", "2", "--dist", "loadgroup", "tests/integration/test_demo.py")
+    pytest(session, "python", "-n", "2", "tests/integration/test_demo.py")

@@ -18,7 +18,7 @@ description:
     and a zero of a quorum queue, or one that rests on statistics only, must last for 10 seconds.
   - Shows a line for each queue every few seconds while it waits.
   - Keeps trying when the broker does not answer, since it may be restarting. A missing queue or virtual host, a refused
-    login or a missing right fails at once.
+    login or a missing right fails at once; what is missing in the first seconds after a node has started may yet come.
   - A timeout fails, with the same values as success.
 extends_documentation_fragment:
   - veza.rabbitmq._attributes
@@ -236,6 +236,8 @@ def refuse(goal: Goal, depths: Mapping[str, Depth], answered: bool, vhost: str) 
     """Raise VezaError if waiting can't help."""
     hopeless = PERMANENT if answered else PERMANENT | PERMANENT_AT_FIRST
     bad = [depths[name] for name in goal.queues if depths[name].outcome in hopeless]
+    # While a broker boots on a busy host, its API may answer before it knows the queues that it has.
+    bad = [depth for depth in bad if depth.settled or depth.outcome != "not_found"]
     missing = [depth.name for depth in bad if depth.outcome == "not_found"]
     if missing:
         doubt = ", or that virtual host does not exist" if len(missing) == len(goal.queues) else ""

@@ -14,11 +14,17 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import NodeManager
 
 from tests.lab import state
 from tests.lab.stack import Lab, Options, up
+
+# Seconds that each process has, after Ctrl-C, to take its labs down.
+NodeManager.EXIT_TIMEOUT = 60
 
 # The files (or the tests: how their names begin) by how long they take: what takes longest comes first, so that all
 # processes end together.
@@ -42,15 +48,27 @@ SPREAD = ("test_recover_scenarios", "test_incident", "test_demo")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the tests, and say which of them belong into one process; in a file their order stays."""
+    """Sort the tests; in a file their order stays."""
 
     def place(item: pytest.Item) -> int:
         name = f"{item.path.stem}::{item.name}"
         return next((number for number, begin in enumerate(ORDER) if name.startswith(begin)), -1)
 
     items.sort(key=place)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.nodeid if item.path.stem in SPREAD else item.path.stem))
+
+
+class Scheduling(LoadScopeScheduling):
+    """Gives the tests to the processes."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        """Return a name for what must stay together, given the id of a test."""
+        path = nodeid.partition("::")[0]
+        return nodeid if Path(path).stem in SPREAD else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Let pytest-xdist use that."""
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -24,8 +24,9 @@ def depth(ready: int, unacked: int = 0, name: str = "jobs", **more: Any) -> Dept
     return Depth(name, ready, unacked, **{"consumers": 1, "statistics": ready + unacked, **sure, **more})
 
 
-def failed(outcome: str, name: str = "jobs") -> Depth:
-    return Depth(name, reason=f"GET http://mq:15672/api/queues/%2Fveza/{name}: {outcome}.", outcome=outcome)
+def failed(outcome: str, name: str = "jobs", settled: bool = True) -> Depth:
+    reason = f"GET http://mq:15672/api/queues/%2Fveza/{name}: {outcome}."
+    return Depth(name, reason=reason, outcome=outcome, settled=settled)
 
 
 class Script:
@@ -138,6 +139,10 @@ def test_a_queue_that_vanishes_while_we_wait_fails(run: Made) -> None:
 def test_one_missing_queue_of_two_fails(run: Made) -> None:
     with pytest.raises(VezaError, match=r"no queue mails in virtual host '/veza'\.$"):
         run([(depth(0), failed("not_found", "mails"))], queues=["jobs", "mails"])
+
+
+def test_a_queue_that_is_missing_just_after_a_boot_may_yet_come(run: Made) -> None:
+    assert run([failed("not_found", settled=False), depth(0)])["drained"]
 
 
 @pytest.mark.parametrize("outcome", ["refused", "timed_out", "reset", "server_error", "name_not_resolved", "not_asked"])
