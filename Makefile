@@ -8,11 +8,23 @@ SHELL := /bin/bash
 # Ansible wants UTF-8, and a bare machine says POSIX.
 export LC_ALL := C.UTF-8
 
+# LAB=local: processes on this machine. LAB=incus: hosts of their own.
+LAB ?= local
 NAME ?= play
 CONFIRMS ?= on
+RABBITMQ ?= 4.0
+
+LABS := local incus
+ifeq ($(filter $(LAB),$(LABS)),)
+$(error LAB=$(LAB): there are $(LABS))
+endif
+lab_local := -m tests.lab
+lab_incus := -m tests.lab.incus
+up_local := --confirms "$(CONFIRMS)"
+up_incus := --confirms "$(CONFIRMS)" --rabbitmq "$(RABBITMQ)"
 
 # The command that a target is for replaces the shell (exec): Ctrl-C reaches it, and make waits until it has cleaned up.
-.PHONY: help demo test lab-up lab-down lint sanity unit integration setup clean
+.PHONY: help demo test test-incus lab-up lab-down lint sanity unit integration setup clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -21,17 +33,21 @@ demo: ## a real outage of a real broker, mended, drained, audited and reported
 	@tests/setup.sh lab
 	@exec .venv/bin/python -m tests.lab.demo
 
-lab-up: ## bring up the local lab and keep it (NAME=play CONFIRMS=on|off)
-	@tests/setup.sh lab
-	@exec .venv/bin/python -m tests.lab up --name "$(NAME)" --confirms "$(CONFIRMS)"
+lab-up: ## bring up a lab and keep it (LAB=local|incus NAME=play CONFIRMS=on|off; incus: RABBITMQ=4.0|3.10)
+	@tests/setup.sh lab $(filter incus,$(LAB))
+	@exec .venv/bin/python $(lab_$(LAB)) up --name "$(NAME)" $(up_$(LAB))
 
-lab-down: ## take the local lab down (NAME=play)
+lab-down: ## take a lab down (LAB=local|incus NAME=play)
 	@tests/setup.sh lab
-	@exec .venv/bin/python -m tests.lab down --name "$(NAME)"
+	@exec .venv/bin/python $(lab_$(LAB)) down --name "$(NAME)"
 
 test: ## every test that exists
 	@tests/setup.sh test
 	@exec .venv/bin/python tests/tools/run_stages.py
+
+test-incus: ## tests on real hosts: the Incus lab, game day E, a part of the fault catalogue
+	@tests/setup.sh test incus
+	@exec .venv/bin/python tests/tools/run_stages.py incus
 
 lint: ## style, types, YAML, ansible-lint, documentation, changelog, licences
 	@tests/setup.sh test

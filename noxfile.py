@@ -252,3 +252,9 @@ def integration(session: nox.Session) -> None:
 def demo(session: nox.Session) -> None:
     """The demo, with assertions; two at a time."""
     pytest(session, "python", "-n", "2", "tests/integration/test_demo.py")
+
+
+@nox.session
+def incus(session: nox.Session) -> None:
+    """On real hosts: the lab, the playbooks over ssh, game day E, a part of the fault catalogue."""
+    pytest(session, "python", "-v", "tests/incus")

@@ -130,16 +130,25 @@ class Watch:
 class Playbook:
     """A playbook of this collection, run against a lab as a child; its output live, or in a file."""
 
-    def __init__(self, lab: Lab, name: str, *arguments: str, log: Path | None = None) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        name: str,
+        *arguments: str,
+        log: Path | None = None,
+        inventory: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.argv = [
             str(Path(sys.executable).with_name("ansible-playbook")),
             "-i",
-            str(lab.inventory),
+            str(inventory or lab.inventory),
             str(Path("playbooks") / f"{name}.yml"),
             *arguments,
         ]
         self.log = log
         self._lab = lab
+        self._environment = dict(environment or {})
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Playbook:
@@ -152,6 +161,7 @@ class Playbook:
             "ANSIBLE_HOME": str(own),
             **self._lab.ansible_environment(),
             "LC_ALL": os.environ.get("LC_ALL", "C.UTF-8"),
+            **self._environment,
         }
         with self._output() as output:
             self._child = subprocess.Popen(

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..state import LabError
 from . import stack
@@ -32,12 +33,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _up(options: argparse.Namespace) -> None:
     start = time.monotonic()
-    lab = stack.up(options.name, rabbitmq=options.rabbitmq, say=_say)
+    settings = replace(stack.OPTIONS, confirms=options.confirms == "on")
+    lab = stack.up(options.name, settings, rabbitmq=options.rabbitmq, say=_say)
     _say(f"up after {time.monotonic() - start:.0f} s: {', '.join(f'{host}.lxd' for host in lab.hosts)}")
-    print(f"\n  ansible-playbook -i {lab.inventory} playbooks/diagnose_rabbitmq.yml")
-    print(f"  {lab.dir}/bin/run bash                 a shell in the hosts' network")
-    print(f"  {lab.dir}/bin/ssh -F {lab.dir}/ssh/config rabbitmq.lxd")
-    print(f"  make lab-down LAB=incus NAME={lab.name}")
+    width = 2 + len(f"ansible-playbook -i {lab.inventory} playbooks/diagnose_rabbitmq.yml")
+    for command, meaning in (
+        (f"ansible-playbook -i {lab.inventory} playbooks/diagnose_rabbitmq.yml", "what is wrong?"),
+        (f"{lab.dir}/bin/ssh -F {lab.dir}/ssh/config rabbitmq.lxd", "log in; sudo asks nothing"),
+        (f"{lab.dir}/bin/run bash", "a shell in the hosts' network"),
+        (f"{lab.dir}/bin/incus list", "the hypervisor"),
+        (f"make lab-down LAB=incus NAME={lab.name}", "nothing stays"),
+    ):
+        print(f"  {command:{width}}# {meaning}")
 
 
 def _down(options: argparse.Namespace) -> None:
@@ -86,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--name", default="play", help="the lab's name (play)")
         if name == "up":
             command.add_argument("--rabbitmq", default="4.0", choices=sorted(stack.VERSIONS), help="version (4.0)")
+            command.add_argument("--confirms", default="on", choices=["on", "off"], help="publisher confirms (on)")
         if name == "run":
             command.add_argument("command", nargs=argparse.REMAINDER)
     return parser

@@ -153,6 +153,13 @@ def _write_keys(where: Path, base: Path) -> None:
     subprocess.run(argv, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     kind, text = (base / "host_key.pub").read_text().split()[:2]
     write_private(where / "ssh" / "known_hosts", f"*.{daemon.DOMAIN},{daemon.NETWORK}.* {kind} {text}\n")
+    settings = {
+        "User": "ansible",
+        "IdentityFile": key,
+        "IdentitiesOnly": "yes",
+        "UserKnownHostsFile": f"{key.parent}/known_hosts",
+    }
+    write_private(where / "ssh" / "config", "".join(f"{name} {value}\n" for name, value in settings.items()))
 
 
 def _write_wrappers(lab: IncusLab) -> None:
@@ -165,6 +172,9 @@ def _write_wrappers(lab: IncusLab) -> None:
     enter = f"nsenter --net=/proc/{lab.init.pid}/ns/net -- unshare --mount --propagation=private --"
     run = lab.dir / "bin" / "run"
     write_private(run, f'#!/bin/sh\nexec {enter} /bin/sh -c {_shell(names)} sh "$@"\n', 0o700)
+    incus = lab.ansible_environment()
+    exports = " ".join(f"{name}='{value}'" for name, value in incus.items())
+    write_private(lab.dir / "bin" / "incus", f'#!/bin/sh\n{exports} exec /usr/bin/incus "$@"\n', 0o700)
     for name, program in (("ssh", "/usr/bin/ssh"), ("python", sys.executable)):
         text = f"#!/bin/sh\n{processes.MARK}='{lab.dir}' exec '{run}' '{program}' \"$@\"\n"
         write_private(lab.dir / "bin" / name, text, 0o700)

@@ -1,0 +1,95 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One lab of real hosts for all tests of a session; each test begins where the lab was brought up.
+
+This process moves into the lab's network: its names resolve here, and nothing outside can be reached.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.incus import image, stack
+from tests.lab.incus.lab import IncusLab, directory, take_down
+from tests.lab.state import CHECKOUT
+
+ANSIBLE = "ansible==12.3.0"
+
+
+_USED: set[str] = set()
+"""Names of labs that a test may have changed."""
+
+
+@pytest.fixture(scope="session")
+def outside() -> list[str]:
+    """What runs a program where this process was before it moved into the lab's network."""
+    namespaces = {kind: os.open(f"/proc/self/ns/{kind}", os.O_RDONLY) for kind in ("net", "mnt")}
+    paths = {kind: f"/proc/{os.getpid()}/fd/{number}" for kind, number in namespaces.items()}
+    return ["nsenter", f"--net={paths['net']}", f"--mount={paths['mnt']}", "--"]
+
+
+@pytest.fixture(scope="session")
+def session_lab(community_general: Path, outside: list[str]) -> Iterator[IncusLab]:
+    """The lab of this session, as the tests before have left it: for those that only look."""
+    assert outside, "noted before this process moves"
+    _remove_orphans()
+    # Built, like community_general, while more than the lab can be reached: some test wants a lab of its own.
+    image.ready("bookworm", print)
+    lab = stack.up(f"it-{os.getpid()}")
+    try:
+        lab.enter()
+        yield lab
+    finally:
+        lab.down()
+
+
+@pytest.fixture
+def incus_lab(session_lab: IncusLab) -> IncusLab:
+    """The lab, its hosts as they were when it was brought up."""
+    if session_lab.name in _USED:
+        session_lab.reset()
+    _USED.add(session_lab.name)
+    return session_lab
+
+
+@pytest.fixture(scope="session")
+def community_general() -> Path:
+    """A collections path with community.general, of which an operator may use the connection plugin incus.
+
+    It comes from the distribution ``ansible`` on PyPI; of that only this collection is kept.
+    """
+    directory = CHECKOUT / ".cache" / "collections"
+    wanted = directory / "ansible_collections" / "community" / "general"
+    if not wanted.exists():
+        with tempfile.TemporaryDirectory(dir=CHECKOUT / ".cache") as scratch:
+            pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
+            subprocess.run([*pip, "--dest", scratch, ANSIBLE], check=True, timeout=300)
+            (wheel,) = Path(scratch).glob("*.whl")
+            with zipfile.ZipFile(wheel) as archive:
+                names = [name for name in archive.namelist() if "/community/general/" in f"/{name}"]
+                archive.extractall(scratch, names)
+            wanted.parent.mkdir(parents=True, exist_ok=True)
+            (Path(scratch) / "ansible_collections" / "community" / "general").rename(wanted)
+    return directory
+
+
+def _remove_orphans() -> None:
+    """Take down what killed test sessions left: a lab of the tests has the id of its session in its name."""
+    example = directory("x")
+    before, after = example.name.split("-x-")
+    pattern = re.compile(rf"{before}-it-(\d+)-{after}")
+    for path in example.parent.iterdir():
+        match = pattern.fullmatch(path.name)
+        if match and not Path(f"/proc/{match[1]}").exists():
+            take_down(path)

@@ -1,0 +1,104 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbooks against real hosts: over ssh, under systemd, with both families of RabbitMQ."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab import broker, processes
+from tests.lab.incus import stack
+from tests.lab.incus.lab import IncusLab
+from tests.lab.scenario import Playbook
+from tests.lab.state import CHECKOUT
+
+START = ("-e", "outage_recover_start_stopped=true")
+PATIENCE = 300.0
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run a playbook against a lab; its exit status and what it printed."""
+
+    def run_playbook(lab: IncusLab, name: str, *arguments: str) -> tuple[int, str]:
+        playbook = Playbook(lab, name, *arguments, log=tmp_path / "log")
+        return playbook.start().wait(PATIENCE), playbook.text()
+
+    return run_playbook
+
+
+@pytest.fixture
+def older_lab(session_lab: IncusLab) -> Iterator[IncusLab]:
+    """A lab whose broker is RabbitMQ 3.10; this process is in its network meanwhile."""
+    lab = stack.up(f"it-{os.getpid()}-older", rabbitmq="3.10")
+    try:
+        lab.enter()
+        yield lab
+    finally:
+        session_lab.enter()
+        lab.down()
+
+
+def changed(text: str) -> int:
+    """Return the sum of all hosts' ``changed`` in the recap."""
+    recap = text.rpartition("PLAY RECAP")[2]
+    return sum(int(word.partition("=")[2]) for word in recap.split() if word.startswith("changed="))
+
+
+def test_a_broker_that_somebody_stopped_is_started_when_asked_for(incus_lab: IncusLab, run: Run) -> None:
+    stop_and_recover(incus_lab, run)
+
+
+def test_the_same_with_the_older_family_of_rabbitmq(older_lab: IncusLab, run: Run) -> None:
+    assert older_lab.rabbitmqctl("version").strip().startswith("3.10")
+    stop_and_recover(older_lab, run)
+
+
+def stop_and_recover(lab: IncusLab, run: Run) -> None:
+    status, text = run(lab, "diagnose_rabbitmq")
+    assert (status, changed(text)) == (0, 0), text
+    assert "[healthy]" in text
+    lab.on("rabbitmq", "systemctl", "stop", "rabbitmq-server")
+
+    status, text = run(lab, "recover_rabbitmq")
+    assert status != 0, "nobody said that it may be started"
+    assert "[broker_stopped_on_purpose]" in text
+    assert lab.on("rabbitmq", "systemctl", "is-active", "rabbitmq-server", check=False).stdout.strip() == "inactive"
+
+    status, text = run(lab, "recover_rabbitmq", *START)
+    assert status == 0, text
+    assert "start_broker on rabbitmq.lxd: it serves since" in text
+    assert broker.serves(lab)
+    assert lab.incident_documents(), "the record lies on the monitoring host"
+
+    status, text = run(lab, "recover_rabbitmq", *START)
+    assert (status, changed(text)) == (0, 0), text
+
+
+def test_a_crash_that_systemd_mends_is_over_before_anybody_looks(incus_lab: IncusLab, run: Run) -> None:
+    incus_lab.on("rabbitmq", "systemctl", "kill", "--signal=KILL", "--kill-whom=main", "rabbitmq-server")
+    assert processes.wait_until(lambda: not broker.serves(incus_lab), 10)
+    assert processes.wait_until(lambda: broker.serves(incus_lab), 90, 0.5), "Debian's unit starts it again"
+    status, text = run(incus_lab, "recover_rabbitmq")
+    assert (status, changed(text)) == (0, 0), text
+
+
+def test_from_a_plain_shell_outside_the_hosts_network(session_lab: IncusLab, outside: list[str]) -> None:
+    """As the README says it: no wrapper, no variable, no vault option."""
+    playbook = [f"{Path(sys.executable).parent}/ansible-playbook", "playbooks/recover_rabbitmq.yml", "--check"]
+    command = shlex.join([*playbook, "-i", str(session_lab.inventory)])
+    argv = [*outside, "sh", "-c", f"cd {shlex.quote(str(CHECKOUT))} && exec {command}"]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[healthy]" in done.stdout
