@@ -116,6 +116,7 @@ message:
 """
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -195,7 +196,7 @@ class Watch:
                     self.seen.append(probe)
                     self.write(probe)
                 # A tick that a stall has let pass by is left out: two probes at once would tell nothing more.
-                tick = max(tick + 1, int((self.clock() - began) / interval))
+                tick = max(tick + 1, math.ceil((self.clock() - began) / interval))
                 due = began + tick * interval
                 if due > end:
                     return self.result("duration", began)
