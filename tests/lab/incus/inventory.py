@@ -30,12 +30,13 @@ SHORT_ENOUGH = 79
 
 
 def write(lab: Lab) -> None:
-    """Write the inventory to ``lab.inventory``; its hosts are reached by ssh."""
+    """Write the inventory to ``lab.inventory``, its hosts reached by ssh, and beside it the one by Incus."""
     _write(lab, lab.inventory, _ssh(lab))
+    write_incus_connection(lab)
 
 
 def write_incus_connection(lab: Lab) -> Path:
-    """Write and return the same inventory with hosts that are reached through Incus.
+    """Write, and return, ``inventory-incus``: the same, with hosts that are reached through Incus.
 
     It needs the collection community.general, and INCUS_DIR in the environment: ``<lab directory>/incus``.
     """

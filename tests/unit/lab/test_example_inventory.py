@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -56,28 +58,43 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return read(EXAMPLE, "--vault-password-file", str(password))
 
 
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A lab as far as its inventory needs one, whose checkout has no vault password yet."""
-    monkeypatch.setattr(lab_inventory, "PASSWORD_FILE", tmp_path / "cache" / "vault-password")
-    (tmp_path / "inventory").mkdir()
-    return SimpleNamespace(
-        dir=tmp_path,
-        inventory=tmp_path / "inventory",
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A lab as far as its inventory needs one, of a checkout that had no lab before, with its inventory written."""
+    directory = tmp_path_factory.mktemp("lab")
+    (directory / "inventory").mkdir()
+    account = {"password": PASSWORD}
+    lab = SimpleNamespace(
+        dir=directory,
+        inventory=directory / "inventory",
         name="play",
         options=Options(backoff=5.0),
         urls={"database": "postgresql://veza:a%2441@postgres.lxd:5432/veza"},
-        credentials={
-            "veza": {"password": PASSWORD},
-            "monitor": {"password": PASSWORD + "m"},
-            "api_admin_token": "api-token",
-            "sentry_token": "sentry-token",
-        },
+        credentials={"veza": account, "monitor": account, "api_admin_token": "token-1", "sentry_token": "token-2"},
     )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lab_inventory, "PASSWORD_FILE", directory / ".cache" / "vault-password")
+        lab_inventory.write(lab)
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def hosts(lab: Any) -> dict[str, Any]:
+    """The variables of the lab's hosts."""
+    variables: dict[str, Any] = opened(lab, lab.inventory)["_meta"]["hostvars"]
+    return variables
 
 
 def opened(lab: Any, directory: Path) -> dict[str, Any]:
-    return read(directory, "--vault-password-file", str(lab_inventory.PASSWORD_FILE))
+    return read(directory, ANSIBLE_VAULT_PASSWORD_FILE=str(password_program(lab.dir)))
+
+
+def password_program(root: Path) -> Path:
+    """Copy what ansible.cfg names as the vault's password into another checkout, as it were."""
+    program = root / "tests" / "lab" / "vault_password"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(CHECKOUT / "tests" / "lab" / "vault_password", program)
+    return program
 
 
 def test_the_example_has_the_groups_that_the_playbooks_look_for(example: dict[str, Any]) -> None:
@@ -101,18 +118,12 @@ def test_every_variable_of_the_example_is_described_somewhere(example: dict[str,
                 assert name in documented, f"{host}: {name}"
 
 
-def test_secrets_are_in_the_vault_and_nowhere_else(example: dict[str, Any]) -> None:
+def test_secrets_are_in_the_vault_and_nowhere_else(example: dict[str, Any], lab: Any) -> None:
     plain = "".join(path.read_text() for path in EXAMPLE.rglob("*.yml") if path.name != "vault.yml")
     used = set(re.findall(r"\bvault_\w+", plain))
     known = {name for name in example["_meta"]["hostvars"]["rabbitmq.lxd"] if name.startswith("vault_")}
-    assert used == known == set(lab_inventory.secrets_of(_any_lab()))
+    assert used == known == set(lab_inventory.secrets_of(lab))
     assert (EXAMPLE / lab_inventory.VAULT).read_text().startswith("$ANSIBLE_VAULT;1.1;AES256\n")
-
-
-def _any_lab() -> Any:
-    account = {"password": ""}
-    credentials = {"veza": account, "monitor": account, "api_admin_token": "", "sentry_token": ""}
-    return SimpleNamespace(credentials=credentials, urls={"database": ""})
 
 
 def test_localhost_needs_no_root(example: dict[str, Any]) -> None:
@@ -129,66 +140,53 @@ def test_both_labs_ask_the_database_the_same(example: dict[str, Any]) -> None:
         )
 
 
-def test_the_lab_differs_from_the_example_in_few_things(lab: Any, example: dict[str, Any]) -> None:
-    lab_inventory.write(lab)
-    for host, variables in opened(lab, lab.inventory)["_meta"]["hostvars"].items():
-        if host != "localhost":
-            usual = example["_meta"]["hostvars"][host]
-            changed = {name for name, value in variables.items() if usual.get(name) != value}
-            connection = {name for name in changed if name.startswith("ansible_")}
-            assert not connection & set(usual)
-            assert {name for name in changed - connection if not name.startswith("vault_")} == {
-                "veza_site",
-                "veza_environment",
-                "veza_publisher_backoff",
-                "veza_longest_upload",
-            }
+def test_the_lab_differs_from_the_example_in_few_things(hosts: dict[str, Any], example: dict[str, Any]) -> None:
+    for host in set(hosts) - {"localhost"}:
+        usual = example["_meta"]["hostvars"][host]
+        changed = {name for name, value in hosts[host].items() if usual.get(name) != value}
+        connection = {name for name in changed if name.startswith("ansible_")}
+        assert not connection & set(usual)
+        assert {name for name in changed - connection if not name.startswith("vault_")} == {
+            "veza_site",
+            "veza_environment",
+            "veza_publisher_backoff",
+            "veza_longest_upload",
+        }
 
 
-def test_the_labs_secrets_come_out_of_its_vault_as_they_are(lab: Any) -> None:
-    lab_inventory.write(lab)
-    variables = opened(lab, lab.inventory)["_meta"]["hostvars"]["rabbitmq.lxd"]
-    assert variables["vault_rabbitmq_password"] == PASSWORD
-    assert variables["vault_database_url"] == lab.urls["database"]
-    assert variables["veza_environment"] == "lab"
-    # Nowhere in clear, and for the owner only.
-    assert not any(PASSWORD in path.read_text() for path in lab.inventory.rglob("*.yml"))
+def test_the_labs_vault_opens_without_any_option_and_holds_the_secrets_as_they_are(
+    lab: Any, hosts: dict[str, Any]
+) -> None:
+    assert hosts["rabbitmq.lxd"]["vault_rabbitmq_password"] == PASSWORD
+    assert hosts["rabbitmq.lxd"]["vault_database_url"] == lab.urls["database"]
+    assert hosts["rabbitmq.lxd"]["veza_environment"] == "lab"
+
+
+def test_the_labs_secrets_are_nowhere_in_clear_and_their_key_is_for_the_owner_only(lab: Any) -> None:
+    files = [path for name in ("inventory", "inventory-incus") for path in (lab.dir / name).rglob("*.yml")]
+    assert files
+    assert not any(PASSWORD in path.read_text() for path in files)
     assert stat.S_IMODE(lab_inventory.PASSWORD_FILE.stat().st_mode) == 0o600
 
 
-def test_localhost_is_the_controller_within_the_labs_network(lab: Any) -> None:
-    lab_inventory.write(lab)
-    localhost = opened(lab, lab.inventory)["_meta"]["hostvars"]["localhost"]
-    assert localhost["ansible_connection"] == "local"
-    assert localhost["ansible_become"] is False
-    assert localhost["ansible_python_interpreter"] == f"{lab.dir}/bin/python"
+def test_localhost_is_the_controller_within_the_labs_network(lab: Any, hosts: dict[str, Any]) -> None:
+    assert hosts["localhost"]["ansible_connection"] == "local"
+    assert hosts["localhost"]["ansible_become"] is False
+    assert hosts["localhost"]["ansible_python_interpreter"] == f"{lab.dir}/bin/python"
 
 
 def test_the_same_inventory_over_incus(lab: Any) -> None:
-    hosts = opened(lab, lab_inventory.write_incus_connection(lab))["_meta"]["hostvars"]
-    assert hosts["rabbitmq.lxd"]["ansible_connection"] == "community.general.incus"
-    assert not [name for name in hosts["rabbitmq.lxd"] if "ssh" in name]
+    broker = opened(lab, lab.dir / "inventory-incus")["_meta"]["hostvars"]["rabbitmq.lxd"]
+    assert broker["ansible_connection"] == "community.general.incus"
+    assert not [name for name in broker if "ssh" in name]
 
 
 def test_a_second_lab_uses_the_same_password(lab: Any) -> None:
-    assert lab_inventory.vault_password() == lab_inventory.vault_password() != ""
-
-
-def test_a_vault_is_opened_without_any_option(lab: Any) -> None:
-    lab_inventory.write(lab)
-    program = lab.dir / "tests" / "lab" / "vault_password"
-    program.parent.mkdir(parents=True)
-    program.write_bytes((CHECKOUT / "tests/lab/vault_password").read_bytes())
-    program.chmod(0o755)
-    (lab.dir / ".cache").symlink_to(lab_inventory.PASSWORD_FILE.parent)
-    hosts = read(lab.inventory, ANSIBLE_VAULT_PASSWORD_FILE=str(program))["_meta"]["hostvars"]
-    assert hosts["rabbitmq.lxd"]["vault_rabbitmq_password"] == PASSWORD
+    first = lab_inventory.PASSWORD_FILE.read_text()
+    assert lab_inventory.vault_password() == first.strip() != ""
+    assert lab_inventory.PASSWORD_FILE.read_text() == first
 
 
 def test_without_a_lab_there_is_a_word_that_opens_nothing(tmp_path: Path) -> None:
-    program = tmp_path / "tests" / "lab" / "vault_password"
-    program.parent.mkdir(parents=True)
-    program.write_bytes((CHECKOUT / "tests/lab/vault_password").read_bytes())
-    program.chmod(0o755)
-    assert subprocess.run([str(program)], capture_output=True, text=True).stdout == "no-lab-yet\n"
-    assert os.access(CHECKOUT / "tests/lab/vault_password", os.X_OK)
+    done = subprocess.run([str(password_program(tmp_path))], check=True, capture_output=True, text=True)
+    assert done.stdout == "no-lab-yet\n"
