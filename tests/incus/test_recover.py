@@ -73,7 +73,7 @@ def stop_and_recover(lab: IncusLab, run: Run) -> None:
 
     status, text = run(lab, "recover_rabbitmq")
     assert status != 0, "nobody said that it may be started"
-    assert "[broker_stopped_on_purpose]" in text
+    assert "[broker_stopped_on_purpose]" in text, text
     assert lab.on("rabbitmq", "systemctl", "is-active", "rabbitmq-server", check=False).stdout.strip() == "inactive"
 
     status, text = run(lab, "recover_rabbitmq", *START)

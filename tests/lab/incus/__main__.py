@@ -44,7 +44,7 @@ def _up(options: argparse.Namespace) -> None:
         (f"{lab.dir}/bin/incus list", "the hypervisor"),
         (f"make lab-down LAB=incus NAME={lab.name}", "nothing stays"),
     ):
-        print(f"  {command:{width}}# {meaning}")
+        print(f"  {command:{width}}  # {meaning}")
 
 
 def _down(options: argparse.Namespace) -> None:

@@ -135,6 +135,20 @@ def remove_cgroups(cgroup: str) -> None:
         raise LabError(f"Control groups of {cgroup} could not be removed: processes in them would not end.")
 
 
+def await_loop_devices(directory: Path) -> None:
+    """Wait until the kernel has given back the loop devices of a daemon that has ended; LabError if it does not.
+
+    It unmounts in the background what process 1 held.
+    """
+
+    def gone() -> bool:
+        files = Path("/sys/block").glob("loop*/loop/backing_file")
+        return not any(file.read_text().startswith(f"{directory}/") for file in files if file.exists())
+
+    if not processes.wait_until(gone, 30.0):
+        raise LabError(f"A loop device still has a file of {directory}; see losetup --list.")
+
+
 def _preseed(names: dict[str, str]) -> dict[str, Any]:
     records = "\n".join(f"host-record={name}.{DOMAIN},{name},{address}" for name, address in names.items())
     driver = "btrfs" if "btrfs" in Path("/proc/filesystems").read_text() and shutil.which("mkfs.btrfs") else "dir"

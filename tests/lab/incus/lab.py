@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import ctypes
 import json
 import os
@@ -29,7 +30,7 @@ RESET_TIMEOUT = 180.0
 
 # From linux/sched.h and linux/mount.h.
 CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000
-MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+MS_BIND, MS_REC, MS_PRIVATE, MNT_DETACH = 0x1000, 0x4000, 0x40000, 2
 
 
 def directory(name: str) -> Path:
@@ -110,6 +111,9 @@ class IncusLab(Lab):
         # Its own view of one file: the hosts' names, instead of this machine's.
         _system_call("unshare", CLONE_NEWNS)
         _system_call("mount", None, b"/", None, MS_REC | MS_PRIVATE, None)
+        # Of another lab that it had entered: mounted over, its file could not be removed.
+        with contextlib.suppress(LabError):
+            _system_call("umount2", resolv_conf, MNT_DETACH)
         _system_call("mount", str(self.dir / "resolv.conf").encode(), resolv_conf, None, MS_BIND, None)
 
     def attempts_text(self) -> str:
@@ -175,4 +179,5 @@ def take_down(directory: Path) -> bool:
     """End everything of the lab in ``directory``, and remove its state; False when there was nothing."""
     existed = remove(directory)
     daemon.remove_cgroups(directory.name)
+    daemon.await_loop_devices(directory)
     return existed

@@ -70,7 +70,7 @@ def up(name: str = "play", options: Options = OPTIONS, rabbitmq: str = "4.0", sa
     images = {suite: image.ready(suite, say) for suite in dict.fromkeys(("trixie", VERSIONS[rabbitmq]))}
     containers = app.image_tar(image.CACHE, say)
     try:
-        lab = _create(where, name, options, rabbitmq, images["trixie"])
+        lab = _create(where, name, options, rabbitmq, [path / "host_key.pub" for path in images.values()])
         _start(lab, images, containers, say)
     except BaseException:
         # Interrupted too (Ctrl-C): nobody would know of what was started so far.
@@ -93,7 +93,7 @@ def is_up(where: Path) -> bool:
     return bool(lab.data.get("ready")) and lab.init.alive()
 
 
-def _create(where: Path, name: str, options: Options, rabbitmq: str, base: Path) -> IncusLab:
+def _create(where: Path, name: str, options: Options, rabbitmq: str, host_keys: list[Path]) -> IncusLab:
     """Make the state directory with all that can be known before anything runs."""
     where.mkdir(mode=0o711)
     where.chmod(0o711)
@@ -126,7 +126,7 @@ def _create(where: Path, name: str, options: Options, rabbitmq: str, base: Path)
         "processes": {},
     }
     write_private(where / "lab.json", json.dumps(document, indent=2) + "\n")
-    _write_keys(where, base)
+    _write_keys(where, host_keys)
     return IncusLab.at(where)
 
 
@@ -146,13 +146,13 @@ def _urls(credentials: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write_keys(where: Path, base: Path) -> None:
-    """Make the key of the lab's operator, and note the key of its hosts."""
+def _write_keys(where: Path, host_keys: list[Path]) -> None:
+    """Make the key of the lab's operator, and note the keys of its hosts: each image has one."""
     key = where / "ssh" / "id_ed25519"
     argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "veza lab", "-f", str(key)]
     subprocess.run(argv, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    kind, text = (base / "host_key.pub").read_text().split()[:2]
-    write_private(where / "ssh" / "known_hosts", f"*.{daemon.DOMAIN},{daemon.NETWORK}.* {kind} {text}\n")
+    known = [f"*.{daemon.DOMAIN},{daemon.NETWORK}.* {' '.join(path.read_text().split()[:2])}\n" for path in host_keys]
+    write_private(where / "ssh" / "known_hosts", "".join(known))
     settings = {
         "User": "ansible",
         "IdentityFile": key,
