@@ -108,9 +108,7 @@ def _outage(facts: Facts) -> Finding:
 def _alert(facts: Facts) -> Finding:
     name, limit = facts["settings"]["alert"], float(facts["settings"]["alert_within"])
     if not name:
-        return Finding(
-            None, "Turned off.", "Rehearsed without an alert: would anybody have come?"
-        )
+        return Finding(None, "Turned off.", "Rehearsed without an alert: would anybody have come?")
     alert, stopped = facts["alert"], facts["stopped_at"]
     if not stopped or not alert:
         return Finding(False, "It was not waited for.", f"Whether {name} fires is not known.")
@@ -212,6 +210,10 @@ def _silent(facts: Facts) -> Finding:
     text = f"{sum(row['dropped']['count'] or 0 for row in rows)} drops noted in a log or in Sentry"
     text += f"; not noted, found in the database: {found}" if found else "; the database shows none besides"
     text += f"; the database can't tell for {', '.join(bounded)}." if bounded else "."
+    window = facts["recovery"]["record"]["accounting"].get("window") or {}
+    if facts["ordered_at"] and str(window.get("start") or "") > facts["ordered_at"]:
+        gap = f"The audit begins at {window['start']}, after the stop at {facts['ordered_at']}: it has not seen all."
+        return Finding(False, text, gap)
     if not facts["settings"]["publisher_confirms"]:
         unknown = f" Unknown: {', '.join(bounded)}." if bounded else ""
         gap = "Without publisher confirms an event may vanish in silence." + unknown

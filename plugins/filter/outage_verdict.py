@@ -120,7 +120,8 @@ def _began(evidence: Evidence, cause: str) -> dict[str, Any]:
         if not info:
             continue
         lifecycle = info["lifecycle"]
-        if cause == "broker_stopped_on_purpose" and lifecycle.get("stopped_at"):
+        # Whatever was still written after that: from its stop on, it served nobody.
+        if cause in ("broker_stopped_on_purpose", "broker_down") and lifecycle.get("stopped_at"):
             return {
                 "start": lifecycle["stopped_at"],
                 "source": f"{host}: stop in the broker's log",

@@ -80,6 +80,14 @@ def test_the_outage_begins_at_the_last_sign_of_life(seen: dict, start: str, conf
     assert (outage["start"], outage["confidence"]) == (start, confidence)
 
 
+def test_a_broker_whose_log_has_its_stop_served_nobody_from_then_on() -> None:
+    seen = info("stopped", last="stopped", clean_stop=None, disk={"last_write_at": "2026-01-31T02:03:09.000Z"})
+    seen["lifecycle"]["stopped_at"] = "2026-01-31T02:03:04.000Z"
+    verdict = outage_verdict(evidence(None, seen, probe("refused"), probe("refused")), causes())
+    assert verdict["cause"] == "broker_down"
+    assert (verdict["outage"]["start"], verdict["outage"]["confidence"]) == ("2026-01-31T02:03:04.000Z", "exact")
+
+
 def test_a_broker_that_boots_has_been_away_since_its_run_before() -> None:
     seen = info("starting", last="starting")
     seen["lifecycle"]["previous_end"] = "2026-01-31T02:00:00.000Z"
