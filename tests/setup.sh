@@ -150,7 +150,7 @@ install_without_services() {
 add_backports() {
     local site release sources=$PWD/.cache/apt/sources
     [[ " $* " != *" incus-base "* ]] || [ -n "$(apt-cache madison incus-base)" ] || {
-        read -r site release < <(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' \
+        read -r site release < <(apt-get indextargets --format "\$(REPO_URI) \$(CODENAME)" \
             'Created-By: Packages' 'Component: main' | grep -v -- '-security' | head -n 1)
         mkdir -p "$sources" .cache/apt/lists/partial
         rm -f "$sources"/*

@@ -31,11 +31,14 @@ HEADINGS = (
     "Run on",
 )
 
-HEADER = """\
+# In two parts, so that this file has its licence line once.
+_LICENCE = "SPDX-License-Identifier" + ": GPL-3.0-or-later"
+
+HEADER = f"""\
 <!--
 Copyright (c) 2026, Veza infrastructure team
 GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-SPDX-License-Identifier: GPL-3.0-or-later
+{_LICENCE}
 -->
 
 # The scoreboard

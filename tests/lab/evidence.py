@@ -132,8 +132,10 @@ def unsent(tables: Iterable[str], port: int) -> int:
     """
     total, wanted = 0, f"{port:04X}"
     for table in tables:
-        for line in table.splitlines()[1:]:
+        for line in table.splitlines():
             fields = line.split()
+            if fields[0] == "sl":
+                continue  # the header; there are two where both tables are in one text
             local, remote, (sending, received) = fields[1], fields[2], fields[4].split(":")
             if remote.endswith(f":{wanted}"):
                 total += int(sending, 16)

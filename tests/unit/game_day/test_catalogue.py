@@ -21,7 +21,7 @@ def test_each_file_is_a_fault_of_its_name() -> None:
     assert len(FAULTS) >= 10
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=str)
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=lambda fault: fault.name)
 def test_each_cause_is_known_or_wanted(fault: Fault) -> None:
     assert fault.causes <= causes.known() | set(causes.WANTED)
     assert "unknown" not in fault.causes
@@ -33,7 +33,7 @@ def test_what_the_diagnosis_knows_is_wanted_no_more() -> None:
     assert not causes.known() & set(causes.WANTED)
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=str)
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=lambda fault: fault.name)
 def test_what_a_fault_excuses_is_watched(fault: Fault) -> None:
     assert fault.may_change <= set(watchers.WATCHERS)
 
