@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.lab import apps, evidence, loadgen, scenario
+from tests.lab import apps, evidence, loadgen, processes, scenario
 from tests.lab.incus.lab import API_CONTAINER, IncusLab
 from tests.lab.ledger import Event, Facts, Outage, judge, key_of
 from tests.lab.scenario import Load, Playbook, ScenarioError, Watch
@@ -63,7 +63,17 @@ def ask(method: str, url: str, body: Any = None) -> Any:
 
 def ail(lab: Lab) -> None:
     """Let one instance answer its health checks with 503, for longer than a game day puts up with."""
+    # It may have been restarted a moment ago.
+    processes.wait_until(lambda: VICTIM in _answering(lab), 10.0)
     ask("POST", f"{lab.urls['backends'][VICTIM]}/_lab/health", {"seconds": AILING})
+
+
+def _answering(lab: Lab) -> list[str]:
+    found = []
+    for name in apps.backends(lab):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(apps.health(lab, name)["instance"])
+    return found
 
 
 def restart(lab: Lab) -> None:
