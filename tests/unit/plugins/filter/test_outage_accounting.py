@@ -175,6 +175,20 @@ def test_the_database_wins_over_what_was_noted() -> None:
     ]
 
 
+def test_what_was_lost_and_noted_by_none_is_named_and_only_where_the_database_tells() -> None:
+    accounts = account(
+        dropped=[log("1", "2", kind="distribution")],
+        unfinished={
+            "distribution_outbox": unfinished("2", "3", kind="distribution"),
+            "dmca_propagation": unfinished("4", kind="dmca"),
+        },
+    )
+
+    assert row(accounts, "distribution")["silent"] == {"count": 1, "ids": ["3"]}
+    assert row(accounts, "dmca")["silent"] == {"count": None, "ids": []}, "no database knows what a cache holds"
+    assert row(accounts, "search")["silent"] == {"count": None, "ids": []}, "the database was not asked"
+
+
 def test_a_silent_loss_may_be_the_sources_fault_when_they_are_incomplete() -> None:
     accounts = account(dropped=[sentry()], unfinished={"distribution_outbox": unfinished("3", kind="distribution")})
 
