@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from .fault import Fault
@@ -164,7 +167,22 @@ def read(directory: Path) -> list[Row]:
 
 def write(directory: Path, rows: Iterable[Row], faults: Sequence[Fault]) -> list[Row]:
     """Put new rows into the scoreboard in a directory; return all that stand in it now."""
-    every = merged(read(directory), rows, faults)
+    with _alone(directory):
+        return _write(directory, merged(read(directory), rows, faults), faults)
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Hold a lock on the directory: two game days may end at the same moment."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(directory: Path, every: list[Row], faults: Sequence[Fault]) -> list[Row]:
     document = {"tally": tally(every), "rows": [row.document() for row in every]}
     (directory / "scoreboard.json").write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
     (directory / "scoreboard.md").write_text(markdown(every, faults))
