@@ -31,7 +31,10 @@ def alert(state: str = "active", **labels: str) -> dict[str, Any]:
 def run(params_of: Any, scripted_http: Any, clock: Any) -> Any:
     def run_it(*answers: Any, asked: str = ASKED, **params: Any) -> dict[str, Any]:
         client = scripted_http(*((asked, answer) for answer in answers))
-        now = lambda: f"second {clock.now - 1000:g}"  # noqa: E731
+
+        def now() -> str:
+            return f"second {clock.now - 1000:g}"
+
         options = params_of(argument_spec(), **{"url": URL, **params})
         return alert_wait.run(options, client, clock, clock.sleep, now)
 

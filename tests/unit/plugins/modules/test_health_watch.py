@@ -34,7 +34,10 @@ def watch(params_of: Any, clock: Any) -> Callable[..., tuple[dict[str, Any], lis
     def run(ask: Answer = fine, exists: Callable[[str], bool] = lambda _path: True, **params: Any) -> Any:
         written: list[Seen] = []
         options = params_of(argument_spec(), **{"targets": ONE, **params})
-        now = lambda: f"2026-01-31T02:{int(clock.now - 1000) // 60:02}:{(clock.now - 1000) % 60:06.3f}Z"  # noqa: E731
+
+        def now() -> str:
+            return f"2026-01-31T02:{int(clock.now - 1000) // 60:02}:{(clock.now - 1000) % 60:06.3f}Z"
+
         made = Watch(options, ask, written.append, clock, clock.sleep, now, exists)
         return made.run(), written
 
