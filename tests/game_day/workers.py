@@ -128,15 +128,15 @@ def publish(lab: IncusLab, routing_key: str, body: bytes, message_id: str = "") 
 
 def poisonous(lab: IncusLab, kind: str) -> bytes:
     """Return the body of an event that ends its worker: PostgreSQL's text holds no NUL, and nobody foresaw one."""
-    return _body(lab, kind, kind=f"{kind}\0")
+    return _body(lab, kind, {"kind": f"{kind}\0"})
 
 
 def failing(lab: IncusLab, kind: str) -> bytes:
     """Return the body of an event whose task fails at each attempt."""
-    return _body(lab, kind, poison=True)
+    return _body(lab, kind, {"poison": True})
 
 
-def _body(lab: IncusLab, kind: str, **changes: Any) -> bytes:
+def _body(lab: IncusLab, kind: str, changes: Mapping[str, Any]) -> bytes:
     entity = an_entity(lab, kind)
     document = {"kind": kind, "entity_id": int(entity), "key": key_of(kind, int(entity)), "version": 1}
     return json.dumps({**document, **changes}).encode()
