@@ -118,7 +118,7 @@ def style(session: nox.Session) -> None:
 def typing(session: nox.Session) -> None:
     """mypy, with the imports that a user of the collection would write."""
     here = ".collections/ansible_collections/veza/rabbitmq"
-    session.run("mypy", f"{here}/plugins", "tests/lab", "tests/tools", "noxfile.py")
+    session.run("mypy", f"{here}/plugins", "tests/lab", "tests/game_day", "tests/incus", "tests/tools", "noxfile.py")
 
 
 @nox.session
