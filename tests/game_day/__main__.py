@@ -135,6 +135,9 @@ def play_command(options: argparse.Namespace) -> int:
     lab.enter()
     for fault in chosen(options.faults, every):
         row = play(lab, fault, options.seed)
+        if not lab.init.alive():
+            # Not a row: it would replace one that tells something.
+            raise LabError(f"the lab '{lab.name}' ended while {fault.name} ran")
         scoreboard.write(options.out, [row], list(every.values()))
     return 0
 

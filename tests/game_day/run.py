@@ -194,7 +194,8 @@ class Run:
 
     def _diagnose(self) -> Sample:
         """Have the cause named; return how the hosts are afterwards."""
-        began, before = time.time(), self._ground.sample()
+        before = self._ground.sample()
+        began = time.time()
         played = self._play("diagnose", "diagnose_rabbitmq", timeout=self._limits.diagnose)
         if played.status != 0:
             self.row.failures.append(_failed(played))
