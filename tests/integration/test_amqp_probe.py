@@ -193,7 +193,7 @@ def test_an_alarm_blocks_a_probe_that_publishes_and_no_other(bare_lab: Lab) -> N
 def test_a_broker_that_hangs_times_out_within_the_deadline(bare_lab: Lab) -> None:
     running = bare_lab.running("broker")
     assert running is not None
-    os.kill(running.pid, signal.SIGSTOP)
+    running.freeze()
     try:
         found = look(bare_lab, timeout=1.0)
     finally:

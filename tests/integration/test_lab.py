@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -224,7 +223,7 @@ def test_what_was_queued_survives_a_kill_and_is_worked_off(lab: Lab, veza: Veza)
 def test_a_wedged_worker_holds_its_queue_until_it_is_restarted(lab: Lab, veza: Veza) -> None:
     worker = lab.running("worker-search")
     assert worker is not None
-    worker.send(signal.SIGSTOP)
+    worker.freeze()
     track = veza.upload(title="unsearchable")
     eventually(lambda: veza.effects(f"transcode:{track}:1"))
     assert veza.effects(f"search:{track}:1") == []
@@ -332,7 +331,7 @@ def test_a_dying_broker_takes_events_unseen_only_without_confirms(
     process = bare_lab.running("broker")
     assert process is not None
     with bus_of(bare_lab, confirms=confirms) as bus:
-        process.send(signal.SIGSTOP)
+        process.freeze()
         try:
             # Written into a socket from which nobody reads any more.
             published = bus.publish(Event("search", 77))

@@ -146,7 +146,7 @@ def test_after_a_boot_the_counts_come_late_and_are_waited_for(bare_lab: Lab) -> 
 def test_a_hung_broker_costs_two_timeouts(bare_lab: Lab) -> None:
     process = bare_lab.running("broker")
     assert process is not None
-    process.send(signal.SIGSTOP)
+    process.freeze()
     try:
         began = time.monotonic()
         result = look(bare_lab, timeout=4.0)

@@ -173,7 +173,7 @@ def test_the_application_stopped_in_a_process_that_lives(serving: Lab) -> None:
 def test_suspended(serving: Lab) -> None:
     running = serving.running("broker")
     assert running is not None
-    os.kill(running.pid, signal.SIGSTOP)
+    running.freeze()
     try:
         found = look(serving)
     finally:

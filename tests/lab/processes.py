@@ -42,6 +42,16 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
+    def freeze(self) -> None:
+        """Stop it, so that it answers nothing any more, until it is sent SIGCONT. Its threads stop one by one."""
+        self.send(signal.SIGSTOP)
+        wait_until(lambda: all(state == "T" for state in self._threads()), 20.0, 0.01)
+
+    def _threads(self) -> Iterator[str]:
+        for stat in Path(f"/proc/{self.pid}/task").glob("*/stat"):
+            with contextlib.suppress(OSError):
+                yield stat.read_text(errors="replace").rpartition(")")[2].split()[0]
+
     def command(self) -> str:
         """Return the name of the program, as far as the kernel keeps it; empty when it is gone."""
         try:
