@@ -140,6 +140,7 @@ class Scenario:
 
     def run(self) -> int:
         """Let it all happen; return 0 when neither playbook nor ledger has anything to say against it."""
+        began = time.time()
         with settings(self._lab, self._sabotage) as extra, Load(self._lab, seconds=LIMIT) as load:
             playbook = Playbook(self._lab, "game_day_rabbitmq", *self._arguments, "-e", json.dumps(extra))
             watch = Watch(self._lab)
@@ -153,7 +154,7 @@ class Scenario:
         if down_at is None:
             say("The broker was never away: nothing to judge.")
             return status or 1
-        return self._judge(watch.outage(), down_at, time.time()) or status
+        return self._judge(watch.outage(), began, down_at) or status
 
     def _rehearse(self, playbook: Playbook, watch: Watch) -> float | None:
         """Run the playbook to its end; return when the broker was first seen to be away. Then sabotage strikes."""
@@ -169,14 +170,14 @@ class Scenario:
             time.sleep(0.2)
         return down_at
 
-    def _judge(self, seen: Outage, down_at: float, over: float) -> int:
-        if not scenario.settle(self._lab, over, tell=say):
+    def _judge(self, seen: Outage, began: float, down_at: float) -> int:
+        if not scenario.settle(self._lab, time.time(), tell=say):
             say(f"INVALID: still under way: {', '.join(scenario.under_way(self._lab))}")
             return 1
         outage = Outage(down_at, seen.refused, seen.back_at)
         facts = evidence.gather(self._lab, outage, scenario.audits(self._lab))
         verdict = judge(facts)
-        unnoted = silent(facts, noted(self._lab)) if self._lab.options.confirms else []
+        unnoted = silent(facts, noted(self._lab), began) if self._lab.options.confirms else []
         for finding in verdict.findings():
             say(finding)
         for kind, entity in unnoted:
@@ -201,11 +202,14 @@ def noted(lab: Lab) -> set[Event]:
     return found
 
 
-def silent(facts: Facts, logged: Iterable[Event]) -> list[Event]:
-    """Return the accepted events that no message brought to an effect, that are no dead letter, and in no log."""
+def silent(facts: Facts, logged: Iterable[Event], since: float = 0.0) -> list[Event]:
+    """Return the events accepted ``since`` that no message brought to an effect, that are no dead letter, in no log.
+
+    A lab may have had another game day before, which was red.
+    """
     delivered = {effect.key for effect in facts.effects if not effect.dispatch.startswith("job:")}
     known = delivered | set(facts.settled.dead_letters or ())
-    obliged = {event for request in facts.requests for event in request.events}
+    obliged = {event for request in facts.requests if request.sent_at >= since for event in request.events}
     return sorted(event for event in obliged - set(logged) if key_of(event) not in known)
 
 

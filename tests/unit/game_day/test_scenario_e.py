@@ -64,6 +64,12 @@ def test_what_was_neither_delivered_nor_noted_was_lost_in_silence(
     assert scenario_e.silent(facts(uploaded("1"), effects=effects), logged) == silent
 
 
+def test_what_an_earlier_game_day_lost_is_not_told_again() -> None:
+    known = facts(uploaded("1"))
+    assert scenario_e.silent(known, (), since=100.0) == [SEARCH, TRANSCODE]
+    assert scenario_e.silent(known, (), since=100.1) == []
+
+
 def test_neither_a_dead_letter_nor_an_unknown_request_is_silence() -> None:
     known = facts(uploaded("9"), uploaded("8", "unknown"))
     assert scenario_e.silent(known, {("transcode", "9")}) == []
