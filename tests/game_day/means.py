@@ -29,11 +29,6 @@ WORKERS = "workers"
 KINDS = ("transcode", "distribution", "dmca", "search")
 COMPOSE = "/opt/veza/docker-compose.prod.yml"
 BACKEND_CONTAINER = "veza_backend_api"
-BACKENDS = ("backend-1", "backend-2")
-WORKERS = "workers"
-KINDS = ("transcode", "distribution", "dmca", "search")
-COMPOSE = "/opt/veza/docker-compose.prod.yml"
-BACKEND_CONTAINER = "veza_backend_api"
 ADDRESSES = {
     BROKER: "198.18.77.10",
     "postgres": "198.18.77.11",
@@ -44,6 +39,7 @@ ADDRESSES = {
 }
 """The lab's hosts."""
 DATA = "/var/lib/rabbitmq"
+LOGS = "/var/log/rabbitmq"
 POOL = "game-day"
 TABLE = "game_day"
 """The name of every nft table that a fault makes."""
@@ -199,6 +195,31 @@ def free_bytes(lab: IncusLab, path: str = DATA) -> int:
 def fill(lab: IncusLab, size: int, path: str = f"{DATA}/fill") -> None:
     """Write a file of so many bytes onto the broker's disk."""
     lab.on(BROKER, "fallocate", "-l", str(size), path, check=True, timeout=120)
+
+
+def begin_boot(lab: IncusLab) -> None:
+    """Have systemd start the broker, and don't wait: it may never boot."""
+    lab.on(BROKER, "systemctl", "start", "--no-block", UNIT, check=True, timeout=30)
+
+
+def boot_failure(lab: IncusLab, pattern: str) -> str | None:
+    """Return the line by which the broker told why it does not boot, while systemd tries again and again.
+
+    None when the unit has not failed to start yet, the port answers, or no line of its logs has ``pattern`` (an
+    extended regular expression). The lab's logs begin clean: what a failed boot says stands in no other run's.
+    """
+    state = unit(lab)
+    if state["ActiveState"] == "active" or int(state["NRestarts"]) == 0 or hello(lab) != "refused":
+        return None
+    look = f"cat {LOGS}/*.log | grep -aE -m1 -- {shlex.quote(pattern)} | cut -c1-200"
+    line = shell(lab, BROKER, look, check=False).strip()
+    return f"systemd has restarted it {state['NRestarts']} times ({state['SubState']}): {line}" if line else None
+
+
+def mend_boot(lab: IncusLab) -> None:
+    """Start the broker anew, unless it serves: what kept it from booting was removed."""
+    if hello(lab) != "start":
+        restart_broker(lab)
 
 
 def bus(lab: IncusLab, backend: str) -> str:
