@@ -120,10 +120,11 @@ def _began(evidence: Evidence, cause: str) -> dict[str, Any]:
         if not info:
             continue
         lifecycle = info["lifecycle"]
-        # Whatever was still written after that: from its stop on, it served nobody.
-        if cause in ("broker_stopped_on_purpose", "broker_down") and lifecycle.get("stopped_at"):
+        # Whatever was still written after that: from its stop on, completed or not, it served nobody.
+        stop = lifecycle.get("stopped_at") or (lifecycle["at"] if lifecycle["last"] == "stopping" else None)
+        if cause in ("broker_stopped_on_purpose", "broker_down") and stop:
             return {
-                "start": lifecycle["stopped_at"],
+                "start": stop,
                 "source": f"{host}: stop in the broker's log",
                 "confidence": "exact",
             }

@@ -80,9 +80,10 @@ def test_the_outage_begins_at_the_last_sign_of_life(seen: dict, start: str, conf
     assert (outage["start"], outage["confidence"]) == (start, confidence)
 
 
-def test_a_broker_whose_log_has_its_stop_served_nobody_from_then_on() -> None:
-    seen = info("stopped", last="stopped", clean_stop=None, disk={"last_write_at": "2026-01-31T02:03:09.000Z"})
-    seen["lifecycle"]["stopped_at"] = "2026-01-31T02:03:04.000Z"
+@pytest.mark.parametrize(("last", "stopped_at"), [("stopped", "2026-01-31T02:03:04.000Z"), ("stopping", None)])
+def test_a_broker_whose_log_has_its_stop_served_nobody_from_then_on(last: str, stopped_at: str | None) -> None:
+    seen = info("stopped", last=last, clean_stop=None, disk={"last_write_at": "2026-01-31T02:03:09.000Z"})
+    seen["lifecycle"]["stopped_at"] = stopped_at
     verdict = outage_verdict(evidence(None, seen, probe("refused"), probe("refused")), causes())
     assert verdict["cause"] == "broker_down"
     assert (verdict["outage"]["start"], verdict["outage"]["confidence"]) == ("2026-01-31T02:03:04.000Z", "exact")
