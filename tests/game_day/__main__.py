@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import random
-import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.lab import cli
 from tests.lab.state import CHECKOUT, LabError
 
 from . import scoreboard, trial
@@ -36,16 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     # Without a command: all of it.
     options = parser().parse_args(words if words and not words[0].startswith("--") else ["run", *words])
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda caught, _frame: sys.exit(128 + caught))
-    try:
-        status: int = options.run(options)
-    except (LabError, ValueError) as error:
-        print(f"game day: {error}", file=sys.stderr)
-        return UNUSABLE
-    except KeyboardInterrupt:
-        return 130
-    return status
+    return cli.run(options, "game day", (LabError, ValueError), UNUSABLE)
 
 
 def parser() -> argparse.ArgumentParser:

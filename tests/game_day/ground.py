@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tests.lab import evidence, ledger, scenario
+from tests.lab.incus.lab import API_CONTAINER
 from tests.lab.ledger import Verdict
 from tests.lab.state import CHECKOUT, LabError, write_private
 
@@ -132,7 +133,7 @@ class LabGround:
         return replace(sample, **(means.attempt(self._node) or {})) if alive else sample
 
     def _backend(self, host: str) -> str:
-        argv = ("docker", "inspect", "-f", BACKEND, means.BACKEND_CONTAINER)
+        argv = ("docker", "inspect", "-f", BACKEND, API_CONTAINER)
         return str(self.lab.on(host, *argv, check=True, timeout=20).stdout.strip())
 
     def _workers(self) -> dict[str, str | None]:

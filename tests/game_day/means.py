@@ -11,10 +11,14 @@ import json
 import shlex
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+
 from tests.lab import apps, broker
+from tests.lab.incus import app
 from tests.lab.state import LabError
 
 if TYPE_CHECKING:
@@ -26,18 +30,8 @@ BROKER = "rabbitmq"
 UNIT = "rabbitmq-server"
 BACKENDS = ("backend-1", "backend-2")
 WORKERS = "workers"
-KINDS = ("transcode", "distribution", "dmca", "search")
-COMPOSE = "/opt/veza/docker-compose.prod.yml"
-BACKEND_CONTAINER = "veza_backend_api"
-ADDRESSES = {
-    BROKER: "198.18.77.10",
-    "postgres": "198.18.77.11",
-    "backend-1": "198.18.77.21",
-    "backend-2": "198.18.77.22",
-    WORKERS: "198.18.77.30",
-    "monitor": "198.18.77.40",
-}
-"""The lab's hosts."""
+KINDS = apps.WORKERS
+COMPOSE = app.COMPOSE
 DATA = "/var/lib/rabbitmq"
 LOGS = "/var/log/rabbitmq"
 POOL = "game-day"
@@ -211,15 +205,53 @@ def boot_failure(lab: IncusLab, pattern: str) -> str | None:
     state = unit(lab)
     if state["ActiveState"] == "active" or int(state["NRestarts"]) == 0 or hello(lab) != "refused":
         return None
-    look = f"cat {LOGS}/*.log | grep -aE -m1 -- {shlex.quote(pattern)} | cut -c1-200"
-    line = shell(lab, BROKER, look, check=False).strip()
+    line = log_line(lab, pattern)
     return f"systemd has restarted it {state['NRestarts']} times ({state['SubState']}): {line}" if line else None
+
+
+def log_line(lab: IncusLab, pattern: str) -> str:
+    """Return the first line of the broker's logs that matches an extended regular expression; "" without one."""
+    look = f"cat {LOGS}/*.log | grep -aE -m1 -- {shlex.quote(pattern)} | cut -c1-200"
+    return shell(lab, BROKER, look, check=False).strip()
 
 
 def mend_boot(lab: IncusLab) -> None:
     """Start the broker anew, unless it serves: what kept it from booting was removed."""
     if hello(lab) != "start":
         restart_broker(lab)
+
+
+def put_back(lab: IncusLab, host: str, path: str) -> None:
+    """Put back the copy of a file that a fault kept as ``path``.game-day; harmless without one."""
+    shell(lab, host, f"[ ! -e {path}.game-day ] || mv {path}.game-day {path}")
+
+
+def other_backend(backend: str) -> str:
+    """Return the backend that a fault of one backend spares."""
+    (other,) = set(BACKENDS) - {backend}
+    return other
+
+
+@contextlib.contextmanager
+def channel(lab: IncusLab, patience: float = 5.0) -> Iterator[BlockingChannel]:
+    """Yield a channel with publisher confirms, as administrator: the application's login may be what is broken.
+
+    The connection is closed in the end; each of its steps has ``patience`` seconds.
+    """
+    parameters = pika.URLParameters(lab.urls["amqp"])
+    admin = lab.credentials["admin"]
+    parameters.credentials = pika.PlainCredentials(admin["user"], admin["password"])
+    parameters.socket_timeout = parameters.blocked_connection_timeout = patience
+    parameters.stack_timeout = 2 * patience
+    parameters.connection_attempts = 1
+    connection = pika.BlockingConnection(parameters)
+    try:
+        opened = connection.channel()
+        opened.confirm_delivery()
+        yield opened
+    finally:
+        if connection.is_open:
+            connection.close()
 
 
 def bus(lab: IncusLab, backend: str) -> str:

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import pika
-
 from tests.lab import evidence
 
 from . import means
@@ -83,22 +81,10 @@ def _alarmed(lab: IncusLab) -> bool:
 
 
 def _by_amqp(lab: IncusLab, connected: bool) -> Look:
-    parameters = pika.URLParameters(lab.urls["amqp"])
-    admin = lab.credentials["admin"]
-    # Not the application's login: that one may be what is broken.
-    parameters.credentials = pika.PlainCredentials(admin["user"], admin["password"])
-    parameters.socket_timeout = parameters.blocked_connection_timeout = PATIENCE
-    parameters.stack_timeout = 2 * PATIENCE
-    parameters.connection_attempts = 1
-    connection = pika.BlockingConnection(parameters)
-    try:
-        channel = connection.channel()
+    with means.channel(lab, PATIENCE) as channel:
         confirmed = _round_trip(channel)
         depths = {name: channel.queue_declare(name, passive=True).method for name in evidence.QUEUES}
         letters = [channel.queue_declare(f"{name}.dlq", passive=True).method for name in evidence.QUEUES]
-    finally:
-        if connection.is_open:
-            connection.close()
     return Look(
         confirmed,
         connected,
@@ -110,7 +96,6 @@ def _by_amqp(lab: IncusLab, connected: bool) -> Look:
 
 def _round_trip(channel: Any) -> bool:
     """Publish, confirmed, into a queue that is gone with the connection, and get it back."""
-    channel.confirm_delivery()
     name = channel.queue_declare("", exclusive=True).method.queue
     body = str(time.time()).encode()
     channel.basic_publish("", name, body, mandatory=True)

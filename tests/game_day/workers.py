@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pika
 import yaml
 
-from tests.lab import broker, evidence, loadgen, scenario
+from tests.lab import broker, evidence, scenario
 from tests.lab.veza.events import EXCHANGE, QUEUES, key_of
 
 from . import means
@@ -73,7 +73,7 @@ def change(lab: IncusLab, name: str, settings: Mapping[str, Any]) -> None:
 
 def restore(lab: IncusLab, name: str) -> None:
     """Deploy what was there before ``change``; harmless without one."""
-    means.shell(lab, means.WORKERS, f"[ ! -e {ORIGINAL} ] || mv {ORIGINAL} {means.COMPOSE}")
+    means.put_back(lab, means.WORKERS, means.COMPOSE)
     means.compose(lab, means.WORKERS, "up", "-d", name)
 
 
@@ -92,9 +92,7 @@ def an_entity(lab: IncusLab, kind: str) -> str:
 
 
 def _done(lab: IncusLab, kind: str) -> set[str]:
-    sink = evidence.sink(lab)
-    requests = loadgen.read(sink.read_text().splitlines() if sink.exists() else [])
-    asked = {entity for request in requests for of, entity in request.events if of == kind}
+    asked = {entity for request in evidence.requests(lab) for of, entity in request.events if of == kind}
     keys = (key.split(":") for key, _dispatch, _at in evidence.query(lab, evidence.EFFECTS))
     return asked & {key[1] for key in keys if key[0] == kind}
 
@@ -107,22 +105,14 @@ def attempts(lab: IncusLab, name: str, last: int = 5000) -> list[dict[str, Any]]
 
 def publish(lab: IncusLab, routing_key: str, body: bytes, message_id: str = "") -> bool:
     """Publish a message as Veza's API does, as administrator; False when no queue would have it."""
-    parameters = pika.URLParameters(lab.urls["amqp"])
-    admin = lab.credentials["admin"]
-    parameters.credentials = pika.PlainCredentials(admin["user"], admin["password"])
-    parameters.socket_timeout = parameters.stack_timeout = parameters.blocked_connection_timeout = 5
-    connection = pika.BlockingConnection(parameters)
     properties = pika.BasicProperties(
         delivery_mode=2, message_id=message_id, content_type="application/json", headers={"x-attempt": 1}
     )
-    try:
-        channel = connection.channel()
-        channel.confirm_delivery()
-        channel.basic_publish(EXCHANGE, routing_key, body, properties, mandatory=True)
-    except pika.exceptions.UnroutableError:
-        return False
-    finally:
-        connection.close()
+    with means.channel(lab) as channel:
+        try:
+            channel.basic_publish(EXCHANGE, routing_key, body, properties, mandatory=True)
+        except pika.exceptions.UnroutableError:
+            return False
     return True
 
 
@@ -144,10 +134,7 @@ def _body(lab: IncusLab, kind: str, changes: Mapping[str, Any]) -> bytes:
 
 def set_aside(lab: IncusLab, queue: str, message_id: str) -> None:
     """Take one message out of a queue and put it into another, "queue.aside"; the rest stays as it is."""
-    connection = pika.BlockingConnection(pika.URLParameters(lab.urls["amqp"]))
-    try:
-        channel = connection.channel()
-        channel.confirm_delivery()
+    with means.channel(lab) as channel:
         channel.queue_declare(f"{queue}.aside", durable=True)
         held = []
         while True:
@@ -161,8 +148,6 @@ def set_aside(lab: IncusLab, queue: str, message_id: str) -> None:
             held.append(method.delivery_tag)
         for tag in held:
             channel.basic_nack(tag, requeue=True)
-    finally:
-        connection.close()
 
 
 def queue_of(lab: IncusLab, name: str) -> dict[str, Any]:
@@ -209,19 +194,13 @@ def redeclare(lab: IncusLab, queue: str, arguments: Mapping[str, Any]) -> None:
 
 def _move(lab: IncusLab, source: str, target: str) -> None:
     """Move all messages that no consumer holds; each is acknowledged when the other queue has it."""
-    parameters = pika.URLParameters(lab.urls["amqp"])
-    connection = pika.BlockingConnection(parameters)
-    try:
-        channel = connection.channel()
-        channel.confirm_delivery()
+    with means.channel(lab) as channel:
         while True:
             method, properties, body = channel.basic_get(source)
             if method is None:
                 return
             channel.basic_publish("", target, body or b"", properties, mandatory=True)
             channel.basic_ack(method.delivery_tag)
-    finally:
-        connection.close()
 
 
 def dropped(lab: IncusLab, *reasons: str) -> float:

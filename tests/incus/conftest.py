@@ -10,7 +10,6 @@ This process moves into the lab's network: its names resolve here, and nothing o
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -21,8 +20,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab.incus import image, stack
-from tests.lab.incus.lab import IncusLab, directory, take_down
-from tests.lab.state import CHECKOUT
+from tests.lab.incus.lab import IncusLab, take_down
+from tests.lab.state import CHECKOUT, orphans
 
 ANSIBLE = "ansible==12.3.0"
 
@@ -43,7 +42,8 @@ def outside() -> list[str]:
 def session_lab(community_general: Path, outside: list[str]) -> Iterator[IncusLab]:
     """The lab of this session, as the tests before have left it: for those that only look."""
     assert outside, "noted before this process moves"
-    _remove_orphans()
+    for left in orphans("incus-it"):
+        take_down(left)
     # Built, like community_general, while more than the lab can be reached: some test wants a lab of its own.
     image.ready("bookworm", print)
     lab = stack.up(f"it-{os.getpid()}")
@@ -82,14 +82,3 @@ def community_general() -> Path:
             wanted.parent.mkdir(parents=True, exist_ok=True)
             (Path(scratch) / "ansible_collections" / "community" / "general").rename(wanted)
     return directory
-
-
-def _remove_orphans() -> None:
-    """Take down what killed test sessions left: a lab of the tests has the id of its session in its name."""
-    example = directory("x")
-    before, after = example.name.split("-x-")
-    pattern = re.compile(rf"{before}-it-(\d+)-{after}")
-    for path in example.parent.iterdir():
-        match = pattern.fullmatch(path.name)
-        if match and not Path(f"/proc/{match[1]}").exists():
-            take_down(path)

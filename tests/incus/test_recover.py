@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import broker, processes
+from tests.lab import broker, processes, scenario
 from tests.lab.incus import stack
 from tests.lab.incus.lab import IncusLab
 from tests.lab.scenario import Playbook
@@ -52,8 +52,9 @@ def older_lab(session_lab: IncusLab) -> Iterator[IncusLab]:
 
 def changed(text: str) -> int:
     """Return the sum of all hosts' ``changed`` in the recap."""
-    recap = text.rpartition("PLAY RECAP")[2]
-    return sum(int(word.partition("=")[2]) for word in recap.split() if word.startswith("changed="))
+    figures = scenario.recap(text)
+    assert figures, text
+    return sum(host["changed"] for host in figures.values())
 
 
 def test_a_broker_that_somebody_stopped_is_started_when_asked_for(incus_lab: IncusLab, run: Run) -> None:

@@ -11,7 +11,6 @@ distributes the tests over several processes (``-n``), each of them is such a se
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,14 +97,5 @@ def _remove_orphans() -> None:
     cache.mkdir(exist_ok=True)
     # One at a time: processes that work side by side would get into each other's way.
     with state.lock(cache / "orphans.lock"):
-        _remove_dead()
-
-
-def _remove_dead() -> None:
-    example = state.state_directory("x")
-    before, after = example.name.split("-x-")
-    pattern = re.compile(rf"{before}-(?:it|bare|killed|small|scenario|demo)-(\d+)-{after}")
-    for directory in example.parent.iterdir():
-        match = pattern.fullmatch(directory.name)
-        if match and not Path(f"/proc/{match[1]}").exists():
-            state.remove(directory)
+        for left in state.orphans("it|bare|killed|small|scenario|demo"):
+            state.remove(left)

@@ -105,20 +105,8 @@ def outage(options: Options | None = None) -> Iterator[Outage]:
         lab.down()
 
 
-def recap(text: str) -> dict[str, dict[str, int]]:
-    """Return the figures that Ansible prints last, by host."""
-    lines = text.rpartition("PLAY RECAP")[2].splitlines()
-    found = {}
-    for line in lines:
-        host, _unused, figures = line.partition(":")
-        pairs = re.findall(r"(\w+)=(\d+)", figures)
-        if pairs:
-            found[host.strip()] = {name: int(value) for name, value in pairs}
-    return found
-
-
 def changed(text: str) -> int:
-    figures = recap(text)
+    figures = scenario.recap(text)
     assert figures, text
     return sum(host["changed"] for host in figures.values())
 

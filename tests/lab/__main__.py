@@ -7,13 +7,12 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-from . import apps, broker, stack
+from . import apps, broker, cli, stack
 from .state import Lab, LabError, Options, state_directory
 
 STOPPED = 3
@@ -22,18 +21,7 @@ STOPPED = 3
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit status."""
-    options = parser().parse_args(arguments)
-    # An `up` that is terminated, or whose terminal is closed, must clean up as an interrupted one does.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda caught, _frame: sys.exit(128 + caught))
-    try:
-        status: int = options.run(options)
-    except LabError as error:
-        print(f"lab: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return status
+    return cli.run(parser().parse_args(arguments))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -44,6 +44,12 @@ def sink(lab: Lab) -> Path:
     return lab.dir / "requests.jsonl"
 
 
+def requests(lab: Lab) -> tuple[Request, ...]:
+    """Return what was asked of Veza so far."""
+    file = sink(lab)
+    return loadgen.read(file.read_text().splitlines() if file.exists() else [])
+
+
 def quiet_seconds(lab: Lab) -> float:
     """Return how long there must have been no load before anything may be called lost."""
     return lab.options.backoff + HEARTBEATS * lab.options.heartbeat
@@ -51,13 +57,13 @@ def quiet_seconds(lab: Lab) -> float:
 
 def gather(lab: Lab, outage: Outage | None, listed: frozenset[Event] | None, **more: Any) -> Facts:
     """Return all facts about a lab, as they are now. ``more`` is passed on (``demanded``)."""
-    requests = loadgen.read(_lines(sink(lab)))
+    asked = requests(lab)
     return Facts(
-        requests=requests,
+        requests=asked,
         attempts=attempts(lab.attempts_text().splitlines()),
         effects=tuple(Effect(*row) for row in query(lab, EFFECTS)),
         jobs=tuple(Job(*row) for row in query(lab, JOBS)),
-        final_reads=final_reads(lab, requests),
+        final_reads=final_reads(lab, asked),
         settled=settled(lab),
         outage=outage,
         listed=listed,
@@ -132,10 +138,8 @@ def unsent(tables: Iterable[str], port: int) -> int:
     """
     total, wanted = 0, f"{port:04X}"
     for table in tables:
-        for line in table.splitlines():
+        for line in table.splitlines()[1:]:
             fields = line.split()
-            if fields[0] == "sl":
-                continue  # the header; there are two where both tables are in one text
             local, remote, (sending, received) = fields[1], fields[2], fields[4].split(":")
             if remote.endswith(f":{wanted}"):
                 total += int(sending, 16)
@@ -143,10 +147,6 @@ def unsent(tables: Iterable[str], port: int) -> int:
             elif local.endswith(f":{wanted}") and fields[3] != "0A":
                 total += int(received, 16)
     return total
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def _status(url: str) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -216,6 +217,16 @@ class Playbook:
         """Return what it printed into its log."""
         assert self.log is not None
         return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+def recap(text: str) -> dict[str, dict[str, int]]:
+    """Return the figures that Ansible prints last, by host; empty where it did not come so far."""
+    found = {}
+    for line in text.rpartition("PLAY RECAP")[2].splitlines():
+        host, _unused, figures = line.partition(":")
+        if pairs := re.findall(r"(\w+)=(\d+)", figures):
+            found[host.strip()] = {name: int(value) for name, value in pairs}
+    return found
 
 
 def dropped(lab: Lab) -> Counter[str]:

@@ -70,7 +70,7 @@ def _create(directory: Path, name: str, options: Options) -> Lab:
     directory.chmod(0o711)
     for part in ("bin", "incidents", "inventory", "logs"):
         (directory / part).mkdir(mode=0o700)
-    credentials, numbers = _credentials(), ports.choose()
+    credentials, numbers = new_credentials(), ports.choose()
     document = {
         "name": name,
         "dir": str(directory),
@@ -110,7 +110,9 @@ def _start(lab: Lab) -> None:
     lab.mark_ready()
 
 
-def _credentials() -> dict[str, Any]:
+def new_credentials() -> dict[str, Any]:
+    """Return new passwords and tokens for everything in a lab, each account with its user."""
+
     def account(user: str) -> dict[str, str]:
         return {"user": user, "password": password()}
 
@@ -131,16 +133,18 @@ def _credentials() -> dict[str, Any]:
     }
 
 
-def _urls(numbers: dict[str, int], credentials: dict[str, Any], options: Options) -> dict[str, Any]:
-    def login(name: str) -> str:
-        return f"{credentials[name]['user']}:{quote(credentials[name]['password'], safe='')}"
+def login(account: dict[str, str]) -> str:
+    """Return user and password as they stand in a URL."""
+    return f"{account['user']}:{quote(account['password'], safe='')}"
 
+
+def _urls(numbers: dict[str, int], credentials: dict[str, Any], options: Options) -> dict[str, Any]:
     backends = [f"backend-{number}" for number in range(1, options.instances + 1)] if options.apps else []
     return {
-        "amqp": f"amqp://{login('veza')}@127.0.0.1:{numbers['amqp']}/{quote(broker.VHOST, safe='')}",
+        "amqp": f"amqp://{login(credentials['veza'])}@127.0.0.1:{numbers['amqp']}/{quote(broker.VHOST, safe='')}",
         "management": f"http://127.0.0.1:{numbers['management']}",
         "prometheus": f"http://127.0.0.1:{numbers['prometheus']}/metrics",
-        "database": f"postgresql://{login('database')}@127.0.0.1:{numbers['postgres']}/veza",
+        "database": f"postgresql://{login(credentials['database'])}@127.0.0.1:{numbers['postgres']}/veza",
         "sentry": f"http://127.0.0.1:{numbers['sentry']}",
         "backends": {name: f"http://127.0.0.1:{numbers[name]}" for name in backends},
     }

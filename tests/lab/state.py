@@ -170,6 +170,21 @@ class Lab:
         remove(self.dir)
 
 
+def orphans(kinds: str) -> Iterator[Path]:
+    """Yield the directories of labs that killed test sessions left.
+
+    A lab of the tests is called KIND-PID or KIND-PID-..., by the process that brought it up; ``kinds`` is a regular
+    expression for KIND.
+    """
+    example = state_directory("x")
+    before, after = example.name.split("-x-")
+    pattern = re.compile(rf"{before}-(?:{kinds})-(\d+)(?:-[a-z]+)?-{after}")
+    for directory in example.parent.iterdir():
+        match = pattern.fullmatch(directory.name)
+        if match and not Path(f"/proc/{match[1]}").exists():
+            yield directory
+
+
 def remove(directory: Path) -> bool:
     """End every process of the lab in ``directory``, and remove the directory; False when there was nothing."""
     known = list(processes.marked(str(directory)))

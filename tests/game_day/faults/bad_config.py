@@ -42,7 +42,7 @@ def present(lab: IncusLab, params: Params) -> str | None:
 
 def heal(lab: IncusLab, _params: Params) -> None:
     """Put the file back."""
-    means.shell(lab, means.BROKER, f"[ ! -e {FILE}.game-day ] || mv {FILE}.game-day {FILE}")
+    means.put_back(lab, means.BROKER, FILE)
     means.mend_boot(lab)
 
 

@@ -41,7 +41,7 @@ def present(lab: IncusLab, params: Params) -> str | None:
 
 def heal(lab: IncusLab, _params: Params) -> None:
     """Put the cookie back as it was."""
-    means.shell(lab, means.BROKER, f"[ ! -e {COOKIE}.game-day ] || mv {COOKIE}.game-day {COOKIE}")
+    means.put_back(lab, means.BROKER, COOKIE)
     means.mend_boot(lab)
 
 

@@ -27,7 +27,7 @@ def inject(lab: IncusLab, rng: random.Random) -> Params:
 def present(lab: IncusLab, params: Params) -> str | None:
     """The name does not resolve on its host, its bus is not connected; the other backend has both."""
     backend = params["backend"]
-    (other,) = set(means.BACKENDS) - {backend}
+    other = means.other_backend(backend)
     # 2: no such name; 124: still trying.
     here, there = (
         lab.on(host, "timeout", "8", "getent", "hosts", "rabbitmq.lxd", check=False).returncode

@@ -27,7 +27,7 @@ def inject(lab: IncusLab, rng: random.Random) -> Params:
 def present(lab: IncusLab, params: Params) -> str | None:
     """Its connection attempts time out, its bus is not connected, and the other backend's is."""
     backend = params["backend"]
-    (other,) = set(means.BACKENDS) - {backend}
+    other = means.other_backend(backend)
     status = lab.on(backend, "timeout", "2", "nc", "-z", lab.hosts[means.BROKER], "5672", check=False).returncode
     if status == 124 and means.bus(lab, backend) != "connected" and means.bus(lab, other) == "connected":
         return (

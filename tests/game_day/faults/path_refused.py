@@ -27,7 +27,7 @@ def inject(lab: IncusLab, rng: random.Random) -> Params:
 def present(lab: IncusLab, params: Params) -> str | None:
     """Its connection attempts are refused at once, its bus is not connected; the other backend's is."""
     backend = params["backend"]
-    (other,) = set(means.BACKENDS) - {backend}
+    other = means.other_backend(backend)
     argv = ("timeout", "2", "nc", "-zv", lab.hosts[means.BROKER], "5672")
     tried = lab.on(backend, *argv, check=False)
     bus = means.bus(lab, backend)

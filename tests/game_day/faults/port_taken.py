@@ -45,8 +45,7 @@ def present(lab: IncusLab, params: Params) -> str | None:
     if not owner or "beam" in owner or state["ActiveState"] == "active" or int(state["NRestarts"]) == 0:
         return None
     said = f"could_not_start_listener.*{params['port']}|could not bind to distribution port|dist_port_already_used"
-    look = f"cat {means.LOGS}/*.log | grep -aE -m1 '{said}' | cut -c1-160"
-    line = means.shell(lab, means.BROKER, look, check=False).strip()
+    line = means.log_line(lab, said)
     return f"port {params['port']}: {' '.join(owner.split()[-1:])}; the broker: {line}" if line else None
 
 

@@ -13,22 +13,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..state import LabError
+from .. import cli
 from . import stack
 from .lab import IncusLab
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what was asked; 1 and one line on stderr when it can't be done."""
-    options = _parser().parse_args(arguments)
-    try:
-        return int(options.run(options) or 0)
-    except LabError as error:
-        print(f"lab: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("lab: interrupted, and everything is down", file=sys.stderr)
-        return 130
+    return cli.run(_parser().parse_args(arguments))
 
 
 def _up(options: argparse.Namespace) -> None:

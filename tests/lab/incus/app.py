@@ -17,7 +17,6 @@ import re
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -26,13 +25,15 @@ import yaml
 
 from .. import apps
 from ..state import CHECKOUT, Lab, LabError, lock
-from .image import mirror
+from .image import KEYRING, mirror, workspace
 
 IMAGE = "veza/app:lab"
 
 PROJECT = "/opt/veza"
 """Where docker-compose.prod.yml and .env are on a host; secrets are in .env, which only root may read."""
-SOURCES = "/opt/veza/app"
+COMPOSE = f"{PROJECT}/docker-compose.prod.yml"
+ENV = f"{PROJECT}/.env"
+SOURCES = f"{PROJECT}/app"
 """The stand-in's code on a host."""
 DATA = "/var/lib/veza"
 """On the workers' host the attempts, on the monitoring host Sentry's events."""
@@ -42,7 +43,6 @@ SENTRY_PORT = 9000
 
 SUITE = "trixie"
 PACKAGES = ("python3", "python3-pika", "python3-psycopg2")
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 # All else of the packages is left out: dpkg, tar and debconf, which Python's packages want for their installation.
 KEPT = re.compile(
@@ -80,8 +80,8 @@ def image_tar(cache: Path, say: Callable[[str], None]) -> Path:
             say("building the image of the containers (10 s; kept for the next time)")
             for old in cache.glob("app-*.tar"):
                 old.unlink()
-            with tempfile.TemporaryDirectory(dir=_memory(), prefix="veza-app-") as scratch:
-                shutil.move(_build(Path(scratch)), partial := cache / "app.partial")
+            with workspace(gigabytes=1) as scratch:
+                shutil.move(_build(scratch), partial := cache / "app.partial")
             partial.replace(wanted)
     return wanted
 
@@ -95,12 +95,6 @@ def _recipe() -> str:
     """Return what identifies how the image is made: a new recipe makes a new image."""
     parts = (SUITE, PACKAGES, KEPT.pattern, DROPPED.pattern, FILES, LINKS, DIRECTORIES)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
-
-
-def _memory() -> Path | None:
-    """Return where unpacking thousands of small files is quickest; None for the usual place."""
-    shared = Path("/dev/shm")
-    return shared if shared.is_dir() and shutil.disk_usage(shared).free > 2**30 else None
 
 
 def _build(scratch: Path) -> Path:
@@ -243,7 +237,7 @@ Wants=network-online.target
 
 [Service]
 Environment=PYTHONPATH={SOURCES} PYTHONDONTWRITEBYTECODE=1
-EnvironmentFile={PROJECT}/.env
+EnvironmentFile={ENV}
 ExecStart=/usr/bin/python3 -m tests.lab.veza.sentry
 StateDirectory=veza
 Restart=on-failure

@@ -24,6 +24,9 @@ from ..state import LabError, write_private
 INCUSD = Path("/usr/libexec/incus/incusd")
 PROGRAMS = ("incus", "lxcfs", "dnsmasq", "nft", "ip", "unshare", "nsenter", "mmdebstrap", "zstd", "ssh", "ssh-keygen")
 
+UNSHARE = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child=KILL", "--mount-proc")
+"""Begins a command line that runs in mount, network and PID namespaces of its own, which end with it."""
+
 BRIDGE = "vezabr0"
 DOMAIN = "lxd"
 NETWORK = "198.18.77"
@@ -44,8 +47,7 @@ def needs() -> list[str]:
         return ["root"]
     if missing or not INCUSD.exists():
         lacks.append("programs: " + ", ".join([*missing, *([] if INCUSD.exists() else [str(INCUSD)])]))
-    trial = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
-    trial += ["sh", "-c", "mount --make-rprivate / && mount -t sysfs sysfs /sys && mount -t tmpfs tmpfs /run"]
+    trial = [*UNSHARE, "sh", "-c", "mount --make-rprivate / && mount -t sysfs sysfs /sys && mount -t tmpfs tmpfs /run"]
     tried = subprocess.run(trial, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=20)
     if tried.returncode != 0:
         lacks.append(f"mount, network and PID namespaces ({tried.stderr.strip()})")
@@ -76,8 +78,7 @@ def start(directory: Path, cgroup: str, names: dict[str, str]) -> Process:
         directory / "resolv.conf", f"nameserver {GATEWAY}\nsearch {DOMAIN}\noptions timeout:1 attempts:2\n", 0o644
     )
     script = str(Path(__file__).with_name("namespace.sh"))
-    argv = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
-    argv += [script, str(directory), cgroup]
+    argv = [*UNSHARE, script, str(directory), cgroup]
     log = directory / "logs" / "incus.log"
     parent = processes.spawn(argv, mark=str(directory), log=log, cwd=directory, environment={"PATH": _PATH})
     init = _child(parent)

@@ -17,7 +17,6 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -26,7 +25,7 @@ from ..state import CHECKOUT, LabError, lock
 
 CACHE = CHECKOUT / ".cache" / "incus"
 _HERE = Path(__file__).parent
-_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 _HOST = "systemd systemd-sysv dbus udev openssh-server python3 sudo iproute2 netcat-openbsd curl jq nftables procps"
 _HOST += " ca-certificates iputils-ping bind9-host logrotate rabbitmq-server python3-pika"
@@ -43,23 +42,13 @@ _EXCLUDED = (
 )
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What an image is made of."""
-
-    suite: str
-    packages: str
-
-
-RECIPES = {
+PACKAGES = {
     # One image for all roles: unpacked once, and a host's role only enables services.
-    "trixie": Recipe(
-        "trixie",
-        f"{_HOST} postgresql python3-psycopg2 docker.io docker-cli docker-compose iptables prometheus"
-        " prometheus-alertmanager",
-    ),
-    "bookworm": Recipe("bookworm", _HOST),
+    "trixie": f"{_HOST} postgresql python3-psycopg2 docker.io docker-cli docker-compose iptables prometheus"
+    " prometheus-alertmanager",
+    "bookworm": _HOST,
 }
+"""Debian's suite -> the packages of the image of its name."""
 
 TEMPLATES = {
     "/etc/hostname": "{{ instance.name }}\n",
@@ -73,29 +62,29 @@ TEMPLATES = {
 """Files that Incus writes at a host's first start, from its name and configuration."""
 
 
-def ready(name: str, say: Callable[[str], None]) -> Path:
+def ready(suite: str, say: Callable[[str], None]) -> Path:
     """Return the directory of an image (``rootfs.tar.zst``, ``metadata.tar``, ``host_key.pub``), built if need be.
 
     LabError when it can't be built; the message says where the whole output is.
     """
-    directory = CACHE / f"{name}-{_fingerprint(name)}"
+    directory = CACHE / f"{suite}-{_fingerprint(suite)}"
     CACHE.mkdir(parents=True, exist_ok=True)
     CACHE.chmod(0o700)
-    with lock(CACHE / f"{name}.lock"):
+    with lock(CACHE / f"{suite}.lock"):
         if not directory.exists():
-            say(f"building the image of Debian {RECIPES[name].suite} (a minute or two; kept for the next time)")
-            for old in CACHE.glob(f"{name}-*"):
+            say(f"building the image of Debian {suite} (a minute or two; kept for the next time)")
+            for old in CACHE.glob(f"{suite}-*"):
                 shutil.rmtree(old)
-            _build(name, directory)
+            _build(suite, directory)
     return directory
 
 
-def _build(name: str, directory: Path) -> None:
+def _build(suite: str, directory: Path) -> None:
     partial = directory.with_name(f".{directory.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    with _workspace() as work:
-        _debootstrap(RECIPES[name], work, CACHE / f"{name}.log")
+    with workspace(gigabytes=6) as work:
+        _debootstrap(suite, work, CACHE / f"{suite}.log")
         root = work / "root.tar"
         with tarfile.open(root) as archive:
             key = archive.extractfile("./etc/ssh/ssh_host_ed25519_key.pub")
@@ -106,15 +95,15 @@ def _build(name: str, directory: Path) -> None:
     partial.rename(directory)
 
 
-def _debootstrap(recipe: Recipe, work: Path, log: Path) -> None:
+def _debootstrap(suite: str, work: Path, log: Path) -> None:
     argv = ["mmdebstrap", "--variant=essential", "--mode=root"]
     argv += ['--aptopt=APT::Install-Recommends "false"', '--aptopt=Acquire::Languages "none"']
     argv += ["--dpkgopt=force-unsafe-io", *(f"--dpkgopt=path-exclude={path}" for path in _EXCLUDED)]
     # Packages ask it whether they may start their services.
     refuse = 'printf "#!/bin/sh\\nexit 101\\n" >"$1/usr/sbin/policy-rc.d"; chmod 755 "$1/usr/sbin/policy-rc.d"'
     argv += [f'--setup-hook=mkdir -p "$1/usr/sbin"; {refuse}']
-    argv += [f"--include={','.join(recipe.packages.split())}", f'--customize-hook={_HERE / "image-root.sh"} "$1"']
-    argv += [recipe.suite, str(work / "root.tar"), f"deb [signed-by={_KEYRING}] {mirror()} {recipe.suite} main"]
+    argv += [f"--include={','.join(PACKAGES[suite].split())}", f'--customize-hook={_HERE / "image-root.sh"} "$1"']
+    argv += [suite, str(work / "root.tar"), f"deb [signed-by={KEYRING}] {mirror()} {suite} main"]
     with log.open("w") as output:
         environment = {**os.environ, "TMPDIR": str(work), "LC_ALL": "C.UTF-8"}
         built = subprocess.run(
@@ -122,7 +111,7 @@ def _debootstrap(recipe: Recipe, work: Path, log: Path) -> None:
         )
     if built.returncode != 0:
         last = log.read_text().strip().splitlines()[-1:]
-        raise LabError(f"The image of {recipe.suite} could not be built: {' '.join(last)} (all of it is in {log})")
+        raise LabError(f"The image of {suite} could not be built: {' '.join(last)} (all of it is in {log})")
 
 
 def mirror() -> str:
@@ -136,10 +125,10 @@ def mirror() -> str:
 
 
 @contextmanager
-def _workspace() -> Iterator[Path]:
-    """Yield a directory to unpack in: in memory, where there is room, because unpacking is thousands of small files."""
+def workspace(gigabytes: int) -> Iterator[Path]:
+    """Yield a directory to unpack thousands of small files in: in memory, where that has so much room."""
     shared = Path("/dev/shm")
-    roomy = shared.is_dir() and shutil.disk_usage(shared).free > 6 * 2**30
+    roomy = shared.is_dir() and shutil.disk_usage(shared).free > gigabytes * 2**30
     with tempfile.TemporaryDirectory(prefix="veza-image-", dir=shared if roomy else CACHE) as name:
         # mmdebstrap drops its rights for apt's downloads.
         Path(name).chmod(0o755)
@@ -161,7 +150,6 @@ def _write_metadata(path: Path) -> None:
                 archive.add(directory / entry, arcname=entry)
 
 
-def _fingerprint(name: str) -> str:
-    recipe = RECIPES[name]
-    parts = (recipe.suite, recipe.packages, repr(TEMPLATES), repr(_EXCLUDED), (_HERE / "image-root.sh").read_text())
+def _fingerprint(suite: str) -> str:
+    parts = (suite, PACKAGES[suite], repr(TEMPLATES), repr(_EXCLUDED), (_HERE / "image-root.sh").read_text())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]

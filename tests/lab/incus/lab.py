@@ -15,7 +15,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from .. import apps
+from .. import apps, evidence
 from ..processes import Process
 from ..state import Lab, LabError, remove, state_directory
 from . import daemon
@@ -136,12 +136,15 @@ class IncusLab(Lab):
 
     def tcp_tables(self) -> list[str]:
         """Return the kernel's tables of connections of the broker's host and of each container that publishes."""
-        look = "cat /proc/net/tcp /proc/net/tcp6"
-        tables = [self.on("rabbitmq", "sh", "-c", look).stdout]
+        tables = self._tables("rabbitmq", "self")
         for backend in self.urls["backends"]:
             pid = self.on(backend, "docker", "inspect", "-f", "{{.State.Pid}}", API_CONTAINER).stdout.strip()
-            tables.append(self.on(backend, "sh", "-c", f"cat /proc/{pid}/net/tcp /proc/{pid}/net/tcp6").stdout)
+            tables += self._tables(backend, pid)
         return tables
+
+    def _tables(self, host: str, pid: str) -> list[str]:
+        where = f"/proc/{pid}/net"
+        return self.on(host, "sh", "-c", f"cat {where}/tcp && echo && cat {where}/tcp6").stdout.split("\n\n")
 
     def snapshot(self) -> None:
         """Note the state of all hosts, to which reset() returns."""
@@ -153,8 +156,7 @@ class IncusLab(Lab):
         It must be called within the lab's network (see enter()).
         """
         self._each(lambda host: self.incus("snapshot", "restore", host, CLEAN))
-        for sink in ("requests.jsonl",):
-            (self.dir / sink).unlink(missing_ok=True)
+        evidence.sink(self).unlink(missing_ok=True)
         apps.wait(self, RESET_TIMEOUT)
 
     def _each(self, action: object) -> None:

@@ -82,14 +82,15 @@ def database_host(lab: IncusLab, host: str) -> None:
 def container_host(lab: IncusLab, host: str) -> None:
     """Start Docker, and by compose what Veza runs on this host."""
     kind: app.Kind = "workers" if host == "workers" else "backend"
-    push(lab, host, {"opt/veza/docker-compose.prod.yml": app.compose(kind)}, mode=0o644)
-    push(lab, host, {"opt/veza/.env": app.env_file(lab, host)})
+    push(lab, host, {app.COMPOSE: app.compose(kind)}, mode=0o644)
+    push(lab, host, {app.ENV: app.env_file(lab, host)})
     _push_sources(lab, host)
-    lab.incus("file", "push", lab.data["container_image"], f"{host}/opt/veza/image.tar")
+    image = f"{app.PROJECT}/image.tar"
+    lab.incus("file", "push", lab.data["container_image"], f"{host}{image}")
     lab.on(host, "mkdir", "-p", app.DATA)
     lab.on(host, "systemctl", "enable", "--now", "docker", timeout=60)
-    lab.on(host, "sh", "-c", f"docker import /opt/veza/image.tar {app.IMAGE} && rm /opt/veza/image.tar", timeout=120)
-    lab.on(host, "docker", "compose", "-f", "/opt/veza/docker-compose.prod.yml", "up", "-d", timeout=120)
+    lab.on(host, "sh", "-c", f"docker import {image} {app.IMAGE} && rm {image}", timeout=120)
+    lab.on(host, "docker", "compose", "-f", app.COMPOSE, "up", "-d", timeout=120)
 
 
 def monitor_host(lab: IncusLab, host: str) -> None:
@@ -101,19 +102,19 @@ def monitor_host(lab: IncusLab, host: str) -> None:
         "etc/systemd/system/sentry.service": app.sentry_unit(),
     }
     push(lab, host, files, mode=0o644)
-    push(lab, host, {"opt/veza/.env": app.env_file(lab, host)})
+    push(lab, host, {app.ENV: app.env_file(lab, host)})
     _push_sources(lab, host)
     lab.on(host, "systemctl", "daemon-reload")
     lab.on(host, "systemctl", "enable", "--now", "prometheus", "prometheus-alertmanager", "sentry", timeout=60)
 
 
 def push(lab: IncusLab, host: str, files: dict[str, str], mode: int = 0o600) -> None:
-    """Write files of root's on a host, with their directories; paths without a leading slash."""
+    """Write files of root's on a host, with their directories; a path may lack its leading slash."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for path, text in files.items():
             data = text.encode()
-            member = tarfile.TarInfo(path)
+            member = tarfile.TarInfo(path.lstrip("/"))
             member.size, member.mode, member.mtime = len(data), mode, int(time.time())
             archive.addfile(member, io.BytesIO(data))
     unpack(lab, host, buffer.getvalue(), "/")

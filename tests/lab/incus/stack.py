@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .. import apps, broker, processes
-from .. import stack as local
+from ..stack import login, new_credentials
 from ..state import CHECKOUT, LabError, Options, write_private
 from . import app, daemon, image, inventory, provision
 from .lab import IncusLab, directory, take_down
@@ -97,9 +97,9 @@ def _create(where: Path, name: str, options: Options, rabbitmq: str, host_keys: 
     """Make the state directory with all that can be known before anything runs."""
     where.mkdir(mode=0o711)
     where.chmod(0o711)
-    for part in ("bin", "hosts", "inventory", "logs", "ssh"):
+    for part in ("bin", "inventory", "logs", "ssh"):
         (where / part).mkdir(mode=0o700)
-    credentials = local._credentials()
+    credentials = new_credentials()
     document = {
         "name": name,
         "dir": str(where),
@@ -131,14 +131,11 @@ def _create(where: Path, name: str, options: Options, rabbitmq: str, host_keys: 
 
 
 def _urls(credentials: dict[str, Any]) -> dict[str, Any]:
-    def login(name: str) -> str:
-        return f"{credentials[name]['user']}:{quote(credentials[name]['password'], safe='')}"
-
     return {
-        "amqp": f"amqp://{login('veza')}@rabbitmq.lxd:5672/{quote(broker.VHOST, safe='')}",
+        "amqp": f"amqp://{login(credentials['veza'])}@rabbitmq.lxd:5672/{quote(broker.VHOST, safe='')}",
         "management": "http://rabbitmq.lxd:15672",
         "prometheus": "http://rabbitmq.lxd:15692/metrics",
-        "database": f"postgresql://{login('database')}@postgres.lxd:5432/veza",
+        "database": f"postgresql://{login(credentials['database'])}@postgres.lxd:5432/veza",
         "sentry": f"http://monitor.lxd:{app.SENTRY_PORT}",
         "prometheus_server": "http://monitor.lxd:9090",
         "alertmanager": "http://monitor.lxd:9093",
