@@ -12,6 +12,12 @@ from urllib.parse import quote
 from ._http import HttpClient
 from ._tls import tls, tls_arguments
 
+MAX_DOCUMENT = 16 * 1024 * 1024
+"""Bytes of one document of the broker; it must also be parsed within the deadline."""
+
+PLAIN = {"Accept-Encoding": "identity"}
+"""To pack and unpack so little takes longer than to send it."""
+
 
 def management_arguments() -> dict[str, Any]:
     """Argument spec of the doc fragment ``_management``."""
@@ -31,14 +37,20 @@ def management_client(params: dict[str, Any], timeout: float) -> HttpClient:
 
     ``timeout`` bounds each request (seconds).
     """
-    host = params["login_host"]
-    if ":" in host and not host.startswith("["):  # an IPv6 address
-        host = f"[{host}]"
     return HttpClient(
-        f"{params['login_protocol']}://{host}:{params['login_port']}",
+        url(params["login_protocol"], params["login_host"], params["login_port"]),
         auth=(params["login_user"], params["login_password"]),
+        headers=PLAIN,
         tls=tls(params),
         timeout=timeout,
+        max_body=MAX_DOCUMENT,
+    )
+
+
+def url(protocol: str, host: str, port: int) -> str:
+    """Return the URL of a server; an IPv6 address gets its brackets."""
+    return (
+        f"{protocol}://[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{protocol}://{host}:{port}"
     )
 
 

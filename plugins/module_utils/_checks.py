@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._management import SEES_ALL, Answer, records, version_of
+from ._management import SEES_ALL, Answer, by_name, mapping, records, version_of
 
 PASS, FAIL, UNKNOWN, UNAVAILABLE = "pass", "fail", "unknown", "unavailable"
 
@@ -133,8 +133,9 @@ def health_check(check: HealthCheck, answer: Answer | None) -> Check:
 
 def sees_all(seen: Seen) -> bool:
     """Whether the user is shown every vhost and node."""
-    tags = (seen.document("whoami") or {}).get("tags") or []
-    return bool(SEES_ALL & set(tags.replace(" ", "").split(",") if isinstance(tags, str) else tags))
+    tags = mapping(seen.document("whoami")).get("tags")
+    words = tags.replace(" ", "").split(",") if isinstance(tags, str) else tags
+    return isinstance(words, list) and any(tag in words for tag in SEES_ALL)
 
 
 def vhost(seen: Seen, expected: Expected) -> Check:
@@ -142,14 +143,14 @@ def vhost(seen: Seen, expected: Expected) -> Check:
     source, answer = "/api/vhosts", seen.documents["vhosts"]
     if not answer.ok:
         return Check("vhost", UNKNOWN, answer.detail, source)
-    known = {entry.get("name"): entry for entry in records(answer.document)}
+    known = by_name(answer.document)
     if expected.vhost not in known:
         if not sees_all(seen):
             why = f"the management user '{expected.user}' is not shown it: it needs the tag monitoring"
             return Check("vhost", UNKNOWN, f"virtual host '{expected.vhost}': {why}", source)
         there = ", ".join(f"'{name}'" for name in known)
         return Check("vhost", FAIL, f"virtual host '{expected.vhost}' does not exist (there are {there})", source, 0.0)
-    states = known[expected.vhost].get("cluster_state") or {}
+    states = mapping(known[expected.vhost].get("cluster_state"))
     stopped = [f"{node}: {state}" for node, state in sorted(states.items()) if state != "running"]
     if stopped:
         return Check(
@@ -165,7 +166,7 @@ def queue(name: str, answer: Answer, expected: Expected, uptime: float | None) -
     document = answer.document if isinstance(answer.document, dict) else {}
     if not answer.ok or document.get("name") != name:
         return UNKNOWN, f"queue '{name}': {answer.detail}"
-    if document.get("state") in DEAD_STATES:
+    if str(document.get("state")) in DEAD_STATES:
         return FAIL, f"queue '{name}' is {document['state']}"
     if isinstance(document.get("messages"), int):
         return PASS, f"'{name}' has {document['messages']} messages"
@@ -203,20 +204,23 @@ def _running(nodes: list[dict[str, Any]]) -> tuple[str, str]:
 
 def _partitions(nodes: list[dict[str, Any]]) -> tuple[str, str]:
     split = [
-        f"{node.get('name')} is cut off from {', '.join(node['partitions'])}"
+        f"{node.get('name')} is cut off from {', '.join(map(str, node['partitions']))}"
         for node in nodes
-        if node.get("partitions")
+        if isinstance(node.get("partitions"), list) and node["partitions"]
     ]
     if split:
         return FAIL, "; ".join(split)
     if len(nodes) == 1:
         return PASS, "single node"  # also in its first seconds, when it says nothing of partitions yet
-    if not nodes or any("partitions" not in node for node in nodes if node.get("running") is not False):
+    if not nodes or any(
+        not isinstance(node.get("partitions"), list) for node in nodes if node.get("running") is not False
+    ):
         return UNKNOWN, "not every node has reported yet"
     return PASS, "none reported (a partition is reported after some 90 s)"
 
 
-def _file_descriptors(nodes: list[dict[str, Any]]) -> tuple[str, str]:
+def file_descriptors(nodes: list[dict[str, Any]]) -> tuple[str, str]:
+    """Judge whether each node has file descriptors left: result and detail."""
     figures = [
         (node.get("name"), node.get("fd_used"), node.get("fd_total"))
         for node in nodes
@@ -234,7 +238,7 @@ def _file_descriptors(nodes: list[dict[str, Any]]) -> tuple[str, str]:
 _NODE_CHECKS: dict[str, Callable[[list[dict[str, Any]]], tuple[str, str]]] = {
     "nodes_running": _running,
     "partitions": _partitions,
-    "file_descriptors": _file_descriptors,
+    "file_descriptors": file_descriptors,
 }
 
 
@@ -264,7 +268,7 @@ def identity(seen: Seen, expected: Expected, missing: bool) -> Check:
         return Check(
             "identity", FAIL, f"it calls itself {name}, not {expected.node}: another broker or empty data", source, 0.0
         )
-    count = (answer.document.get("object_totals") or {}).get("queues")
+    count = mapping(answer.document.get("object_totals")).get("queues")
     if expected.user != "guest":
         return Check("identity", PASS, f"it knows the user '{expected.user}'", source, 0.0)
     if count:

@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One look at a broker: the management API, else the command line on its host, else its AMQP greeting."""
+"""One look at a broker: the management API, else Prometheus' endpoint, the command line on its host, its greeting."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -16,10 +17,24 @@ from . import _checks
 from ._amqp import Probe, Target
 from ._arguments import segment
 from ._checks import FAIL, PASS, UNKNOWN, Check, Expected, Seen
+from ._deadline import Later
 from ._management import Answer, Management
+from ._metrics import Metrics
 
 CLI_TIMEOUT = 15.0
-"""Seconds for one command: each starts an Erlang VM, and one against a hung node ends after some 8 s."""
+"""Seconds for all commands: each starts an Erlang VM, and one against a hung node ends after some 8 s."""
+
+PATIENCE = 0.3
+"""Share of a look's time after which a management API that has not answered is no longer waited for alone."""
+
+METRICS_TIMEOUT = 1.0
+"""Seconds for the Prometheus endpoint where the management API answers: what it adds is not worth more."""
+
+ALARM_METRICS = {
+    "rabbitmq_alarms_memory_used_watermark": "memory",
+    "rabbitmq_alarms_free_disk_space_watermark": "disk space",
+    "rabbitmq_alarms_file_descriptor_limit": "file descriptors",
+}
 
 
 @dataclass(frozen=True)
@@ -43,13 +58,18 @@ def run_command(argv: Sequence[str], timeout: float) -> Command:
 
 @dataclass(frozen=True)
 class Rungs:
-    """The ways to look, the best first; ``cli`` is the prefix of the commands, empty where there is none."""
+    """The ways to look, the best first.
+
+    ``metrics`` asks the Prometheus endpoint within so many seconds, None where there is none to ask; ``cli`` is the
+    prefix of the commands, empty where there is none.
+    """
 
     management: Management
     probe: Callable[[Target], Probe]
     target: Target
     run: Callable[[Sequence[str], float], Command] = run_command
     cli: tuple[str, ...] = ()
+    metrics: Callable[[float], Metrics] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,27 +81,38 @@ class Query:
     expect: Any
 
 
-def look(rungs: Rungs, expected: Expected, queries: Sequence[Query], seconds: float) -> dict[str, Any]:
+Sampler = Callable[[Seen, "Later[Metrics] | None"], dict[str, Any]]
+"""Takes what the checks have read, and what the Prometheus endpoint says: returns what the queues do."""
+
+
+def look(
+    rungs: Rungs, expected: Expected, queries: Sequence[Query], seconds: float, traffic: Sampler | None = None
+) -> dict[str, Any]:
     """Look once, and return the module's result but for ``elapsed``; nothing is raised for what is found.
 
-    ``seconds`` bounds the requests to the management API as a whole.
+    ``seconds`` bounds it as a whole, but for ``traffic`` and for the command line, which bound themselves.
     """
-    rungs.management.begin(seconds)
-    whoami = rungs.management.ask("/api/whoami")
+    management = rungs.management
+    management.begin(seconds)
+    asked = Later(lambda: management.ask("/api/whoami"))
+    # While nothing comes the others are asked already: a broker that hangs must not cost the time of two.
+    others = None if asked.done(PATIENCE * seconds) else Others(rungs)
+    whoami = asked.result()
     if whoami.ok and not isinstance(whoami.document, dict):
         whoami = Answer("not_management", f"{whoami.detail}: the answer is not RabbitMQ's.")
     if whoami.ok:
-        seen = collect(rungs.management, whoami, expected)
+        metrics = rungs.metrics
+        counters = Later(lambda: metrics(METRICS_TIMEOUT)) if traffic and metrics else None
+        seen = collect(management, whoami, expected)
         checks = _checks.judge(seen, expected)
         documents = seen.as_documents()
         checks += [_checks.user_check(query.name, query.search, query.expect, documents) for query in queries]
-        return _result("management", whoami, checks, broker_of(seen))
-    found = _by_command(rungs, whoami)
-    rung, checks, broker = found if found else _by_amqp(rungs, whoami)
-    known = {check.name: check for check in checks}
+        seen_traffic = traffic(seen, counters) if traffic else None
+        return _result("management", whoami, checks, broker_of(seen), seen_traffic)
+    rung, known, broker = (others or Others(rungs)).judge(whoami, expected)
     why = f"not known without the management API ({whoami.outcome})"
     names = [*_checks.NAMES, *(query.name for query in queries)]
-    return _result(rung, whoami, [known.get(name, Check(name, UNKNOWN, why, rung)) for name in names], broker)
+    return _result(rung, whoami, [known.get(name, Check(name, UNKNOWN, why, rung)) for name in names], broker, None)
 
 
 def collect(management: Management, whoami: Answer, expected: Expected) -> Seen:
@@ -128,18 +159,20 @@ _COMMANDS = {
 _CHECK_FAILED = 69
 
 
-def _by_command(rungs: Rungs, whoami: Answer) -> tuple[str, list[Check], dict[str, Any]] | None:
-    """Ask the command line tool on this host; None where there is none, or it can't reach the node."""
-    checks = [_authorised(whoami)]
+def _by_command(rungs: Rungs) -> dict[str, Check]:
+    """Ask the command line tool on this host; empty where there is none, or it can't reach the node."""
+    checks: dict[str, Check] = {}
+    left = CLI_TIMEOUT
     for name, command in _COMMANDS.items() if rungs.cli else ():
-        ran = rungs.run([*rungs.cli, "--formatter", "json", command], CLI_TIMEOUT)
+        began = time.monotonic()
+        ran = rungs.run([*rungs.cli, "--formatter", "json", command], left)
+        left -= time.monotonic() - began
         if ran.code not in (0, _CHECK_FAILED):
-            checks.append(Check(name, UNKNOWN, _line(ran), command))
-            break
-        checks.append(Check(name, PASS if ran.code == 0 else FAIL, _line(ran), command, 0.0))
-        if name == "reachable" and ran.code != 0:
+            break  # the tool, the node or the time is gone; what was answered before stays
+        checks[name] = Check(name, PASS if ran.code == 0 else FAIL, _line(ran), command, 0.0)
+        if (name == "reachable" and ran.code != 0) or left <= 0:
             break  # nothing else can be asked of a node that does not run
-    return ("cli", checks, _nobody()) if any(check.age == 0.0 for check in checks[1:]) else None
+    return checks
 
 
 def _line(ran: Command) -> str:
@@ -155,10 +188,55 @@ def _line(ran: Command) -> str:
     return text[:300] + code
 
 
-def _by_amqp(rungs: Rungs, whoami: Answer) -> tuple[str, list[Check], dict[str, Any]]:
-    """Read the broker's AMQP greeting: that it serves is all that this can tell."""
-    timeout = min(rungs.target.timeout, max(rungs.management.left(), 1.0))
-    found = rungs.probe(replace(rungs.target, timeout=timeout))
+class Others:
+    """The rungs below the management API, asked from now on, side by side."""
+
+    def __init__(self, rungs: Rungs) -> None:
+        self._rungs = rungs
+        # What is left of the look is theirs, with enough to be worth something.
+        seconds = min(rungs.target.timeout, max(rungs.management.left(), 1.0))
+        self._probe = Later(lambda: rungs.probe(replace(rungs.target, timeout=seconds)))
+        metrics = rungs.metrics
+        self._metrics = Later(lambda: metrics(seconds)) if metrics else None
+
+    def judge(self, whoami: Answer, expected: Expected) -> tuple[str, dict[str, Check], dict[str, Any]]:
+        """Return the best rung that answered, the checks that are known, and which broker it is.
+
+        What the command line says comes before the Prometheus endpoint's, and that before the AMQP greeting's.
+        """
+        metrics = self._metrics.result() if self._metrics else None
+        commands = _by_command(self._rungs)
+        found = self._probe.result()
+        by_metrics = _by_metrics(metrics, expected) if metrics and metrics.ok else {}
+        known = {**_by_amqp(found, whoami), **by_metrics, **commands, "authorised": _authorised(whoami)}
+        answered = {"prometheus": bool(by_metrics), "cli": bool(commands), "amqp": found.ok}
+        rung = next((name for name, did in answered.items() if did), "none")
+        return rung, known, _named(found, metrics)
+
+
+def _by_metrics(metrics: Metrics, expected: Expected) -> dict[str, Check]:
+    """Judge what the Prometheus endpoint says of its node; of others' alarms it knows nothing."""
+    source = "prometheus"
+    checks = [Check("reachable", PASS, "the Prometheus endpoint answers", source, 0.0)]
+    node = metrics.label("rabbitmq_identity_info", "rabbitmq_node")
+    if expected.node is not None and node:
+        same, text = node == expected.node, f"it calls itself {node}, not {expected.node}"
+        checks.append(Check("identity", PASS if same else FAIL, f"it is {node}" if same else text, source, 0.0))
+    alarms = {resource: metrics.total(name) for name, resource in ALARM_METRICS.items()}
+    raised = [resource for resource, figure in alarms.items() if figure]
+    if raised:
+        text = f"{', '.join(raised)} on {node}"
+        checks += [Check(name, FAIL, text, source, 0.0) for name in ("alarms", "local_alarms")]
+    elif None not in alarms.values():
+        checks.append(Check("local_alarms", PASS, "no alarm on this node", source, 0.0))
+    used, total = (metrics.total(f"rabbitmq_process_{which}_fds") for which in ("open", "max"))
+    descriptors = _checks.file_descriptors([{"name": node, "fd_used": used, "fd_total": total}])
+    checks.append(Check("file_descriptors", *descriptors, source, 0.0))
+    return {check.name: check for check in checks}
+
+
+def _by_amqp(found: Probe, whoami: Answer) -> dict[str, Check]:
+    """Judge the broker's AMQP greeting: that it serves is all that this can tell."""
     hung = found.outcome == "timed_out" and any(stage.name == "header" for stage in found.stages)
     # Where no packet came back, or another server answers, nothing can be said about the broker from here.
     result = PASS if found.ok else FAIL if hung or found.outcome in ("refused", "reset") else UNKNOWN
@@ -168,8 +246,20 @@ def _by_amqp(rungs: Rungs, whoami: Answer) -> tuple[str, list[Check], dict[str, 
     else:
         both = f"{listeners.detail}; {whoami.detail.rstrip('.')}"
         reachable = Check("reachable", result, both, "amqp", 0.0)
+    return {check.name: check for check in (reachable, listeners)}
+
+
+def _named(found: Probe, metrics: Metrics | None) -> dict[str, Any]:
+    """Return which broker it is, by its AMQP greeting and its Prometheus endpoint."""
     broker = {**_nobody(), "version": found.server.get("version"), "cluster_name": found.server.get("cluster_name")}
-    return "amqp" if found.ok else "none", [reachable, _authorised(whoami), listeners], broker
+    labels = {
+        "version": ("rabbitmq_build_info", "rabbitmq_version"),
+        "erlang": ("rabbitmq_build_info", "erlang_version"),
+        "cluster_name": ("rabbitmq_identity_info", "rabbitmq_cluster"),
+        "node": ("rabbitmq_identity_info", "rabbitmq_node"),
+    }
+    said = {key: metrics.label(*where) for key, where in labels.items()} if metrics else {}
+    return {**broker, **{key: text for key, text in said.items() if text}}
 
 
 def _authorised(whoami: Answer) -> Check:
@@ -182,7 +272,9 @@ def _nobody() -> dict[str, Any]:
     return {"version": None, "erlang": None, "cluster_name": None, "node": None, "uptime": None}
 
 
-def _result(rung: str, whoami: Answer, checks: list[Check], broker: dict[str, Any]) -> dict[str, Any]:
+def _result(
+    rung: str, whoami: Answer, checks: list[Check], broker: dict[str, Any], traffic: dict[str, Any] | None
+) -> dict[str, Any]:
     name = broker["node"] or broker["cluster_name"]
     about = f"RabbitMQ {broker['version']}, {name}" if broker["version"] else "the broker"
     verdict, reason = _checks.verdict(checks, about)
@@ -195,4 +287,5 @@ def _result(rung: str, whoami: Answer, checks: list[Check], broker: dict[str, An
         "checks": [asdict(check) for check in checks],
         "unknown": [check.name for check in checks if check.result == UNKNOWN],
         "broker": broker,
+        "traffic": traffic,
     }

@@ -34,6 +34,9 @@ except ImportError:
 MAX_BODY = 64 * 1024 * 1024
 """Bytes read of one answer: an endless body must not fill the controller's memory."""
 
+PIECE = 64 * 1024
+"""Bytes read at once."""
+
 EXCERPT = 300
 """Characters of an unexpected body that a message quotes."""
 
@@ -56,7 +59,7 @@ class Reply:
         if not self._parsed:
             try:
                 self._parsed.append(json.loads(self.body))
-            except ValueError:
+            except (ValueError, RecursionError):  # also brackets without end
                 self._parsed.append(None)
         return self._parsed[0]
 
@@ -67,9 +70,10 @@ class Reply:
 
 
 class HttpClient:
-    """One kept-alive connection to one server.
+    """Kept-alive connections to one server.
 
-    ``base_url`` has no credentials and no trailing slash. ``timeout`` (seconds) bounds each request as a whole.
+    ``base_url`` has no credentials and no trailing slash. ``timeout`` (seconds) bounds each request as a whole,
+    ``max_body`` the bytes of an answer. Several threads may ask at a time: each then has a connection of its own.
     Redirects are not followed: credentials must not travel to another server.
     """
 
@@ -81,11 +85,13 @@ class HttpClient:
         headers: dict[str, str] | None = None,
         tls: Tls | None = None,
         timeout: float = 5.0,
+        max_body: int = MAX_BODY,
     ) -> None:
         if REQUESTS_IMPORT_ERROR is not None:
             raise VezaError(missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
         self.base_url = base_url.rstrip("/")
         self.timeout = timeout
+        self._max_body = max_body
         self._auth = auth
         self._headers = headers or {}
         self._tls = tls or Tls()
@@ -129,9 +135,7 @@ class HttpClient:
             with session.request(
                 method, url, params=params, json=json_body, timeout=limit, allow_redirects=False, stream=True
             ) as response:
-                body = response.raw.read(MAX_BODY + 1, decode_content=True)
-                if len(body) > MAX_BODY:
-                    raise RequestFailed("not_http", f"{method} {url}: the answer is larger than {MAX_BODY} bytes.")
+                body = self._body(response, f"{method} {url}")
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(response.status_code, headers, body, time.monotonic() - began, url)
 
@@ -144,10 +148,19 @@ class HttpClient:
                 raise
             raise failure_of(error, method, url) from error
 
+    def _body(self, response: requests.Response, asked: str) -> bytes:
+        body = bytearray()
+        # In pieces: a small answer that unpacks to an endless one must not do so either.
+        for piece in response.raw.stream(PIECE, decode_content=True):
+            body += piece
+            if len(body) > self._max_body:
+                raise RequestFailed("not_http", f"{asked}: the answer is larger than {self._max_body} bytes.")
+        return bytes(body)
+
     def _timed_out(self, method: str, url: str, limit: float) -> RequestFailed:
         # The abandoned thread still holds the old connection.
         self._session = self._new_session()
-        return RequestFailed("timed_out", f"{method} {url}: no complete answer within {limit:g} s.")
+        return RequestFailed("timed_out", f"{method} {url}: no complete answer within {round(limit, 1):g} s.")
 
     def get(self, path: str, *, params: Any = None, timeout: float | None = None) -> Reply:
         """Send a GET; see request()."""

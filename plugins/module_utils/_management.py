@@ -126,10 +126,20 @@ class Management:
 
 def version_of(text: Any) -> tuple[int, ...]:
     """Return RabbitMQ's version as numbers (``4.1.0-rc.1`` is 4, 1, 0); empty when unknown."""
-    match = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", text) if isinstance(text, str) else None
+    match = re.match(r"(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?", text) if isinstance(text, str) else None
     return tuple(int(part or 0) for part in match.groups()) if match else ()
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """Return an object; an empty list is what the broker writes for one without entries, all else is foreign."""
+    return value if isinstance(value, dict) else {}
 
 
 def records(document: Any) -> list[dict[str, Any]]:
     """Return a list's objects; with ``columns`` an entry without data is an empty list."""
     return [entry for entry in document if isinstance(entry, dict)] if isinstance(document, list) else []
+
+
+def by_name(document: Any) -> dict[str, dict[str, Any]]:
+    """Return a list's objects by their names."""
+    return {entry["name"]: entry for entry in records(document) if isinstance(entry.get("name"), str)}

@@ -17,10 +17,13 @@ description:
   - Never says V(healthy) under an alarm, nor for a broker that has lost its data. The expected O(vhost), O(queues) and
     O(node) are part of health, because a broker that starts with an empty data directory is up and looks well.
   - What could not be seen is V(unknown), never a pass. A right that is missing is named, and is never called down.
-  - Where the management API does not answer, it asks the command line tool on the broker's host (O(cli)), else it reads
-    the greeting of the AMQP port, and says what is unknown therefore.
+  - Where the management API does not answer, or refuses the login, it asks the Prometheus endpoint
+    (O(prometheus_port)), the command line tool on the broker's host (O(cli)) and reads the greeting of the AMQP port,
+    and says what is unknown therefore. While the management API is slow to answer, these are asked already.
   - Costs a handful of small requests, also on a broker with thousands of queues. A look ends with the first request
-    that gets no answer in time, and after three times O(timeout) in any case.
+    that gets no answer in time, and after O(timeout) in any case. Only O(cli) and the second look at O(queues)
+    (O(sample_seconds)) come on top.
+  - With O(queues) and without O(wait_timeout) it also says what messages do (RV(traffic)).
 extends_documentation_fragment:
   - veza.rabbitmq._attributes
   - veza.rabbitmq._attributes.info
@@ -29,7 +32,8 @@ extends_documentation_fragment:
 options:
   queues:
     description:
-      - Names of queues that must exist in O(vhost). Each is asked for by its name.
+      - Names of queues that must exist in O(vhost). Each is asked for by its name, and what happens in it is
+        returned as RV(traffic).
     type: list
     elements: str
     default: []
@@ -83,9 +87,23 @@ options:
     default: false
   timeout:
     description:
-      - Seconds that one request may take.
+      - Seconds that one look may take, with all its requests.
     type: float
     default: 5.0
+  sample_seconds:
+    description:
+      - Seconds after which a second look is taken at the latest when the first leaves open whether messages are being
+        worked off, because the broker's counters lag by 5 s. It is taken earlier when they move. At most 3 s more are
+        spent on it when the broker stops answering meanwhile.
+      - V(0) never looks twice.
+    type: float
+    default: 6.0
+  prometheus_port:
+    description:
+      - Port of the endpoint of C(rabbitmq_prometheus) on O(login_host), which is asked without TLS and a login.
+      - V(0) does not ask it.
+    type: int
+    default: 15692
   wait_timeout:
     description:
       - Seconds to look again until the verdict is V(healthy). The module fails when they have passed, with the same
@@ -96,7 +114,8 @@ options:
   cli:
     description:
       - Command, as a list of arguments, that C(check_running) and the like are appended to, for example
-        V([rabbitmq-diagnostics]). Only where the module runs on the broker's host.
+        V([rabbitmq-diagnostics]). Only where the module runs on the broker's host. All commands together take at most
+        15 s.
     type: list
     elements: str
     default: []
@@ -154,7 +173,7 @@ rung:
   description: What the answer rests on. V(none) when nothing answered as the broker does.
   returned: always
   type: str
-  choices: [management, cli, amqp, none]
+  choices: [management, prometheus, cli, amqp, none]
 management:
   description: What the management API answered to the first request.
   returned: always
@@ -219,6 +238,121 @@ broker:
     uptime:
       description: Seconds since the youngest node was started.
       type: float
+traffic:
+  description:
+    - What messages do. Null where the management API does not answer, without O(queues) and with O(wait_timeout).
+    - What is null is not known. A zero with an age is one of that many seconds ago.
+  returned: always
+  type: dict
+  contains:
+    seconds:
+      description: Seconds between two looks; V(0) when there was one, and then every difference is null.
+      type: float
+    queues:
+      description: The O(queues), then the dead letter queue of each that has one.
+      type: list
+      elements: dict
+      contains:
+        name:
+          description: Its name.
+          type: str
+        of:
+          description: Whose dead letter queue it is; null for one of O(queues).
+          type: str
+        type:
+          description: What RabbitMQ calls its type.
+          type: str
+        state:
+          description: What RabbitMQ calls its state.
+          type: str
+        messages:
+          description: Messages that it holds.
+          type: int
+        ready:
+          description: Messages that wait for a consumer.
+          type: int
+        unacked:
+          description: Messages that a consumer holds.
+          type: int
+        age:
+          description: Seconds by which these three may lag. Everything else about a queue may lag by 10 s.
+          type: float
+        consumers:
+          description: How many consumers it has.
+          type: int
+        consumer_hosts:
+          description: The addresses that they connect from.
+          type: list
+          elements: str
+        redelivered:
+          description: Whether messages have come back and been delivered again since the broker's start.
+          type: bool
+        published:
+          description: Messages published to it between the two looks.
+          type: int
+        delivered:
+          description: Messages delivered between the two looks.
+          type: int
+        acked:
+          description: Messages done with between the two looks. What is delivered to a consumer without acks counts.
+          type: int
+        redelivered_count:
+          description: Messages delivered again between the two looks.
+          type: int
+        grown:
+          description: By how much RV(traffic.queues[].messages) has changed between the two looks.
+          type: int
+        bindings:
+          description: How many bindings it has besides that of the default exchange; null for a dead letter queue.
+          type: int
+        arguments:
+          description: The arguments that it was declared with.
+          type: dict
+        policy:
+          description: What policies add to them.
+          type: dict
+        dead_letter_target:
+          description:
+            - Queue that its dead letters go to, or the exchange when no queue is behind it - they are lost then.
+            - Null when it has no dead letter exchange, or the exchange's bindings are not known.
+          type: str
+        limits:
+          description: C(ttl) in milliseconds, C(max_length), and C(delivery_limit); null where there is none.
+          type: dict
+    connections:
+      description: Connections as the statistics know them. Null without the tag monitoring, which sees them all.
+      type: dict
+      contains:
+        total:
+          description: How many there are. The next three are about the first 500 of them.
+          type: int
+        blocked:
+          description: How many have published under an alarm, and hang.
+          type: int
+        blocking:
+          description: How many will be blocked when they publish.
+          type: int
+        by_host:
+          description: C(total) and C(blocked) by the address that they come from.
+          type: dict
+        age:
+          description: Seconds by which these figures may lag.
+          type: float
+    dropped:
+      description:
+        - Counters of messages that left a queue without being consumed, or never got into one.
+        - V(expired), V(maxlen), V(rejected), V(delivery_limit) were dead-lettered. V(unroutable) were thrown away,
+          V(returned) were returned to their publisher, because no queue was bound.
+        - Each is null where no source has it, else a dictionary with C(total), since the start of the node that
+          answered; C(delta), between the two looks; C(discarded), those of C(total) whose queue has no dead letter
+          exchange, which are lost; C(source) and C(age).
+      type: dict
+    nodes:
+      description:
+        - The nodes with C(name), C(running), C(uptime) in milliseconds, C(mem_used), C(mem_limit), C(fd_used),
+          C(fd_total), C(partitions), C(being_drained) and C(age).
+      type: list
+      elements: dict
 elapsed:
   description: Seconds that the module took.
   returned: always
@@ -228,17 +362,20 @@ elapsed:
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..module_utils._amqp import Target, probe
-from ..module_utils._arguments import management_arguments, management_client
+from ..module_utils._arguments import PLAIN, management_arguments, management_client, url
 from ..module_utils._checks import NAMES, Expected
 from ..module_utils._errors import BadInput, TimedOut, VezaError
 from ..module_utils._health import Query, Rungs, look
+from ..module_utils._http import HttpClient
 from ..module_utils._management import Management
+from ..module_utils._metrics import MAX_METRICS, read_metrics
+from ..module_utils._traffic import Traffic
 
 try:
     import jmespath
@@ -246,9 +383,6 @@ try:
     JMESPATH_IMPORT_ERROR = None
 except ImportError:
     JMESPATH_IMPORT_ERROR = traceback.format_exc()
-
-LOOK = 3.0
-"""One look may take so many times the timeout of a request."""
 
 PAUSE = 1.0
 """Seconds between two looks."""
@@ -272,6 +406,8 @@ def argument_spec() -> dict[str, Any]:
         "timeout": {"type": "float", "default": 5.0},
         "wait_timeout": {"type": "float", "default": 0.0},
         "cli": {"type": "list", "elements": "str", "default": []},
+        "sample_seconds": {"type": "float", "default": 6.0},
+        "prometheus_port": {"type": "int", "default": 15692},
         **management_arguments(),
     }
 
@@ -296,6 +432,8 @@ def expected_of(params: dict[str, Any]) -> Expected:
     """Return what a fit broker must have; BadInput if the parameters make no sense."""
     if params["timeout"] <= 0 or params["wait_timeout"] < 0:
         raise BadInput("timeout must be above 0, wait_timeout must not be negative.")
+    if params["sample_seconds"] < 0 or not 0 <= params["prometheus_port"] < 65536:
+        raise BadInput("sample_seconds must not be negative, prometheus_port must be a port, or 0.")
     if params["certificate_days"] is not None and params["certificate_days"] < 1:
         raise BadInput("certificate_days must be at least 1.")
     return Expected(
@@ -312,10 +450,17 @@ def expected_of(params: dict[str, Any]) -> Expected:
 def rungs_of(params: dict[str, Any]) -> Rungs:
     """Return the ways to look; nothing is sent yet."""
     management = Management(management_client(params, params["timeout"]), params["login_user"])
-    host = params["amqp_host"] or params["login_host"]
-    return Rungs(
-        management, probe, Target(host, params["amqp_port"], timeout=params["timeout"]), cli=tuple(params["cli"])
-    )
+    host, metrics = params["amqp_host"] or params["login_host"], None
+    if params["prometheus_port"]:
+        client = HttpClient(
+            url("http", params["login_host"], params["prometheus_port"]),
+            headers=PLAIN,
+            timeout=params["timeout"],
+            max_body=MAX_METRICS,
+        )
+        metrics = partial(read_metrics, client)
+    target = Target(host, params["amqp_port"], timeout=params["timeout"])
+    return Rungs(management, probe, target, cli=tuple(params["cli"]), metrics=metrics)
 
 
 def run(
@@ -326,9 +471,12 @@ def run(
 ) -> dict[str, Any]:
     """Look once, or until the broker is healthy; TimedOut with the last result when it never was."""
     expected, queries = expected_of(params), queries_of(params)
-    began, seconds = clock(), LOOK * params["timeout"]
+    began, seconds = clock(), params["timeout"]
+    traffic = None
+    if expected.queues and not params["wait_timeout"]:
+        traffic = Traffic(rungs.management, rungs.metrics, expected, params["sample_seconds"], clock, sleep).read
     while True:
-        result = look(rungs, expected, queries, seconds)
+        result = look(rungs, expected, queries, seconds, traffic)
         elapsed = clock() - began
         result["elapsed"] = round(elapsed, 3)
         left = params["wait_timeout"] - elapsed
@@ -338,9 +486,7 @@ def run(
             raise TimedOut(f"Not healthy after {elapsed:.1f} s. {result['reason']}", **result)
         sleep(min(PAUSE, left))
         # The last look gets what is left, but enough of it to be worth something.
-        left = max(params["wait_timeout"] - (clock() - began), 1.0)
-        seconds = min(LOOK * params["timeout"], left)
-        rungs = replace(rungs, target=replace(rungs.target, timeout=min(params["timeout"], left)))
+        seconds = min(params["timeout"], max(params["wait_timeout"] - (clock() - began), 1.0))
 
 
 def main() -> None:

@@ -4,22 +4,29 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import yaml
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils import _health
 from ansible_collections.veza.rabbitmq.plugins.module_utils._amqp import SERVING, Probe, Stage, Target
 from ansible_collections.veza.rabbitmq.plugins.module_utils._checks import NAMES
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput, RequestFailed, TimedOut
 from ansible_collections.veza.rabbitmq.plugins.module_utils._health import Command, Rungs, run_command
 from ansible_collections.veza.rabbitmq.plugins.module_utils._http import Reply
 from ansible_collections.veza.rabbitmq.plugins.module_utils._management import Management
+from ansible_collections.veza.rabbitmq.plugins.module_utils._metrics import Metrics, parse
 from ansible_collections.veza.rabbitmq.plugins.modules import rabbitmq_health
 
 PASSWORD = "s3cret-never-shown"
 SERVER = {"product": "RabbitMQ", "version": "3.10.8", "cluster_name": "veza"}
+
+BINDINGS = "columns=source,destination,destination_type,routing_key"
+TOTALS = "columns=name,messages,messages_ready,messages_unacknowledged&disable_stats=true&enable_queue_totals=true"
 
 Made = Callable[..., Any]
 
@@ -53,16 +60,21 @@ class Broker:
             f"{health}/port-listener/5672": reply({"status": "ok"}),
             f"{health}/node-is-quorum-critical": reply({"status": "ok"}),
         }  # fmt: skip
+        self.traffic = {
+            f"/api/bindings/%2Fveza?{BINDINGS}": reply([]),
+            "/api/connections?columns=state,peer_host&page=1&page_size=500": reply({"items": [], "total_count": 0}),
+            f"/api/queues/%2Fveza?{TOTALS}": reply([]),
+        }
 
-    def steps(self, until: str = "", **changes: Any) -> list[tuple[str, Any]]:
-        """Return the script; it ends with the path that ends in ``until``."""
+    def steps(self, until: str = "", traffic: bool = False, **changes: Any) -> list[tuple[str, Any]]:
+        """Return the script; it ends with the path that ends in ``until``, or with what the traffic needs."""
         steps = []
         for path, answer in self.answers.items():
             name = path.rsplit("/", 1)[-1].replace("-", "_")
             steps.append((path, changes.get(name, answer)))
             if until and path.endswith(until):
                 break
-        return steps
+        return [*steps, *self.traffic.items()] if traffic else steps
 
 
 @pytest.fixture
@@ -71,19 +83,24 @@ def broker(reply: Made) -> Broker:
 
 
 @pytest.fixture
-def run(params_of: Made, scripted_http: Made, clock: Any) -> Made:
-    """Return a runner of the module's run() against a script."""
+def run(params_of: Made, scripted_http: Made, clock: Any, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """Return a runner of the module's run() against a script; what the traffic is, is asked where a test wants it."""
 
     def run_it(
         steps: Sequence[tuple[str, Any]],
         probe: Callable[[Target], Probe] = never,
         command: Callable[[Sequence[str], float], Command] = never,
+        metrics: Callable[[float], Metrics] | None = None,
+        traffic: bool = False,
         **changes: Any,
     ) -> dict[str, Any]:
+        if not traffic:
+            monkeypatch.setattr(rabbitmq_health.Traffic, "read", lambda *_arguments: {})
         login = {"login_user": "monitor", "login_password": PASSWORD, "vhost": "/veza"}
-        params = params_of(rabbitmq_health.argument_spec(), **{**login, "queues": ["transcode_jobs"], **changes})
+        quiet = {"queues": ["transcode_jobs"], "sample_seconds": 0, "prometheus_port": 0}
+        params = params_of(rabbitmq_health.argument_spec(), **{**login, **quiet, **changes})
         management = Management(scripted_http(*steps), "monitor", clock)
-        rungs = Rungs(management, probe, Target("mq", 5672), command, tuple(params["cli"]))
+        rungs = Rungs(management, probe, Target("mq", 5672), command, tuple(params["cli"]), metrics)
         result = rabbitmq_health.run(params, rungs, clock, clock.sleep)
         assert PASSWORD not in repr(result)
         return result
@@ -95,8 +112,8 @@ def by_name(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {check["name"]: check for check in result["checks"]}
 
 
-def test_a_healthy_broker_costs_ten_requests(run: Made, broker: Broker, clock: Any) -> None:
-    result = run(broker.steps())
+def test_a_healthy_broker_costs_ten_requests_and_three_for_its_traffic(run: Made, broker: Broker, clock: Any) -> None:
+    result = run(broker.steps(traffic=True), traffic=True)
     assert (result["verdict"], result["rung"], result["unknown"], result["changed"]) == (
         "healthy",
         "management",
@@ -223,27 +240,33 @@ REFUSED = [("/api/whoami", RequestFailed("refused", "GET /api/whoami: connection
 GOOD = Command(0, '{"result": "ok"}')
 
 
+def greets(_target: Target) -> Probe:
+    return found("ok")
+
+
 def test_the_command_line_comes_before_amqp(run: Made) -> None:
     alarms = Command(69, '{"result": "error", "message": "alarms", "local": ["disk"]}')
     cli = Cli(GOOD, alarms, alarms, GOOD)
-    result = run(REFUSED, command=cli, cli=["rabbitmq-diagnostics"])
+    result = run(REFUSED, greets, cli, cli=["rabbitmq-diagnostics"])
     assert [argv[-1] for argv in cli.asked] == [
         "check_running", "check_alarms", "check_local_alarms", "check_port_connectivity",
     ]  # fmt: skip
     assert cli.asked[0] == ["rabbitmq-diagnostics", "--formatter", "json", "check_running"]
     assert (result["verdict"], result["rung"]) == ("unhealthy", "cli")
     assert by_name(result)["alarms"]["detail"] == 'alarms: ["disk"] (exit code 69)'
+    assert by_name(result)["listeners"]["source"] == "check_port_connectivity"
+    assert result["broker"]["version"] == "3.10.8"
 
 
 def test_healthy_is_more_than_the_command_line_can_tell(run: Made) -> None:
-    result = run(REFUSED, command=Cli(GOOD, GOOD, GOOD, GOOD), cli=["rabbitmq-diagnostics"])
+    result = run(REFUSED, greets, Cli(GOOD, GOOD, GOOD, GOOD), cli=["rabbitmq-diagnostics"])
     assert (result["verdict"], result["rung"]) == ("unknown", "cli")
     assert {"vhost", "queues"} <= set(result["unknown"])
 
 
 def test_of_a_node_that_does_not_run_nothing_else_is_asked(run: Made) -> None:
     cli = Cli(Command(69, '{"result": "error", "message": "not running"}'))
-    result = run(REFUSED, command=cli, cli=["rabbitmq-diagnostics"])
+    result = run(REFUSED, lambda _target: found("refused"), cli, cli=["rabbitmq-diagnostics"])
     assert (result["verdict"], result["rung"], len(cli.asked)) == ("unhealthy", "cli", 1)
 
 
@@ -251,6 +274,86 @@ def test_a_command_line_that_reaches_nobody_leads_to_amqp(run: Made) -> None:
     cli = Cli(Command(None, "rabbitmq-diagnostics can't be run: No such file or directory"))
     result = run(REFUSED, command=cli, cli=["rabbitmq-diagnostics"], probe=lambda _target: found("ok"))
     assert result["rung"] == "amqp"
+
+
+METRICS = parse(
+    'rabbitmq_build_info{rabbitmq_version="3.10.8",erlang_version="25.2.3"} 1\n'
+    'rabbitmq_identity_info{rabbitmq_node="rabbit@mq",rabbitmq_cluster="veza"} 1\n'
+    "rabbitmq_alarms_memory_used_watermark 0\n"
+    "rabbitmq_alarms_free_disk_space_watermark 0\n"
+    "rabbitmq_alarms_file_descriptor_limit 0\n"
+    "rabbitmq_process_open_fds 40\n"
+    "rabbitmq_process_max_fds 1000\n"
+)
+
+
+def metrics(_seconds: float) -> Metrics:
+    return Metrics("ok", "GET /metrics", METRICS)
+
+
+def test_the_prometheus_endpoint_knows_the_node_and_its_alarms(run: Made) -> None:
+    result = run(REFUSED, greets, metrics=metrics, node="rabbit@mq")
+    assert (result["verdict"], result["rung"]) == ("unknown", "prometheus")
+    passed = {check["name"]: check["age"] for check in result["checks"] if check["result"] == "pass"}
+    assert passed == dict.fromkeys(("reachable", "identity", "local_alarms", "file_descriptors", "listeners"), 0.0)
+    assert "alarms" in result["unknown"]  # those of other nodes are not known
+    assert result["broker"] == {
+        "version": "3.10.8", "erlang": "25.2.3", "cluster_name": "veza", "node": "rabbit@mq", "uptime": None,
+    }  # fmt: skip
+    renamed = run(REFUSED, greets, metrics=metrics, node="rabbit@before")
+    assert (renamed["verdict"], by_name(renamed)["identity"]["result"]) == ("unhealthy", "fail")
+
+
+def test_an_alarm_that_prometheus_knows_makes_it_unhealthy_whatever_the_login(run: Made, reply: Made) -> None:
+    alarmed = {**METRICS, "rabbitmq_alarms_free_disk_space_watermark": [({}, 1.0)]}
+    steps = [("/api/whoami", reply({"error": "not_authorized", "reason": "Login failed"}, 401))]
+    result = run(steps, greets, metrics=lambda _seconds: Metrics("ok", "", alarmed))
+    assert (result["verdict"], result["rung"]) == ("unhealthy", "prometheus")
+    assert result["reason"].startswith("Alarms: disk space on rabbit@mq")
+    assert by_name(result)["authorised"]["result"] == "fail"
+
+
+def test_the_command_line_is_believed_before_the_prometheus_endpoint(run: Made) -> None:
+    alarms = Command(69, '{"result": "error", "message": "alarms", "local": ["disk"]}')
+    result = run(REFUSED, greets, Cli(GOOD, alarms, alarms, GOOD), cli=["rabbitmq-diagnostics"], metrics=metrics)
+    assert (result["verdict"], result["rung"]) == ("unhealthy", "prometheus")
+    assert by_name(result)["local_alarms"]["source"] == "check_local_alarms"
+
+
+def test_a_prometheus_endpoint_that_is_none_leads_to_amqp(run: Made) -> None:
+    result = run(REFUSED, greets, metrics=lambda _seconds: Metrics("not_metrics", "404"))
+    assert result["rung"] == "amqp"
+
+
+def test_all_commands_together_are_bounded(run: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_health, "CLI_TIMEOUT", 0.05)
+    given: list[float] = []
+
+    def slow(argv: Sequence[str], seconds: float) -> Command:
+        given.append(seconds)
+        time.sleep(0.06)
+        return GOOD
+
+    result = run(REFUSED, greets, slow, cli=["rabbitmq-diagnostics"])
+    assert given == [0.05]
+    assert by_name(result)["reachable"]["source"] == "check_running"
+
+
+def test_while_the_management_api_is_waited_for_the_others_are_asked(
+    run: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_health, "PATIENCE", 0.0)
+    asked = threading.Event()
+
+    def probe(_target: Target) -> Probe:
+        asked.set()
+        return found("timed_out")
+
+    def hangs() -> RequestFailed:
+        assert asked.wait(60)
+        return RequestFailed("timed_out", "GET /api/whoami: silence.")
+
+    assert run([("/api/whoami", hangs)], probe)["verdict"] == "unhealthy"
 
 
 def test_a_command_is_bounded_and_raises_nothing() -> None:
@@ -283,12 +386,12 @@ def test_the_last_look_of_a_wait_is_short(run: Made, clock: Any) -> None:
         return found("refused")
 
     def slow() -> RequestFailed:
-        clock.sleep(4.0)
+        clock.sleep(2.0)
         return RequestFailed("timed_out", "GET /api/whoami: silence.")
 
     with pytest.raises(TimedOut):
-        run([("/api/whoami", slow), ("/api/whoami", slow)], probe=probe, wait_timeout=6)
-    assert timeouts == [5.0, 1.0]
+        run([("/api/whoami", slow)] * 3, probe=probe, wait_timeout=6)
+    assert timeouts == [3.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -297,6 +400,8 @@ def test_the_last_look_of_a_wait_is_short(run: Made, clock: Any) -> None:
         {"timeout": 0},
         {"wait_timeout": -1},
         {"certificate_days": 0},
+        {"sample_seconds": -1},
+        {"prometheus_port": 65536},
         {"checks": [{"name": "mine", "query": "a["}]},
         {"checks": [{"name": "alarms", "query": "a"}]},
         {"checks": [{"name": "mine", "query": "a"}, {"name": "mine", "query": "b"}]},
@@ -313,7 +418,13 @@ def test_main_answers_without_the_password(run_main: Made, served: Made) -> None
 
     port = int(served(refuse).rsplit(":", 1)[1])
     outcome = run_main(
-        rabbitmq_health, login_port=port, login_host="127.0.0.1", login_password=PASSWORD, amqp_port=port, timeout=20.0
+        rabbitmq_health,
+        login_port=port,
+        login_host="127.0.0.1",
+        login_password=PASSWORD,
+        amqp_port=port,
+        timeout=20.0,
+        prometheus_port=port,
     )
     assert not outcome.failed
     assert outcome.result["management"]["outcome"] == "server_error"

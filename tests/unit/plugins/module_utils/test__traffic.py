@@ -1,0 +1,310 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ansible_collections.veza.rabbitmq.plugins.module_utils._checks import Expected, Seen
+from ansible_collections.veza.rabbitmq.plugins.module_utils._deadline import Later
+from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import RequestFailed
+from ansible_collections.veza.rabbitmq.plugins.module_utils._management import Answer, Management
+from ansible_collections.veza.rabbitmq.plugins.module_utils._metrics import Metrics
+from ansible_collections.veza.rabbitmq.plugins.module_utils._traffic import (
+    Sample,
+    Traffic,
+    consumer_hosts,
+    counted,
+    dead_letters,
+    is_open,
+    limits,
+    receivers,
+    routing_keys,
+)
+
+Made = Callable[..., Any]
+
+DEAD = {"x-dead-letter-exchange": "dlx", "x-dead-letter-routing-key": "jobs.dlq"}
+BINDINGS = [
+    {"source": "", "destination": "jobs", "destination_type": "queue", "routing_key": "jobs"},
+    {"source": "events", "destination": "jobs", "destination_type": "queue", "routing_key": "jobs"},
+    {"source": "dlx", "destination": "jobs.dlq", "destination_type": "queue", "routing_key": "jobs.dlq"},
+]
+COLUMNS = "columns=source,destination,destination_type,routing_key"
+CONNECTIONS = ("/api/connections?columns=state,peer_host&page=1&page_size=500", {"items": [], "total_count": 0})
+TOTALS = "columns=name,messages,messages_ready,messages_unacknowledged&disable_stats=true&enable_queue_totals=true"
+LIST = (f"/api/queues/v?{TOTALS}", [])
+EXPIRED = "rabbitmq_global_messages_dead_lettered_expired_total"
+
+
+def queue(name: str = "jobs", messages: int = 0, unacked: int = 0, **more: Any) -> dict[str, Any]:
+    counts = {"messages": messages, "messages_ready": messages - unacked, "messages_unacknowledged": unacked}
+    return {"name": name, "type": "classic", "state": "running", "consumers": 1, "arguments": {}, **counts, **more}
+
+
+def stats(rates: dict[str, float] | None = None, **counters: int) -> dict[str, Any]:
+    details = {f"{name}_details": {"rate": rate} for name, rate in (rates or {}).items()}
+    return {"message_stats": {**counters, **details}}
+
+
+def metrics(expired: int) -> Metrics:
+    values = {EXPIRED: [({"dead_letter_strategy": "disabled"}, float(expired)), ({}, 10.0)]}
+    return Metrics("ok", "", values)
+
+
+@pytest.fixture
+def read(scripted_http: Made, reply: Made, clock: Any) -> Made:
+    """Return a reader of the traffic of ``jobs`` against a script of documents."""
+
+    def read_it(
+        first: dict[str, Any],
+        *steps: tuple[str, Any],
+        seconds: float = 6.0,
+        tag: str = "monitoring",
+        overview: dict[str, Any] | None = None,
+        counters: list[Metrics] | None = None,
+    ) -> dict[str, Any]:
+        made = [(path, found if isinstance(found, Exception) else reply(found)) for path, found in steps]
+        management = Management(scripted_http(*made), "monitor", clock)
+        management.begin(5.0)
+        few = {"rabbitmq_version": "3.10.8", "object_totals": {"queues": 8}}
+        seen = Seen(
+            {
+                "whoami": Answer("ok", "", {"tags": [tag]}),
+                "overview": Answer("ok", "", few if overview is None else overview),
+                "nodes": Answer("ok", "", [{"name": "rabbit@mq", "running": True, "mem_used": 5}]),
+            },
+            {},
+            {"jobs": Answer("ok", "", first)},
+        )
+        left = list(counters or [])
+        ask = (lambda _seconds: left.pop(0)) if counters else None
+        traffic = Traffic(management, ask, Expected("v", ("jobs",)), seconds, clock, clock.sleep)
+        return traffic.read(seen, Later(lambda: left.pop(0)) if counters else None)
+
+    return read_it
+
+
+def test_an_idle_queue_costs_one_look(read: Made, clock: Any) -> None:
+    dlq = ("/api/queues/v/jobs.dlq", queue("jobs.dlq", 4, consumers=0))
+    found = read(queue(arguments=DEAD), (f"/api/bindings/v?{COLUMNS}", BINDINGS), dlq, CONNECTIONS, LIST)
+    assert clock.sleeps == []
+    assert found["seconds"] == 0.0
+    jobs, dead = found["queues"]
+    assert (jobs["bindings"], jobs["dead_letter_target"], jobs["acked"]) == (1, "jobs.dlq", None)
+    assert (dead["name"], dead["of"], dead["messages"], dead["bindings"]) == ("jobs.dlq", "jobs", 4, None)
+    assert found["nodes"][0]["mem_used"] == 5
+    assert found["nodes"][0]["being_drained"] is None
+
+
+def test_acks_that_flow_are_proof_enough(read: Made, clock: Any) -> None:
+    first = queue(messages=9, unacked=3, **stats({"ack": 0.2}, ack=50))
+    found = read(first, (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, LIST)
+    assert (found["seconds"], clock.sleeps) == (0.0, [])
+
+
+def test_the_second_look_ends_when_an_ack_is_counted(read: Made, clock: Any) -> None:
+    first = queue(messages=9, unacked=3, **stats(ack=50, deliver=53, publish=60))
+    later = queue(messages=8, unacked=3, **stats(ack=51, deliver=54, publish=60))
+    path = "/api/queues/v/jobs"
+    steps = [(path, first), (path, first), (path, later), LIST]
+    found = read(first, (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, LIST, *steps)
+    assert (found["seconds"], clock.sleeps) == (3.0, [1.0] * 3)
+    jobs = found["queues"][0]
+    assert {key: jobs[key] for key in ("acked", "delivered", "published", "redelivered_count", "grown")} == {
+        "acked": 1, "delivered": 1, "published": 0, "redelivered_count": 0, "grown": -1,
+    }  # fmt: skip
+
+
+def test_a_worker_that_does_nothing_costs_the_whole_time(read: Made, clock: Any) -> None:
+    first = queue(messages=9, unacked=3)
+    path = "/api/queues/v/jobs"
+    steps = [(path, first)] * 3
+    counters = [metrics(2), metrics(3)]
+    found = read(
+        first, (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, LIST, *steps, LIST, seconds=2.5, counters=counters
+    )
+    assert clock.sleeps == [1.0, 1.0, 0.5]
+    assert (found["queues"][0]["acked"], found["queues"][0]["redelivered"]) == (0, False)
+    assert found["dropped"]["expired"] == {
+        "total": 13, "delta": 1, "discarded": 3, "source": "prometheus", "age": 0.0,
+    }  # fmt: skip
+    assert found["dropped"]["maxlen"] is None
+
+
+def test_no_second_look_where_it_is_not_wanted(read: Made, clock: Any) -> None:
+    found = read(queue(messages=9), (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, LIST, seconds=0)
+    assert (found["seconds"], found["queues"][0]["acked"]) == (0.0, None)
+
+
+def test_a_broker_that_stops_answering_ends_it(read: Made, clock: Any) -> None:
+    hung = RequestFailed("timed_out", "GET /api/queues: silence.")
+    first = queue(messages=9)
+    found = read(first, (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, LIST, ("/api/queues/v/jobs", hung))
+    assert clock.sleeps == [1.0]
+    assert (found["queues"][0]["messages"], found["queues"][0]["acked"]) == (9, None)
+
+
+def test_a_restart_between_two_looks_leaves_no_difference(read: Made) -> None:
+    first, later = queue(messages=9, **stats(ack=50)), queue(messages=9, **stats(ack=1))
+    steps = [("/api/queues/v/jobs", later), LIST]
+    found = read(first, (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, LIST, *steps, seconds=1)
+    assert found["queues"][0]["acked"] is None
+
+
+def test_of_thousands_only_the_named_are_asked(read: Made) -> None:
+    many = {"rabbitmq_version": "3.10.8", "object_totals": {"queues": 9000}}
+    steps = [
+        (f"/api/queues/v/jobs/bindings?{COLUMNS}", BINDINGS[:2]),
+        (f"/api/exchanges/v/dlx/bindings/source?{COLUMNS}", BINDINGS[2:]),
+        ("/api/queues/v/jobs.dlq", queue("jobs.dlq")),
+        CONNECTIONS,
+    ]
+    found = read(queue(arguments=DEAD), *steps, overview=many)
+    assert [entry["name"] for entry in found["queues"]] == ["jobs", "jobs.dlq"]
+    assert [entry["age"] for entry in found["queues"]] == [10.0, 10.0]
+
+
+def test_dead_letters_to_nowhere_name_the_exchange(read: Made) -> None:
+    found = read(queue(arguments=DEAD), (f"/api/bindings/v?{COLUMNS}", BINDINGS[:2]), CONNECTIONS, LIST)
+    assert [entry["dead_letter_target"] for entry in found["queues"]] == ["dlx"]
+
+
+def test_what_was_not_answered_is_unknown(read: Made) -> None:
+    hung = RequestFailed("timed_out", "GET /api/bindings: silence.")
+    found = read(queue(arguments=DEAD, messages=0), (f"/api/bindings/v?{COLUMNS}", hung))
+    assert (found["queues"][0]["bindings"], found["queues"][0]["dead_letter_target"]) == (None, None)
+    assert found["queues"][0]["age"] == 10.0
+    assert found["connections"] is None
+
+
+def test_a_user_who_does_not_see_all_connections_is_not_asked_for_them(read: Made) -> None:
+    found = read(queue(), (f"/api/bindings/v?{COLUMNS}", []), LIST, tag="management")
+    assert found["connections"] is None
+
+
+def test_connections_are_counted_by_host(read: Made) -> None:
+    items = [
+        {"state": "blocked", "peer_host": "10.0.0.7"},
+        {"state": "running", "peer_host": "10.0.0.7"},
+        {"state": "blocking", "peer_host": "10.0.0.8"},
+        [],
+    ]
+    steps = [(f"/api/bindings/v?{COLUMNS}", []), (CONNECTIONS[0], {"items": items, "total_count": 700}), LIST]
+    assert read(queue(), *steps)["connections"] == {
+        "total": 700,
+        "blocked": 1,
+        "blocking": 1,
+        "by_host": {"10.0.0.7": {"total": 2, "blocked": 1}, "10.0.0.8": {"total": 1, "blocked": 0}},
+        "age": 10.0,
+    }
+
+
+def test_without_prometheus_the_overview_has_two_of_the_counters(read: Made) -> None:
+    overview = {"object_totals": {"queues": 8}, **stats(drop_unroutable=3)}
+    found = read(queue(), (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, LIST, overview=overview)["dropped"]
+    assert found["expired"] is None
+    assert (found["unroutable"]["total"], found["returned"]["total"]) == (3, 0)
+    assert (found["unroutable"]["source"], found["unroutable"]["age"]) == ("/api/overview", 10.0)
+    without = read(queue(), (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, LIST)["dropped"]
+    assert without["unroutable"] is None
+
+
+@pytest.mark.parametrize(
+    ("total", "messages", "age"),
+    [
+        ({}, 7, 10.0),
+        (queue(messages=9), 9, 0.0),
+        (queue(messages=0), 7, 10.0),  # a leader that does not answer counts 0
+    ],
+)
+def test_the_fresh_count_of_a_quorum_queue_is_taken_but_for_a_zero(
+    read: Made, total: dict[str, Any], messages: int, age: float
+) -> None:
+    first = {**queue(messages=7), "type": "quorum"}
+    listed = (LIST[0], [total] if total else [])
+    found = read(first, (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, listed, seconds=0)
+    assert (found["queues"][0]["messages"], found["queues"][0]["age"]) == (messages, age)
+
+
+def test_a_queue_without_counts_is_unknown_not_empty(read: Made) -> None:
+    first = {"name": "jobs", "type": "quorum", "state": "running"}
+    listed = (LIST[0], [{**queue(), "type": "quorum"}])
+    found = read(first, (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, listed)["queues"][0]
+    assert (found["messages"], found["age"], found["redelivered"]) == (None, None, None)
+
+
+def sampled(document: dict[str, Any]) -> Sample:
+    return Sample(0.0, {document["name"]: Answer("ok", "", document)})
+
+
+@pytest.mark.parametrize(
+    ("document", "named", "open_"),
+    [
+        (queue(), True, False),
+        (queue(messages=1), True, True),
+        (queue(messages=1, unacked=1), True, True),
+        (queue(messages=5, **stats({"deliver_no_ack": 3.0})), True, False),
+        (queue(messages=5, **stats({"ack": 3.0, "redeliver": 3.0})), True, True),
+        (queue(messages=5), False, False),
+        (queue(messages=5, messages_details={"rate": 0.4}), False, True),
+        (queue(messages=5, messages_details={"rate": -0.4}), False, False),
+    ],
+)
+def test_what_one_look_leaves_open(document: dict[str, Any], named: bool, open_: bool) -> None:
+    assert is_open(sampled(document), "jobs", named) is open_
+
+
+def test_a_counter_that_never_moved_is_zero_where_there_are_statistics() -> None:
+    assert counted(queue(), "acked") == 0
+    assert counted({"name": "jobs"}, "acked") is None
+    assert counted(queue(**stats(ack=2, deliver_no_ack=3, get_no_ack=4)), "acked") == 9
+
+
+@pytest.mark.parametrize(
+    ("document", "found"),
+    [
+        ({}, (None, None)),
+        ({"arguments": [], "effective_policy_definition": []}, (None, None)),
+        ({"arguments": {"x-dead-letter-exchange": ""}}, ("", None)),
+        ({"effective_policy_definition": {"dead-letter-exchange": "p"}}, ("p", None)),
+        ({"arguments": DEAD, "effective_policy_definition": {"dead-letter-exchange": "p"}}, ("dlx", "jobs.dlq")),
+    ],
+)
+def test_an_argument_comes_before_the_policy(document: dict[str, Any], found: tuple[Any, Any]) -> None:
+    assert dead_letters(document) == found
+
+
+def test_without_a_key_of_their_own_dead_letters_keep_theirs() -> None:
+    document = queue(arguments={"x-dead-letter-exchange": "dlx"})
+    assert routing_keys(document, [{"routing_key": "audio.*"}]) == {"jobs", "audio.*"}
+    assert routing_keys(queue(arguments=DEAD), [{"routing_key": "audio.*"}]) == {"jobs.dlq"}
+
+
+def test_queues_behind_an_exchange() -> None:
+    bindings = [
+        {"destination": "other", "destination_type": "exchange", "routing_key": "k"},
+        {"destination": "no", "destination_type": "queue", "routing_key": "x"},
+        {"destination": "all", "destination_type": "queue", "routing_key": "#"},
+        {"destination": "own", "destination_type": "queue", "routing_key": "k"},
+    ]
+    assert receivers(bindings, {"k"}) == ["all", "own"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "limit"), [("quorum", "4.0.5", 20), ("quorum", "3.10.8", None), ("classic", "4.0.5", None)]
+)
+def test_the_smaller_limit_counts_and_new_quorum_queues_have_one(kind: str, version: str, limit: int | None) -> None:
+    arguments, policy = {"x-max-length": 9, "x-message-ttl": "x"}, {"max-length": 5, "message-ttl": 100}
+    document = {"type": kind, "arguments": arguments, "effective_policy_definition": policy}
+    found = limits(document, Answer("ok", "", {"rabbitmq_version": version}))
+    assert found == {"ttl": 100, "max_length": 5, "delivery_limit": limit}
+
+
+def test_consumers_are_found_at_their_hosts() -> None:
+    details: list[Any] = [{"channel_details": {"peer_host": host}} for host in ("10.0.0.9", "10.0.0.7", "10.0.0.9")]
+    assert consumer_hosts({"consumer_details": [*details, {"channel_details": []}, []]}) == ["10.0.0.7", "10.0.0.9"]
