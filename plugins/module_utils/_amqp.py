@@ -42,6 +42,7 @@ SENTENCES = {
     "vhost_refused": "the user may not do this in the virtual host",
     "blocked": "the broker takes no messages: it blocks publishers under an alarm",
     "confirm_timed_out": "a message was published, but not confirmed and got back",
+    "not_running": "the container does not run",
 }
 """The closed vocabulary of outcomes, and what each means."""
 

@@ -18,6 +18,8 @@ description:
   - Says at which stage the way ends, in one word of a closed vocabulary, and why.
   - Needs nothing but Python's standard library, so that it can run on any production host, also on one that can reach
     neither the management API nor a package registry.
+  - With O(container) it looks from inside a container of this host, with the login that the container really holds, so
+    that a broken network and a rotated password come out of one call.
   - An open port proves nothing. A hung broker's kernel accepts connections, and a broker under an alarm lets everybody
     log in. Only O(publish=true) proves that the broker takes messages.
 extends_documentation_fragment:
@@ -38,9 +40,27 @@ attributes:
     details:
       - What O(publish=true) makes in the broker is gone when the module ends.
 options:
+  container:
+    description:
+      - Name or id of a running container of this host. The probe sees the network, the name resolution and the files as
+        it does, whatever its image holds, also without a shell. It needs root, starts nothing in the container and
+        writes nothing.
+      - Where the broker is, and the login, come from the container's environment (O(amqp_variable)). O(login_user) and
+        O(login_password), if given, are used instead of the container's. Certificate files are read inside.
+    type: str
+  amqp_variable:
+    description:
+      - The variable in the environment of O(container) that holds its AMQP URL.
+    type: str
+    default: AMQP_URL
+  container_command:
+    description:
+      - The container engine's command line. It must understand C(ps) and C(container inspect) as docker does.
+    type: str
+    default: docker
   login_host:
     description:
-      - Name or address of the broker. Each address of a name is tried.
+      - Name or address of the broker. Each address of a name is tried. With O(container) it is not used.
     type: str
     default: localhost
   login_port:
@@ -109,6 +129,11 @@ EXAMPLES = r"""
     publish: true
   register: probe
 
+- name: Look out of the API's container, with what it holds itself
+  veza.rabbitmq.amqp_probe:
+    container: veza_backend_api
+  become: true
+
 - name: Tell where the way ends
   ansible.builtin.debug:
     var: probe.message
@@ -129,12 +154,13 @@ outcome:
     - Where the way ended. V(ok) and V(slow) mean that everything that was asked for worked.
     - V(blocked) means that the broker is under an alarm, V(confirm_timed_out) that a message was published but not
       confirmed or not got back, V(header_refused) that an AMQP server speaks another version of it.
+    - V(not_running) means that O(container) is not there, or does not run.
     - V(timed_out) at the stage V(header) means that the connection was accepted in silence, as by a broker that hangs.
   returned: always
   type: str
   sample: login_refused
   choices: [ok, slow, name_not_resolved, refused, unreachable, timed_out, reset, tls_expected, tls_failed, not_amqp,
-    header_refused, login_refused, vhost_missing, vhost_refused, blocked, confirm_timed_out]
+    header_refused, login_refused, vhost_missing, vhost_refused, blocked, confirm_timed_out, not_running]
 ok:
   description: Whether everything that was asked for worked, however slowly.
   returned: always
@@ -195,6 +221,18 @@ addresses:
     detail:
       description: The error, if any.
       type: str
+container:
+  description: The login that the container's environment holds.
+  returned: O(container) is given and runs
+  type: dict
+  contains:
+    variable: {description: "The value of O(amqp_variable).", type: str}
+    host: {description: "The broker's name.", type: str}
+    port: {description: "Its port.", type: int}
+    vhost: {description: "The virtual host.", type: str}
+    user: {description: "The user.", type: str}
+    fingerprint: {description: "Six hex digits that tell two passwords of this user apart.", type: str}
+    matches: {description: "Whether its password is O(login_password). V(null) if that was not given.", type: bool}
 elapsed:
   description: Seconds that the module took, including all repetitions.
   returned: always
@@ -212,12 +250,20 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._amqp import Probe, Target, probe
+from ..module_utils._amqp import SENTENCES, Target, probe
+from ..module_utils._amqp_options import probe_arguments, target_of
+from ..module_utils._containers import Engine, EngineSilent, login_of
 from ..module_utils._errors import BadInput, TimedOut, VezaError
-from ..module_utils._tls import tls, tls_arguments
+from ..module_utils._inside import VARIABLE, environment, target_inside, visit
+from ..module_utils._namespaces import NoEntry
+
+Answer = dict[str, Any]
 
 PAUSE = 1.0
 """Seconds between two probes."""
+
+ENGINE_TIMEOUT = 10.0
+"""Seconds that each command of the container engine may take."""
 
 BLOCKED_PAUSE = 10.0
 """The same under an alarm: each such probe leaves a connection in the broker until the alarm ends."""
@@ -226,45 +272,74 @@ BLOCKED_PAUSE = 10.0
 def argument_spec() -> dict[str, Any]:
     """Return the module's parameters."""
     return {
-        "login_host": {"type": "str", "default": "localhost"},
-        "login_port": {"type": "int", "default": 5672},
-        "login_user": {"type": "str"},
-        "login_password": {"type": "str", "no_log": True},
-        "vhost": {"type": "str", "default": "/"},
-        "tls": {"type": "bool", "default": False},
-        "publish": {"type": "bool", "default": False},
-        "timeout": {"type": "float", "default": 5.0},
-        "slow_after": {"type": "float", "default": 1.0},
+        **probe_arguments(),
+        "container": {"type": "str"},
+        "amqp_variable": {"type": "str", "default": VARIABLE},
+        "container_command": {"type": "str", "default": "docker"},
         "wait_timeout": {"type": "float", "default": 0.0},
-        **tls_arguments(),
     }
 
 
-def target_of(params: dict[str, Any], check_mode: bool) -> Target:
+def checked(params: dict[str, Any], check_mode: bool) -> Target:
     """Return what is to be probed; BadInput if the parameters make no sense."""
-    if params["timeout"] <= 0 or params["wait_timeout"] < 0 or params["slow_after"] < 0:
-        raise BadInput("timeout must be above 0, slow_after and wait_timeout must not be negative.")
-    if not 0 < params["login_port"] < 65536:
-        raise BadInput(f"login_port is {params['login_port']}; a port is a number from 1 to 65535.")
-    if params["publish"] and params["login_user"] is None:
+    if params["wait_timeout"] < 0:
+        raise BadInput("wait_timeout must not be negative.")
+    if params["publish"] and params["login_user"] is None and not params["container"]:
         raise BadInput("publish needs login_user and login_password: nobody publishes without a login.")
-    return Target(
-        host=params["login_host"],
-        port=params["login_port"],
-        user=params["login_user"],
-        password=params["login_password"],
-        vhost=params["vhost"],
-        tls=tls(params) if params["tls"] else None,
-        publish=params["publish"] and not check_mode,
-        timeout=params["timeout"],
-        slow_after=params["slow_after"],
-    )
+    return target_of(params, params["publish"] and not check_mode)
 
 
-def result_of(found: Probe, left_out: bool) -> dict[str, Any]:
+def from_here(target: Target) -> Answer:
+    """Probe as this host sees the network."""
+    return asdict(probe(target))
+
+
+class Inside:
+    """Probes as a container sees the network, with what it holds; asks the engine each time, as it may have changed."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self.params = params
+
+    def __call__(self, target: Target) -> Answer:
+        """Probe; BadInput when the container has no login to probe with, or can't be entered."""
+        name, variable = self.params["container"], self.params["amqp_variable"]
+        try:
+            found = Engine(self.params["container_command"], ENGINE_TIMEOUT).inspect()
+        except EngineSilent as silence:
+            raise BadInput(f"The container '{name}' can't be looked at: {silence}.") from None
+        document = next((one for one in found if named(one, name)), None)
+        state = (document or {}).get("State") or {}
+        if document is None or not state.get("Pid"):
+            said = f"it is {state.get('Status')}" if document else "there is none of this name"
+            return nowhere(f"AMQP probe in container '{name}': {SENTENCES['not_running']} ({said}).")
+        login = login_of(environment(document), variable)
+        if login is None:
+            raise BadInput(f"The container '{name}' has no AMQP URL in its variable {variable}.")
+        inside = target_inside(login, target)
+        if target.user is not None:
+            inside = replace(inside, user=target.user, password=target.password)
+        try:
+            answer = visit(state["Pid"], inside).answer()
+        except NoEntry as reason:
+            raise BadInput(f"The container '{name}' can't be entered: {reason}. It needs root.") from None
+        return {**answer, "container": login.shown(target.password)}
+
+
+def named(document: dict[str, Any], name: str) -> bool:
+    """Whether a container has this name, or an id that begins so."""
+    return document.get("Name") == f"/{name}" or (len(name) >= 12 and str(document.get("Id", "")).startswith(name))
+
+
+def nowhere(message: str) -> Answer:
+    """Return the answer about a container that does not run."""
+    nothing: Answer = {"stages": [], "server": {}, "addresses": [], "elapsed": 0.0}
+    return {"outcome": "not_running", "ok": False, "message": message, **nothing}
+
+
+def result_of(found: Answer, left_out: bool) -> dict[str, Any]:
     """Return a probe as the module's result; ``left_out`` says that check mode kept it from publishing."""
-    result = {"changed": False, **asdict(found)}
-    if left_out and found.ok:
+    result = {"changed": False, **found}
+    if left_out and found["ok"]:
         why = "check mode publishes nothing"
         result["stages"] = [*result["stages"], {"name": "publish", "ok": None, "ms": 0.0, "detail": why}]
         result["message"] += f" Whether it takes messages is not known: {why}."
@@ -274,12 +349,13 @@ def result_of(found: Probe, left_out: bool) -> dict[str, Any]:
 def run(
     params: dict[str, Any],
     check_mode: bool,
-    look: Callable[[Target], Probe] = probe,
+    look: Callable[[Target], Answer] | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
     """Probe once, or until it works; TimedOut with the last result when it never did."""
-    target = target_of(params, check_mode)
+    target = checked(params, check_mode)
+    look = look or (Inside(params) if params["container"] else from_here)
     left_out = params["publish"] and check_mode
     began, attempts = clock(), 0
     while True:
@@ -288,12 +364,12 @@ def run(
         elapsed = clock() - began
         result = {**result_of(found, left_out), "attempts": attempts, "elapsed": round(elapsed, 3)}
         left = params["wait_timeout"] - elapsed
-        if found.ok or not params["wait_timeout"]:
+        if found["ok"] or not params["wait_timeout"]:
             return result
         if left <= 0:
             tries = f"{attempts} attempts in {elapsed:.1f} s"
-            raise TimedOut(f"Not serving after {tries}; the last one: {found.message}", **result)
-        sleep(min(BLOCKED_PAUSE if found.outcome == "blocked" else PAUSE, left))
+            raise TimedOut(f"Not serving after {tries}; the last one: {found['message']}", **result)
+        sleep(min(BLOCKED_PAUSE if found["outcome"] == "blocked" else PAUSE, left))
         # The last probe gets what is left, but enough of it to be worth something.
         left = params["wait_timeout"] - (clock() - began)
         target = replace(target, timeout=min(params["timeout"], max(left, 1.0)))

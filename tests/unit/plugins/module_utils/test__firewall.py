@@ -1,0 +1,61 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.veza.rabbitmq.plugins.module_utils import _firewall
+
+NFT = """
+table inet filter {
+    chain input {
+        type filter hook input priority filter; policy accept;
+        tcp dport 22 drop
+        ip saddr 198.18.77.21 tcp dport { 5672, 15672 } reject with tcp reset
+        tcp dport 5000-6000 counter packets 3 bytes 180 drop
+        tcp dport 5672 accept
+    }
+}
+table inet game_day {
+    chain output {
+        meta l4proto { tcp, udp } th dport 53 drop
+    }
+}
+"""
+
+IPTABLES = """
+*filter
+:INPUT ACCEPT [0:0]
+-A INPUT -s 10.0.0.0/8 -p tcp -m tcp --dport 5672 -j REJECT --reject-with tcp-reset
+-A INPUT -p tcp -m multiport --dports 5000:6000,8080 -j DROP
+-A INPUT -p tcp -m tcp --dport 5672 -j ACCEPT
+COMMIT
+"""
+
+
+def test_rules_of_nftables_about_our_ports() -> None:
+    rules = _firewall.nft(NFT, {5672, 53})
+    assert [(rule["table"], rule["chain"]) for rule in rules] == [
+        ("inet filter", "input"),
+        ("inet filter", "input"),
+        ("inet game_day", "output"),
+    ]
+    assert rules[0]["rule"] == "ip saddr 198.18.77.21 tcp dport { 5672, 15672 } reject with tcp reset"
+
+
+def test_rules_of_iptables_about_our_ports() -> None:
+    rules = _firewall.iptables(IPTABLES, {5672})
+    assert [rule["chain"] for rule in rules] == ["INPUT", "INPUT"]
+    assert "REJECT" in rules[0]["rule"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "count"), [({"nft": NFT}, 3), ({"iptables-save": IPTABLES}, 2), ({}, None), ({"nft": ""}, 0)]
+)
+def test_the_first_that_answers_is_read(answers: dict[str, str], count: int | None) -> None:
+    rules: Any = _firewall.read(lambda command: answers.get(command[0]), [5672])
+    assert (None if rules is None else len(rules)) == count
