@@ -19,6 +19,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from ._host_state import name_of
+
 MAX_FILES = 20
 """Log files that are read: the newest ones."""
 
@@ -58,7 +60,7 @@ class Beam:
 
     ``places`` are the data directories that its environment names, ``files`` the paths that it has open and
     ``sockets`` the inodes of its sockets: None where this user may not look. ``contained`` tells whether it lives in
-    a container, where paths mean something else.
+    a container, where paths mean something else. ``node`` is the name that its command line gives it.
     """
 
     pid: int
@@ -70,6 +72,7 @@ class Beam:
     files: tuple[str, ...] | None
     sockets: frozenset[int] | None
     contained: bool | None
+    node: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class Disk:
     writable: bool
     owner: str
     note: str
+    inodes_free: int | None = None
+    inodes_total: int | None = None
 
 
 class Host:
@@ -169,11 +174,14 @@ class Host:
         except OSError as error:
             raise Unreadable(f"{path} can't be looked at: {_reason(error)}.") from None
         free, total = system.f_bavail * system.f_frsize, system.f_blocks * system.f_frsize
+        # Some file systems have no fixed number of inodes, and say 0.
+        inodes = (system.f_favail, system.f_files) if system.f_files else (None, None)
+        owner = _user(status.st_uid)
         if system.f_flag & os.ST_RDONLY:
-            return Disk(free, total, False, _user(status.st_uid), "the file system is mounted read-only")
+            return Disk(free, total, False, owner, "the file system is mounted read-only", *inodes)
         if os.geteuid() == 0:
-            return Disk(free, total, True, _user(status.st_uid), "asked as root, to whom no permission is refused")
-        return Disk(free, total, os.access(path, os.W_OK), _user(status.st_uid), f"asked as user id {os.geteuid()}")
+            return Disk(free, total, True, owner, "asked as root, to whom no permission is refused", *inodes)
+        return Disk(free, total, os.access(path, os.W_OK), owner, f"asked as user id {os.geteuid()}", *inodes)
 
     def last_write(self, path: str) -> float | None:
         """Return when a file below ``path`` was last written, as far as MAX_ENTRIES entries tell."""
@@ -226,6 +234,7 @@ class Host:
             files=None if links is None else tuple(link for link in links if link.startswith("/")),
             sockets=None if links is None else frozenset(int(link[8:-1]) for link in links if link[:8] == "socket:["),
             contained=self._contained(pid),
+            node=name_of(arguments),
         )
 
     def _places(self, pid: int) -> tuple[str, ...] | None:
@@ -248,6 +257,19 @@ class Host:
         with suppress(OSError):
             return os.readlink(f"{self.proc}/{pid}/ns/pid") != os.readlink(f"{self.proc}/self/ns/pid")
         return None
+
+    def shares(self, pid: int, path: str) -> bool | None:
+        """Whether ``path`` is the same directory for a process as for us; None if that can't be seen."""
+        try:
+            theirs = os.stat(f"{self.proc}/{pid}/root{path}")
+        except FileNotFoundError:
+            return False if os.path.isdir(f"{self.proc}/{pid}/root/") else None
+        except OSError:
+            return None
+        with suppress(OSError):
+            ours = os.stat(path)
+            return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
+        return False
 
     def listening(self) -> dict[int, set[int]]:
         """Return the TCP ports that somebody listens on, each with the inodes of its sockets."""

@@ -31,6 +31,7 @@ _TABLE = (
     ("memory_alarm_set", r"memory resource limit alarm set on node"),
     ("memory_alarm_cleared", r"memory resource limit alarm cleared (?:on node|across the cluster)"),
     ("file_descriptors", r"file descriptor limit alarm set\.|out of file descriptors|\bemfile\b"),
+    ("disk_quota", r"\bedquot\b|[Dd]isk quota exceeded"),
     ("disk_full", r"\benospc\b|no space left on device"),
     # Clients
     ("login_refused", r"login refused: user '.*' - invalid credentials"),
@@ -42,6 +43,9 @@ _TABLE = (
     ("handshake_timeout", r"\{handshake_timeout,"),
     ("bad_header", r"\{bad_header,"),
     ("heartbeats_missed", r"missed heartbeats from client"),
+    ("arguments_refused", r"\binequivalent arg '"),
+    ("connection_limit", r"connection limit \(\d+\) is reached|channel limit \(\d+\) is reached"
+                         r"|number of (?:connections|channels) opened .* has reached the maximum"),
     ("ack_timeout", r"has timed out waiting for a consumer acknowledgement"),
     # Cluster
     ("partition", r"mnesia_event got \{inconsistent_database, (?:running|starting)_partitioned_network,"),

@@ -18,7 +18,7 @@ STATES = ("running", "stopped", "starting", "stopping", "failed", "restarting", 
 
 _PROPERTIES = (
     "LoadState", "ActiveState", "SubState", "Result", "NRestarts", "MainPID", "ExecMainCode", "ExecMainStatus",
-    "StateChangeTimestampMonotonic", "StatusText",
+    "StateChangeTimestampMonotonic", "StatusText", "User",
 )  # fmt: skip
 
 # systemd's ActiveState and SubState (empty: any); the first that fits wins. A boot loop never becomes "failed".
@@ -64,6 +64,7 @@ def unknown(manager: str, detail: str) -> dict[str, Any]:
         "exit_code": None,
         "exit_signal": None,
         "main_pid": None,
+        "user": None,
         "detail": detail,
     }
 
@@ -100,6 +101,7 @@ def _judge_systemd(service: str, ran: Ran, now: float, monotonic: float) -> dict
         "exit_code": status if code == _EXITED else None,
         "exit_signal": _signal_name(status) if code in (_KILLED, _DUMPED) else None,
         "main_pid": _number(values.get("MainPID")) or None,
+        "user": values.get("User") or None,
         "detail": ", ".join(filter(None, [f"{active}/{sub}", _short(values.get("StatusText", ""))])),
     }
 

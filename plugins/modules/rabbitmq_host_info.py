@@ -15,10 +15,12 @@ author:
 description:
   - Gathers in one call what the host of a RabbitMQ node knows about it. The service manager's word, the process, the
     steps of its life and the known bad lines in its logs, the listening ports, the disk and the clock.
-  - Reads only. The broker itself is not asked and gets no connection, so a broker that hangs can't hold the module.
+  - Reads only. The broker itself is asked only with O(probe), and within its time; a broker that hangs can't hold the
+    module.
   - Needs nothing but Python's standard library. Root sees most. What can't be read is listed in RV(unknown)
     and does not fail the module.
-  - The broker's log files are read, not the journal. Under Debian's unit the journal holds systemd's own lines only.
+  - The broker's log files are read, and the journal of the last day. Under Debian's unit the journal has systemd's
+    lines, not the broker's.
 extends_documentation_fragment:
   - veza.rabbitmq._attributes
   - veza.rabbitmq._attributes.info
@@ -69,9 +71,30 @@ options:
     default: [5672, 15672]
   timeout:
     description:
-      - Seconds that the service manager's answer may take.
+      - Seconds that each command may take, such as the service manager's.
     type: float
     default: 20.0
+  reference:
+    description:
+      - The time of another clock, just now, as ISO 8601 with a zone. RV(clock.offset) is measured against it.
+    type: str
+  probe:
+    description:
+      - Probe the broker from this host besides, as M(veza.rabbitmq.amqp_probe) does. Without it nobody is asked.
+    type: dict
+    suboptions:
+      login_host: {description: "Name or address of the broker.", type: str, default: localhost}
+      login_port: {description: "Port of the broker.", type: int, default: 5672}
+      login_user: {description: "User to log in as.", type: str}
+      login_password: {description: "Password of O(probe.login_user).", type: str}
+      vhost: {description: "Virtual host.", type: str, default: /}
+      tls: {description: "Whether the port speaks TLS.", type: bool, default: false}
+      timeout: {description: "Seconds that the probe may take.", type: float, default: 5.0}
+      slow_after: {description: "Seconds after which a success is called V(slow).", type: float, default: 1.0}
+      ca_cert: {description: "File with the certificates of the authorities to trust.", type: path}
+      client_cert: {description: "File with the certificate that the client shows.", type: path}
+      client_key: {description: "File with the private key of O(probe.client_cert).", type: path}
+      validate_certs: {description: "Whether the server's certificate is checked.", type: bool, default: true}
 seealso:
   - module: veza.rabbitmq.rabbitmq_health
   - module: veza.rabbitmq.amqp_probe
@@ -133,9 +156,26 @@ service:
     main_pid:
       description: The main process, if there is one.
       type: int
+    user:
+      description: The user as whom the service runs. Only systemd knows it.
+      type: str
     detail:
       description: The manager's own words, or why the state is unknown.
       type: str
+    exits:
+      description: The abnormal ends of its runs in the last day, the newest last. V(null) if the journal can't be read.
+      type: list
+      elements: dict
+      contains:
+        at: {description: "When.", type: str}
+        status: {description: "systemd's words for it.", type: str, sample: 9/KILL}
+    stopped_by:
+      description: Who asked for the last stop, with proof from the journal. V(null) without.
+      type: dict
+      contains:
+        who: {description: "The user, or V(the shutdown of the host).", type: str}
+        how: {description: "The command.", type: str}
+        at: {description: "When.", type: str}
 process:
   description: The Erlang VM of this broker; one that belongs to another data directory does not count.
   returned: always
@@ -201,12 +241,12 @@ signatures:
       type: str
       sample: disk_alarm_set
       choices: [disk_low, disk_alarm_set, disk_alarm_cleared, memory_high, memory_alarm_set, memory_alarm_cleared,
-        file_descriptors, disk_full, login_refused, guest_from_afar, vhost_missing, vhost_refused,
-        http_refused, connection_lost, handshake_timeout, bad_header, heartbeats_missed, ack_timeout,
-        partition, peer_lost, minority_paused, autoheal, waiting_for_tables, cookie_of_peer,
-        quorum_member_missing, sigterm, maintenance, unclean_before, messages_dropped, boot_failed,
-        crash_dump, configuration, port_in_use, cookie_file, permissions, feature_flags,
-        inconsistent_cluster, peers_missing, name_resolution]
+        file_descriptors, disk_quota, disk_full, login_refused, guest_from_afar, vhost_missing, vhost_refused,
+        http_refused, connection_lost, handshake_timeout, bad_header, heartbeats_missed, arguments_refused,
+        connection_limit, ack_timeout, partition, peer_lost, minority_paused, autoheal, waiting_for_tables,
+        cookie_of_peer, quorum_member_missing, sigterm, maintenance, unclean_before, messages_dropped, boot_failed,
+        crash_dump, configuration, port_in_use, cookie_file, permissions, feature_flags, inconsistent_cluster,
+        peers_missing, name_resolution]
     count:
       description: How often since the last start of the broker.
       type: int
@@ -234,6 +274,15 @@ listeners:
     listening:
       description: Whether any process listens on it, V(null) if that can't be seen.
       type: bool
+    ours:
+      description: Whether this broker does. V(null) if that can't be seen, or nobody listens.
+      type: bool
+    holder:
+      description: Another process that does. V(null) if there is none, or it can't be seen.
+      type: dict
+      contains:
+        pid: {description: "Its process id.", type: int}
+        name: {description: "Its name.", type: str}
 disk:
   description: The file system of O(data_dir). Values are V(null) if it can't be looked at.
   returned: always
@@ -257,14 +306,134 @@ disk:
     detail:
       description: What RV(disk.writable) is based on.
       type: str
+    limit:
+      description: Free bytes below which the broker raises its disk alarm, as its log says. V(null) if it does not.
+      type: int
+    write_error:
+      description:
+        - Why nothing can be written there, tried with a file without a name while the broker's process does not live.
+          V(null) if something can, or it was not tried.
+      type: str
+      choices: [EDQUOT, ENOSPC, EROFS]
+    snapshot_since:
+      description:
+        - Since when its file system is the one that it is. Later than the broker's older data, it means that a
+          snapshot was restored then. V(null) where the file system does not tell; btrfs does.
+      type: str
+    inodes_free:
+      description: Files that can still be made. V(null) where the file system has no fixed number.
+      type: int
+    inodes_total:
+      description: Files that it can hold.
+      type: int
     last_write_at:
       description: When a file below the directory was last written, as far as 5000 entries tell. A sign of life.
       type: str
+directories:
+  description: The directories and files that the broker must write, and whether its user may, by owner and mode.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    path: {description: "The path.", type: str}
+    owner: {description: "Its owner.", type: str}
+    group: {description: "Its group.", type: str}
+    mode: {description: "Its mode, octal.", type: str}
+    ok: {description: "Whether the service's user may write it. V(null) if that is not known.", type: bool}
+    detail: {description: "The same in words.", type: str}
+cookie:
+  description: The Erlang cookie's file. Its content is never read.
+  returned: always
+  type: dict
+  contains:
+    path: {description: "The path.", type: str}
+    owner: {description: "Its owner.", type: str}
+    mode: {description: "Its mode, octal.", type: str}
+    size: {description: "Its size in bytes.", type: int}
+    ok: {description: "Whether the broker accepts it. V(null) if there is none, or that is not known.", type: bool}
+    detail: {description: "What is wrong with it.", type: str}
+node:
+  description: The node of this host.
+  returned: always
+  type: dict
+  contains:
+    name: {description: "Its name, of the process, else of the data that were written last.", type: str}
+    others:
+      description: Other nodes whose data lie beside its own, as after a change of the host's name.
+      type: list
+      elements: dict
+      contains:
+        name: {description: "The node.", type: str}
+        modified_at: {description: "When its directory was last changed.", type: str}
+memory:
+  description: Memory, in bytes.
+  returned: always
+  type: dict
+  contains:
+    total: {description: "What this host sees.", type: int}
+    container_limit: {description: "The limit of this host's own control group, if it has one.", type: int}
+    peak: {description: "The most that the control group has used.", type: int}
+    watermark: {description: "Above which the broker raises its memory alarm, as its log says.", type: int}
+    used: {description: "What the broker's process holds.", type: int}
+    oom_count: {description: "Processes that the kernel has killed, by the control groups' counters.", type: int}
+    oom_kills:
+      description:
+        - The broker's OOM kills of the last day. V(null) where nobody on this host can tell, because the container's
+          memory has reached its limit and the kernel's log is only on the machine that hosts it.
+      type: list
+      elements: dict
+      contains:
+        at: {description: "When.", type: str}
+        line: {description: "What says so.", type: str}
+        source: {description: "Where it stands.", type: str}
+files:
+  description: The open files of the broker's process. V(null) if it does not live or can't be seen.
+  returned: always
+  type: dict
+  contains:
+    open: {description: "How many it has open.", type: int}
+    limit: {description: "How many it may have.", type: int}
+firewall:
+  description: The rules of nftables (else iptables) that drop or reject O(ports) or DNS. V(null) if they can't be read.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    table: {description: "The table.", type: str}
+    chain: {description: "The chain.", type: str}
+    rule: {description: "The rule as the firewall writes it.", type: str}
+pressure:
+  description: How the service waits for its disk.
+  returned: always
+  type: dict
+  contains:
+    stuck:
+      description: Whether one of its threads waited for the disk for a whole second. V(null) if that can't be seen.
+      type: bool
+    io_full:
+      description: Percent of the last 10 s in which all its tasks waited for the disk. Only cgroup v2 tells it.
+      type: float
+changes:
+  description: What changed in the last 7 days, the last one last.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    at: {description: "When.", type: str}
+    kind: {description: "What kind of thing.", type: str, choices: [configuration, package, unit]}
+    what: {description: "What.", type: str}
+probe:
+  description: What M(veza.rabbitmq.amqp_probe) returns. V(null) if O(probe) was not given.
+  returned: always
+  type: dict
 clock:
   description: The host's clock.
   returned: always
   type: dict
   contains:
+    offset: {description: "Seconds by which it is ahead of O(reference), including the way of the call.", type: float}
+    synchronised: {description: "Whether something keeps it right. V(null) if that is not known.", type: bool}
+    stepped_at: {description: "When it was last set by more than 5 s within the last day.", type: str}
     now:
       description: The time at which the module began.
       type: str
@@ -300,20 +469,38 @@ unknown:
   elements: str
 """
 
+import re
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _broker_log, _service_state
+from ..module_utils import _broker_log, _changes, _firewall, _host_state, _journal, _service_state
+from ..module_utils._amqp import probe
+from ..module_utils._amqp_options import probe_option, target_of
+from ..module_utils._clock import offset
 from ..module_utils._errors import BadInput, VezaError
 from ..module_utils._host import Beam, Host, Tail, Unreadable
 from ..module_utils._record import instant as moment
 from ..module_utils._record import stamp
 
 T = TypeVar("T")
+
+PACKAGES = re.compile(r"^(rabbitmq|erlang|systemd|libc6|openssl|libssl|linux-image)")
+"""Packages whose change may bring the broker down."""
+
+CONFIGURATION = ["/etc/rabbitmq/*", "/etc/rabbitmq/conf.d/*", "/etc/default/rabbitmq-server"]
+UNITS = ["/etc/systemd/system/{0}.service", "/etc/systemd/system/{0}.service.d/*.conf"]
+
+USER = "rabbitmq"
+"""As whom the broker runs where the service manager does not say: that of every package."""
+
+SIZES = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_LIMIT = re.compile(r"Disk free limit set to (\d+)(\w*)")
+_WATERMARK = re.compile(r"Memory high watermark set to \d+ MiB \((\d+) bytes\)")
 
 
 def argument_spec() -> dict[str, Any]:
@@ -331,6 +518,8 @@ def argument_spec() -> dict[str, Any]:
         "data_dir": {"type": "path", "default": "/var/lib/rabbitmq"},
         "ports": {"type": "list", "elements": "int", "default": [5672, 15672]},
         "timeout": {"type": "float", "default": 20.0},
+        "reference": {"type": "str"},
+        "probe": probe_option(),
     }
 
 
@@ -389,6 +578,7 @@ class Look:
         self.host = host
         self.params = params
         self.unknown: list[str] = []
+        self.node: str | None = None
 
     def attempt(self, read: Callable[[], T], otherwise: T) -> T:
         """Return what can be read, or ``otherwise``."""
@@ -429,7 +619,13 @@ class Look:
         sockets = {inode for port in self.params["ports"] for inode in (listening or {}).get(port, ())}
         logs, data_dir = set(self.host.find(self.params["log_files"])), self.params["data_dir"]
         claims = [belongs(beam, service["main_pid"], data_dir, logs, sockets) for beam in beams]
+        # A container's broker is this one only if it works on this very directory.
+        claims = [
+            False if claim is None and beam.contained and self.host.shares(beam.pid, data_dir) is False else claim
+            for beam, claim in zip(beams, claims)
+        ]
         process, unclear = judge_process(beams, claims, service)
+        self.node = next((beam.node for beam in beams if beam.pid == process["pid"]), None)
         if unclear:
             self.unknown.append(unclear)
         return process
@@ -445,12 +641,83 @@ class Look:
             "writable": disk and disk.writable,
             "owner": disk and disk.owner,
             "detail": disk and disk.note,
+            "inodes_free": disk and disk.inodes_free,
+            "inodes_total": disk and disk.inodes_total,
             "last_write_at": instant(self.host.last_write(path)) if disk else None,
         }
+
+    def journal(self) -> list[_journal.Entry] | None:
+        """Read the journal of the last day; None if there is none, or it can't be read."""
+        if self.params["service_manager"] != "systemd":
+            return None
+        ran = self.attempt(lambda: self.host.run(_journal.COMMAND, self.params["timeout"]), None)
+        return None if ran is None or ran.code != 0 else _journal.parse(ran.out)
+
+    def memory(
+        self, entries: list[_journal.Entry] | None, exits: list[dict[str, Any]], pid: int | None
+    ) -> dict[str, Any]:
+        """Look at memory, and whether the kernel killed the broker for want of it."""
+        service = self.params["service"]
+        state, count = _host_state.memory(), _host_state.oom_count(service)
+        kills: list[dict[str, Any]] | None = _journal.oom_kills(entries or [], service)
+        killed = [end for end in exits if end["status"] == "9/KILL"]
+        if killed and not kills and count:
+            line = f"the control group counts {count} OOM kills, and the unit's last run ended by 9/KILL"
+            kills = [{"at": killed[-1]["at"], "line": line, "source": "control group"}]
+        elif killed and not kills and _host_state.memory_was_used_up(state):
+            kills = None
+            self.unknown.append(
+                "Whether the kernel killed the broker for want of memory: the container's memory has reached its limit,"
+                " and the kernel's log is only on the machine that hosts it."
+            )
+        return {**state, "used": _host_state.resident(pid) if pid else None, "oom_count": count, "oom_kills": kills}
+
+    def listeners(self, listening: dict[int, set[int]] | None, running: bool | None) -> list[dict[str, Any]]:
+        """Say of each port whether somebody listens on it, and who."""
+        seen: list[Beam] = self.attempt(self.host.brokers, [])
+        beams = [beam for beam in seen if beam.sockets is not None]
+        found = []
+        for port in self.params["ports"]:
+            inodes = (listening or {}).get(port, set())
+            ours = any(beam.sockets and beam.sockets & inodes for beam in beams) if inodes and running else None
+            other = _host_state.holder(inodes) if inodes and not ours else None
+            found.append(
+                {
+                    "port": port,
+                    "listening": None if listening is None else port in listening,
+                    "ours": False if other else ours,
+                    "holder": other,
+                }
+            )
+        return found
+
+    def firewall(self) -> list[dict[str, str]] | None:
+        """Read the firewall's rules."""
+
+        def run(command: list[str]) -> str | None:
+            try:
+                ran = self.host.run(command, self.params["timeout"])
+            except Unreadable:
+                return None
+            return ran.out if ran.code == 0 else None
+
+        rules = _firewall.read(run, self.params["ports"])
+        if rules is None:
+            self.unknown.append("The firewall's rules can't be listed.")
+        return rules
+
+    def changes(self) -> list[dict[str, Any]]:
+        """Collect what changed lately."""
+        written = _changes.files(CONFIGURATION, "configuration")
+        units = _changes.files([path.format(self.params["service"]) for path in UNITS], "unit")
+        return _changes.lately([*written, *units, *_changes.dpkg(PACKAGES)], self.host.now())
 
     def clock(self) -> dict[str, Any]:
         """Look at the clock."""
         return {
+            "offset": offset(self.params["reference"], self.host.now()),
+            "synchronised": _host_state.synchronised(),
+            "stepped_at": None,
             "now": instant(self.host.now()),
             "boot_id": self.attempt(self.host.boot_id, None),
             "booted_at": instant(self.attempt(self.host.booted, None)),
@@ -479,33 +746,77 @@ def sentence(result: dict[str, Any]) -> str:
     return f"{said}; {end}."
 
 
+def journal_tail(entries: list[_journal.Entry] | None, service: str) -> list[Tail]:
+    """Return what the service wrote to the journal, as one more log file."""
+    text = _journal.own_lines(entries or [], service)
+    return [Tail("journal", text, entries[-1].at, False)] if text and entries else []
+
+
+def disk_limit(tails: list[Tail]) -> int | None:
+    """Return the limit of the disk alarm that the broker's log told last."""
+    found = [match for tail in reversed(tails) for match in _LIMIT.findall(tail.text)]
+    return int(found[-1][0]) * SIZES[found[-1][1]] if found and found[-1][1] in SIZES else None
+
+
+def watermark(tails: list[Tail]) -> int | None:
+    """Return the limit of the memory alarm that the broker's log told last."""
+    found = [match for tail in reversed(tails) for match in _WATERMARK.findall(tail.text)]
+    return int(found[-1]) if found else None
+
+
 def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
     """Return all that the host knows; only parameters that make no sense raise."""
     if params["service_manager"] == "command" and not params["status_command"]:
         raise BadInput("status_command must name a program.")
     if params["log_tail_bytes"] <= 0 or params["timeout"] <= 0:
         raise BadInput("log_tail_bytes and timeout must be above 0.")
+    target = target_of(params["probe"]) if params["probe"] else None
     look = Look(host, params)
     clock = look.clock()
     listening = look.attempt(host.listening, None)
     service = look.service()
     # The process before the log: one that ends in between has then written its last line.
     process = look.process(service, listening)
+    entries = look.journal()
+    exits = None if entries is None else _journal.exits(entries, params["service"])
     tails = look.tails()
-    log = _broker_log.read(tails)
+    log = _broker_log.read([*tails, *journal_tail(entries, params["service"])])
     started = process["started_at"] and moment(process["started_at"])
     lifecycle, unclear = _broker_log.lifecycle(log, process["running"], started)
+    # Who runs it under an operator's own manager is not known, so neither is what it may write.
+    user = service["user"] or (USER if params["service_manager"] != "command" else "")
+    files = [tail.path for tail in tails]
     result = {
         "changed": False,
-        "service": service,
+        "service": {
+            **service,
+            "exits": exits,
+            "stopped_by": _journal.stopped_by(entries or [], params["service"]),
+        },
         "process": process,
         "lifecycle": lifecycle,
         "signatures": _broker_log.signatures(log),
-        "listeners": [
-            {"port": port, "listening": None if listening is None else port in listening} for port in params["ports"]
-        ],
-        "disk": look.disk(),
-        "clock": clock,
+        "listeners": look.listeners(listening, process["running"]),
+        "disk": {
+            **look.disk(),
+            "limit": disk_limit(tails),
+            "snapshot_since": _host_state.snapshot_since(params["data_dir"]),
+            # A broker that lives writes by itself.
+            "write_error": None if process["running"] else _host_state.write_error(params["data_dir"]),
+        },
+        "directories": _host_state.directories(params["data_dir"], files, user),
+        "cookie": _host_state.cookie(params["data_dir"], user),
+        "node": _host_state.node(params["data_dir"], look.node),
+        "memory": {**look.memory(entries, exits or [], process["pid"]), "watermark": watermark(tails)},
+        "files": _host_state.open_files(process["pid"]) if process["pid"] else {"open": None, "limit": None},
+        "firewall": look.firewall(),
+        "pressure": {
+            "io_full": _host_state.io_full(params["service"]),
+            "stuck": _host_state.waits_for_disk(process["pid"]) if process["pid"] else None,
+        },
+        "changes": look.changes(),
+        "clock": {**clock, "stepped_at": _journal.stepped_at(entries or [])},
+        "probe": asdict(probe(target)) if target else None,
         "last_log_at": _broker_log.last_at(log),
         "logs": [{"path": t.path, "modified_at": instant(t.modified), "whole": t.whole} for t in tails],
         "unknown": look.unknown + ([unclear] if unclear else []),

@@ -197,6 +197,7 @@ LINES = {
     "memory_alarm_set": "memory resource limit alarm set on node rabbit@b.",
     "memory_alarm_cleared": "memory resource limit alarm cleared on node rabbit@b",
     "file_descriptors": "Ranch acceptor reducing accept rate: out of file descriptors",
+    "disk_quota": "failed to write PID file: disk quota exceeded",
     "disk_full": "** Reason for termination = error:{badmatch,{error,enospc}}",
     "login_refused": "PLAIN login refused: user 'veza' - invalid credentials",
     "guest_from_afar": "PLAIN login refused: user 'guest' can only connect via localhost",
@@ -207,6 +208,10 @@ LINES = {
     "handshake_timeout": "{handshake_timeout,frame_header}",
     "bad_header": '{bad_header,<<"-e AMQP\\\\">>}',
     "heartbeats_missed": "missed heartbeats from client, timeout: 60s",
+    "arguments_refused": "operation queue.declare caused a channel exception precondition_failed: inequivalent arg "
+                         "'x-max-length' for queue 'transcode_jobs' in vhost '/veza': received '7'",
+    "connection_limit": "Error on AMQP connection <0.1.0>: access to vhost '/veza' refused for user 'veza': connection "
+                        "limit (2) is reached",
     "ack_timeout": "Consumer 'ctag1' on channel 1 and queue 'q' in vhost '/' has timed out waiting for a consumer "
                    "acknowledgement of a delivery with delivery tag = 1. Timeout used: 1800000 ms.",
     "partition": "Mnesia('rabbit@r1'): ** ERROR ** mnesia_event got {inconsistent_database, "

@@ -1,0 +1,322 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A broker's host: who may write where, memory and its limits, open files, who holds a port, the nodes' data.
+
+All of it is read; nothing is tried by writing. What can't be read is None.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import glob
+import grp
+import os
+import pwd
+import re
+import stat
+import struct
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import Any
+
+from ._record import stamp
+
+COOKIE = ".erlang.cookie"
+
+_V1 = "/sys/fs/cgroup/memory"
+_V2 = "/sys/fs/cgroup"
+
+NO_LIMIT = 1 << 60
+"""A limit above this is none: cgroup v1 writes the largest number of pages."""
+
+REACHED = 0.98
+"""Share of its limit at which a container's memory has been used up."""
+
+_NODE = re.compile(r"^[^@/]+@[^/]+$")
+# BTRFS_IOC_GET_SUBVOL_INFO of linux/btrfs.h: _IOR(0x94, 60, struct btrfs_ioctl_get_subvol_info_args).
+_SUBVOLUME_BYTES = 504
+_GET_SUBVOLUME = 2 << 30 | _SUBVOLUME_BYTES << 16 | 0x94 << 8 | 60
+_OTIME = 8 + 256 + 4 * 8 + 3 * 16 + 4 * 8 + 16
+"""Where the second of its four times begins."""
+
+_LOOKS = 5
+
+_UNSYNCHRONISED = 5
+"""What adjtimex() returns while nothing keeps the clock right (TIME_ERROR)."""
+
+
+def account(user: str) -> tuple[int, set[int]] | None:
+    """Return the id and the groups of a user; None if there is no such user."""
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return None
+    return entry.pw_uid, {entry.pw_gid, *(group.gr_gid for group in grp.getgrall() if user in group.gr_mem)}
+
+
+def usable(path: str, user: str, write: bool = True) -> dict[str, Any] | None:
+    """Return whether a user may use a directory or file, by owner and mode; None if it is not there."""
+    known = account(user)
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return {"path": path, "owner": None, "group": None, "mode": None, "ok": None, "detail": str(error.strerror)}
+    uid, groups = known if known else (None, set())
+    directory = stat.S_ISDIR(status.st_mode)
+    wanted = (4 if directory or not write else 0) | (2 if write else 0) | (1 if directory else 0)
+    shift = 6 if status.st_uid == uid else 3 if status.st_gid in groups else 0
+    held = status.st_mode >> shift & 7
+    may = None if known is None else uid == 0 or held & wanted == wanted
+    verb = "write" if write else "read"
+    return {
+        "path": path,
+        "owner": _name(pwd.getpwuid, status.st_uid),
+        "group": _name(grp.getgrgid, status.st_gid),
+        "mode": f"{stat.S_IMODE(status.st_mode):04o}",
+        "ok": may,
+        "detail": f"{user} can{'' if may else 't'} {verb} it".replace("cant", "can't") if known else f"no user {user}",
+    }
+
+
+def _name(find: Any, number: int) -> str:
+    with suppress(KeyError):
+        return str(find(number)[0])
+    return str(number)
+
+
+def directories(data_dir: str, log_files: Iterable[str], user: str) -> list[dict[str, Any]]:
+    """Return what the broker must be able to write, and whether its user may."""
+    logs = [path for path in log_files if "@" in os.path.basename(path) and not path.endswith(".1")]
+    places = [
+        data_dir,
+        f"{data_dir}/mnesia",
+        *nodes_in(data_dir),
+        *sorted({os.path.dirname(path) for path in logs}),
+        *logs,
+    ]
+    found = (usable(path, user) for path in dict.fromkeys(places))
+    return [entry for entry in found if entry is not None]
+
+
+def cookie(data_dir: str, user: str) -> dict[str, Any]:
+    """Return whether the Erlang cookie is one that the broker accepts: its user's, nobody else's, and not empty."""
+    path = f"{data_dir}/{COOKIE}"
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        nothing = {"owner": None, "mode": None, "size": None}
+        return {"path": path, **nothing, "ok": None, "detail": "there is none; a node makes one at its first start"}
+    except OSError as error:
+        return {"path": path, "owner": None, "mode": None, "size": None, "ok": None, "detail": str(error.strerror)}
+    known, wrong = account(user), []
+    if known and status.st_uid != known[0]:
+        wrong.append(f"it must belong to {user}")
+    if status.st_mode & 0o077:
+        wrong.append("nobody but its owner may read it (mode 0400 or 0600)")
+    if not status.st_mode & 0o400:
+        wrong.append("its owner must be able to read it")
+    if status.st_size < 1:
+        wrong.append("it is empty")
+    return {
+        "path": path,
+        "owner": _name(pwd.getpwuid, status.st_uid),
+        "mode": f"{stat.S_IMODE(status.st_mode):04o}",
+        "size": status.st_size,
+        "ok": not wrong if known else None,
+        "detail": "; ".join(wrong) or "as it should be",
+    }
+
+
+def nodes_in(data_dir: str) -> list[str]:
+    """Return the data directories of nodes, the one written last first."""
+    found = []
+    for path in glob.glob(f"{data_dir}/mnesia/*@*"):
+        if _NODE.match(os.path.basename(path)) and not path.endswith("-plugins-expand") and os.path.isdir(path):
+            with suppress(OSError):
+                found.append((os.stat(path).st_mtime, path))
+    return [path for _written, path in sorted(found, reverse=True)]
+
+
+def node(data_dir: str, name: str | None) -> dict[str, Any]:
+    """Return the name of this host's node, and the other nodes whose data lie beside its own.
+
+    ``name`` is that of the running node; without it, the node whose data were written last.
+    """
+    paths = nodes_in(data_dir)
+    own = name or (os.path.basename(paths[0]) if paths else None)
+    others = []
+    for path in paths:
+        if os.path.basename(path) != own:
+            written = datetime.fromtimestamp(os.stat(path).st_mtime, timezone.utc)
+            others.append({"name": os.path.basename(path), "modified_at": stamp(written)})
+    return {"name": own, "others": others}
+
+
+def name_of(arguments: list[str]) -> str | None:
+    """Return the node's name from the command line of its Erlang VM."""
+    for flag in ("-sname", "-name"):
+        if flag in arguments[:-1]:
+            return arguments[arguments.index(flag) + 1]
+    return None
+
+
+def write_error(path: str) -> str | None:
+    """Return why nothing can be written below a directory (``EDQUOT``, ``ENOSPC``, ``EROFS``), None if something can.
+
+    A file without a name is made, which is gone when it is closed: nobody else ever sees it. A quota tells itself in no
+    other way.
+    """
+    try:
+        handle = os.open(path, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(handle, b"\0" * 4096)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        name = errno.errorcode.get(error.errno or 0, "")
+        return name if name in ("EDQUOT", "ENOSPC", "EROFS") else None
+    return None
+
+
+def snapshot_since(path: str) -> str | None:
+    """Return since when a directory's file system is the one that it is, which is when a snapshot was restored.
+
+    Only btrfs tells it (a subvolume's otime, without privileges); None elsewhere.
+    """
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            data = bytearray(_SUBVOLUME_BYTES)
+            fcntl.ioctl(handle, _GET_SUBVOLUME, data)
+        finally:
+            os.close(handle)
+        seconds, nanoseconds = struct.unpack_from("=QI", data, _OTIME)
+        return stamp(datetime.fromtimestamp(seconds + nanoseconds / 1e9, timezone.utc)) if seconds else None
+    return None
+
+
+def memory() -> dict[str, Any]:
+    """Return the memory that this host sees, its own limit, and how much it has used at most."""
+    limit = _number(f"{_V1}/memory.limit_in_bytes") or _number(f"{_V2}/memory.max")
+    peak = _number(f"{_V1}/memory.max_usage_in_bytes") or _number(f"{_V2}/memory.peak")
+    return {"total": _total(), "container_limit": limit if limit and limit < NO_LIMIT else None, "peak": peak}
+
+
+def oom_count(service: str) -> int | None:
+    """Return how many processes of a service, or of this container, the kernel has killed for want of memory."""
+    counts = []
+    for path in (
+        f"{_V1}/memory.oom_control", f"{_V1}/system.slice/{service}.service/memory.oom_control",
+        f"{_V2}/system.slice/{service}.service/memory.events", f"{_V2}/memory.events",
+    ):  # fmt: skip
+        for line in (_text(path) or "").splitlines():
+            if line.startswith("oom_kill "):
+                counts.append(int(line.split()[1]))
+    return max(counts) if counts else None
+
+
+def memory_was_used_up(state: dict[str, Any]) -> bool:
+    """Whether a container's memory has reached its limit."""
+    limit, peak = state["container_limit"], state["peak"]
+    return bool(limit and peak and peak >= REACHED * limit)
+
+
+def resident(pid: int) -> int | None:
+    """Return the bytes of memory that a process holds."""
+    match = re.search(r"^VmRSS:\s+(\d+) kB", _text(f"/proc/{pid}/status") or "", re.MULTILINE)
+    return int(match[1]) * 1024 if match else None
+
+
+def open_files(pid: int) -> dict[str, int | None]:
+    """Return how many files a process has open, and how many it may."""
+    match = re.search(r"^Max open files\s+(\d+)", _text(f"/proc/{pid}/limits") or "", re.MULTILINE)
+    count = None
+    with suppress(OSError):
+        count = len(os.listdir(f"/proc/{pid}/fd"))
+    return {"open": count, "limit": int(match[1]) if match else None}
+
+
+def holder(inodes: set[int]) -> dict[str, Any] | None:
+    """Return the process that holds one of these sockets: ``{pid, name}``; None if it can't be seen."""
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    for directory in glob.glob("/proc/[0-9]*/fd"):
+        with suppress(OSError):
+            for handle in os.listdir(directory):
+                with suppress(OSError):
+                    if os.readlink(f"{directory}/{handle}") in wanted:
+                        pid = directory.split("/")[2]
+                        return {"pid": int(pid), "name": (_text(f"/proc/{pid}/comm") or "").strip()}
+    return None
+
+
+def waits_for_disk(pid: int) -> bool | None:
+    """Whether a thread of a process hangs in a disk's queue (state D) at every look within a second.
+
+    Who is not found there at the first look is not looked at again; None if it can't be seen.
+    """
+    hung: set[str] | None = None
+    for look in range(_LOOKS):
+        if look:
+            time.sleep(1.0 / _LOOKS)
+        states = _threads(pid)
+        if states is None:
+            return None
+        waiting = {thread for thread, state in states.items() if state == "D"}
+        hung = waiting if hung is None else hung & waiting
+        if not hung:
+            return False
+    return True
+
+
+def _threads(pid: int) -> dict[str, str] | None:
+    """Return the state of each thread of a process."""
+    try:
+        names = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return None
+    texts = {name: _text(f"/proc/{pid}/task/{name}/stat") for name in names}
+    return {name: text.rpartition(")")[2].split()[0] for name, text in texts.items() if text}
+
+
+def io_full(service: str) -> float | None:
+    """Return for what share (percent) of the last 10 s all of a service's tasks waited for the disk.
+
+    The machine's own figure is not used: in a container it is that of all others too.
+    """
+    text = _text(f"{_V2}/system.slice/{service}.service/io.pressure") or ""
+    match = re.search(r"^full avg10=([\d.]+)", text, re.MULTILINE)
+    return float(match[1]) if match else None
+
+
+def synchronised() -> bool | None:
+    """Return whether something keeps this clock right."""
+    try:
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))  # zeros: it only reads
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else state != _UNSYNCHRONISED
+
+
+def _total() -> int | None:
+    match = re.search(r"^MemTotal:\s+(\d+) kB", _text("/proc/meminfo") or "", re.MULTILINE)
+    return int(match[1]) * 1024 if match else None
+
+
+def _number(path: str) -> int | None:
+    text = (_text(path) or "").strip()
+    return int(text) if text.isdigit() else None
+
+
+def _text(path: str) -> str | None:
+    with suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+    return None

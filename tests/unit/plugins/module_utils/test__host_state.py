@@ -1,0 +1,124 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.veza.rabbitmq.plugins.module_utils import _changes, _clock, _host_state
+from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+NOBODY = "nobody"
+
+
+@pytest.mark.parametrize(
+    ("mode", "user", "ok"), [(0o700, ME, True), (0o755, NOBODY, False), (0o777, NOBODY, True), (0o700, "no-one", None)]
+)
+def test_who_may_write_a_directory_by_its_mode(tmp_path: Path, mode: int, user: str, ok: bool | None) -> None:
+    tmp_path.chmod(mode)
+    found = _host_state.usable(str(tmp_path), user)
+    assert found is not None
+    assert (found["mode"], found["ok"]) == (f"{mode:04o}", ok)
+    assert _host_state.usable(f"{tmp_path}/missing", user) is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "content", "user", "wrong"),
+    [
+        (0o400, "COOKIE", ME, ""),
+        (0o440, "COOKIE", ME, "nobody but its owner"),
+        (0o400, "", ME, "empty"),
+        (0o200, "COOKIE", ME, "must be able to read"),
+        (0o400, "COOKIE", NOBODY, "must belong to nobody"),
+    ],
+)
+def test_a_cookie_that_the_broker_accepts(tmp_path: Path, mode: int, content: str, user: str, wrong: str) -> None:
+    path = tmp_path / _host_state.COOKIE
+    path.write_text(content)
+    path.chmod(mode)
+    found = _host_state.cookie(str(tmp_path), user)
+    assert found["ok"] is not wrong if wrong else found["ok"] is True
+    assert wrong in found["detail"]
+    assert found["ok"] is (not wrong)
+
+
+def test_no_cookie_is_no_fault(tmp_path: Path) -> None:
+    assert _host_state.cookie(str(tmp_path), ME)["ok"] is None
+
+
+def test_the_nodes_whose_data_lie_there(tmp_path: Path) -> None:
+    for name in ("rabbit@a", "rabbit@b", "rabbit@b-plugins-expand"):
+        (tmp_path / "mnesia" / name).mkdir(parents=True)
+    (tmp_path / "mnesia" / "rabbit@a-feature_flags").write_text("")
+    os.utime(tmp_path / "mnesia" / "rabbit@b", (1, 1))
+    assert _host_state.node(str(tmp_path), None)["name"] == "rabbit@a"
+    renamed = _host_state.node(str(tmp_path), "rabbit@b")
+    assert [other["name"] for other in renamed["others"]] == ["rabbit@a"]
+    assert _host_state.node(f"{tmp_path}/none", None) == {"name": None, "others": []}
+
+
+def test_a_nodes_name_from_its_command_line() -> None:
+    assert _host_state.name_of(["beam.smp", "-sname", "rabbit@a", "-s", "rabbit", "boot"]) == "rabbit@a"
+    assert _host_state.name_of(["beam.smp", "-name", "rabbit@a.lxd"]) == "rabbit@a.lxd"
+    assert _host_state.name_of(["beam.smp", "-sname"]) is None
+
+
+def test_this_process_and_this_host_can_be_read() -> None:
+    files = _host_state.open_files(os.getpid())
+    assert files["open"]
+    assert files["limit"]
+    assert _host_state.resident(os.getpid())
+    assert _host_state.memory()["total"]
+    assert _host_state.synchronised() in (True, False, None)
+    assert _host_state.open_files(2**22 + 1) == {"open": None, "limit": None}
+
+
+def test_memory_that_was_used_up() -> None:
+    assert _host_state.memory_was_used_up({"container_limit": 100, "peak": 99})
+    assert not _host_state.memory_was_used_up({"container_limit": 100, "peak": 50})
+    assert not _host_state.memory_was_used_up({"container_limit": None, "peak": 50})
+
+
+def test_who_holds_a_socket() -> None:
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        found = _host_state.holder({os.fstat(listener.fileno()).st_ino})
+    assert found is not None
+    assert found["pid"] == os.getpid()
+    assert _host_state.holder({1}) is None
+
+
+DPKG = """2026-11-20 10:00:00 startup archives unpack
+2026-11-20 10:00:01 upgrade rabbitmq-server:all 3.10.8-1 4.0.5-6
+2026-11-20 10:00:02 status installed rabbitmq-server:all 4.0.5-6
+2026-11-20 10:00:03 install vim:amd64 <none> 2:9.0
+"""
+
+
+def test_packages_that_changed() -> None:
+    (change,) = _changes.packages(DPKG, _changes.re.compile("^rabbitmq"))
+    assert (change["kind"], change["what"]) == ("package", "upgrade rabbitmq-server 3.10.8-1 -> 4.0.5-6")
+
+
+def test_files_that_changed_and_only_lately(tmp_path: Path) -> None:
+    for name, written in (("new", 1_000_000_000), ("old", 100)):
+        (tmp_path / name).write_text("")
+        os.utime(tmp_path / name, (written, written))
+    found = _changes.lately(_changes.files([f"{tmp_path}/*"], "configuration"), now=1_000_000_100)
+    assert [change["what"] for change in found] == [f"{tmp_path}/new was written"]
+
+
+def test_the_offset_of_a_clock() -> None:
+    assert _clock.offset("1970-01-01T00:01:40Z", 103.5) == 3.5
+    assert _clock.offset(None, 1.0) is None
+    with pytest.raises(BadInput):
+        _clock.offset("yesterday", 1.0)
