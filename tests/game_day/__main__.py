@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tests.lab import cli
 from tests.lab.state import CHECKOUT, LabError
 
-from . import scoreboard, trial
+from . import accuracy, scoreboard, trial
 from .fault import VERSIONS, Fault, catalogue, chosen
 from .result import Row
 from .run import Run
@@ -53,6 +53,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, default=CHECKOUT / "docs", metavar="DIR", help="of the scoreboard (docs)")
     run.add_argument("--strict", action="store_true", help="fail for a wrong cause or a missing remedy, too")
     run.set_defaults(run=run_command)
+    measure = commands.add_parser("accuracy", help="make faults and have them named, again and again; mend nothing")
+    measure.add_argument("--faults", default="", metavar="A,B", help="which faults (all, and none at all)")
+    measure.add_argument("--lab", default="play", metavar="NAME", help="which Incus lab that is up (play)")
+    measure.add_argument("--seed", type=int, default=1, help="of the first round's random numbers (1)")
+    measure.add_argument("--rounds", type=int, default=1, help="how often each fault is made (1)")
+    measure.add_argument("--out", type=Path, default=CHECKOUT / "docs", metavar="DIR", help="of the page (docs)")
+    measure.set_defaults(run=accuracy_command)
     table = commands.add_parser("table", help="print the scoreboard as it stands; write its page anew")
     table.add_argument("--out", type=Path, default=CHECKOUT / "docs", metavar="DIR")
     table.set_defaults(run=table_command)
@@ -163,6 +170,34 @@ def _conclude(options: argparse.Namespace, before: list[Row], wanted: set[tuple[
     complete = len(rows) == sum((fault.name, family) in wanted for fault in faults for family in fault.versions)
     bad = any(row.harms() or (options.strict and row.shortfalls()) for row in rows)
     return HARMED if bad or not complete else 0
+
+
+def accuracy_command(options: argparse.Namespace) -> int:
+    """Make each fault and have it named; 1 when one was taken for another."""
+    from tests.lab.incus.lab import IncusLab
+
+    from .ground import LabGround
+
+    lab = IncusLab.load(options.lab)
+    lab.enter()
+    family = lab.data["rabbitmq"]
+    faults = {accuracy.HEALTHY.name: accuracy.HEALTHY, **catalogue()}
+    rows = []
+    for seed in range(options.seed, options.seed + options.rounds):
+        for fault in chosen(options.faults, faults):
+            if family not in fault.versions:
+                continue
+            output = OUTPUT / f"accuracy-{fault.name}-{family}-{seed}"
+            row = Run(LabGround(lab, family, output), fault, seed).name()
+            rows.append(row)
+            if not lab.init.alive():
+                raise LabError(f"the lab '{lab.name}' ended while {fault.name} was made")
+            accuracy.write(options.out, [row])
+            seconds = f" in {row.seconds_to_name:.1f} s" if row.seconds_to_name else ""
+            named = f"INVALID: {row.invalid}" if row.invalid else f"{row.cause} {row.also or ''}{seconds}"
+            say(f"{'right' if row.right else 'WRONG'}  {fault.name} ({family}, seed {seed}): {named}")
+    say(accuracy.summary(rows))
+    return 0 if all(row.right for row in rows) else HARMED
 
 
 def table_command(options: argparse.Namespace) -> int:

@@ -70,6 +70,8 @@ class Fault:
     """Seconds in which it must have shown."""
     fleeting: bool = False
     """It ends by itself, so it need not show any more after the diagnosis."""
+    sticky: bool = False
+    """A reset by snapshot can't undo it, so it is healed first in any case."""
     mended: Callable[[IncusLab, Params], bool] | None = None
     """For what serving does not show: whether it is over. Serving is: a publish is confirmed, each backend's bus is
     connected, each queue has its consumer. Without this, serving is all there is to it."""

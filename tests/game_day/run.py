@@ -144,8 +144,15 @@ class Run:
 
     def go(self) -> Row:
         """Let it all happen; whatever goes wrong with the lab itself makes the row INVALID."""
+        return self._guarded(self._all)
+
+    def name(self) -> Row:
+        """Only make the fault and have it named; the rest of the row stays empty."""
+        return self._guarded(self._only_named)
+
+    def _guarded(self, steps: Callable[[], None]) -> Row:
         try:
-            self._all()
+            steps()
         except Invalid as reason:
             self.row.invalid = str(reason)
         except Exception as error:
@@ -170,6 +177,19 @@ class Run:
             raise Invalid(f"the end could not be judged; still under way: {', '.join(left[:6])}")
         with self._timed("judge"):
             self._judge(self._ground.judge())
+
+    def _only_named(self) -> None:
+        with self._timed("reset"):
+            self._ground.reset()
+            self.row.versions = self._ground.versions()
+        with self._ground.load(self._fault.load):
+            self._sleep(self._limits.warm_up)
+            try:
+                self._make()
+                self._diagnose()
+            finally:
+                if self._fault.sticky:
+                    self._fault.heal(self._ground.lab, self._params)
 
     def _make(self) -> float:
         """Make the fault and see that it is there; return when it began."""

@@ -167,12 +167,12 @@ def read(directory: Path) -> list[Row]:
 
 def write(directory: Path, rows: Iterable[Row], faults: Sequence[Fault]) -> list[Row]:
     """Put new rows into the scoreboard in a directory; return all that stand in it now."""
-    with _alone(directory):
+    with alone(directory):
         return _write(directory, merged(read(directory), rows, faults), faults)
 
 
 @contextlib.contextmanager
-def _alone(directory: Path) -> Iterator[None]:
+def alone(directory: Path) -> Iterator[None]:
     """Hold a lock on the directory: two game days may end at the same moment."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:

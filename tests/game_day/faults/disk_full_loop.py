@@ -29,7 +29,17 @@ def inject(lab: IncusLab, rng: random.Random) -> Params:
     params = {"disk_mb": rng.randrange(512, 700), "message_kb": rng.randrange(100, 600)}
     means.small_disk(lab, params["disk_mb"])
     use_up(lab, params["message_kb"])
+    if not means.until(lambda: means.unit(lab)["ActiveState"] != "active", 10):
+        # Its alarm was quicker, so it lives, blocked. Somebody restarts it, as one is told not to.
+        fill_up(lab)
+        lab.on(means.BROKER, "systemctl", "restart", "--no-block", means.UNIT, check=True, timeout=30)
     return params
+
+
+def fill_up(lab: IncusLab) -> None:
+    """Write until nothing more goes: a full disk is the purpose, and dd's failure the sign of it."""
+    command = ("dd", "if=/dev/zero", f"of={means.DATA}/fill", "bs=64K", "oflag=append", "conv=notrunc", "count=65536")
+    lab.on(means.BROKER, *command, check=False, timeout=60)
 
 
 def use_up(lab: IncusLab, message_kb: int) -> None:
@@ -53,8 +63,7 @@ def use_up(lab: IncusLab, message_kb: int) -> None:
     thread = threading.Thread(target=means.attempt, args=(publish,), daemon=True)
     thread.start()
     started.wait(20)
-    # No more than it is given to write: a full disk is the purpose, and dd's failure the sign of it.
-    lab.on(means.BROKER, "dd", "if=/dev/zero", f"of={means.DATA}/fill", "bs=1M", "count=4096", check=False, timeout=60)
+    fill_up(lab)
     thread.join(30)
 
 

@@ -56,7 +56,8 @@ FAULT = Fault(
     name="oom_kill",
     title="The kernel killed the broker for want of memory; systemd restarts it",
     source="LAB: OOM kill",
-    causes=frozenset({"broker_oom_killed"}),
+    # From a container on cgroup v1 nobody can tell it from somebody's kill -9, and the second one says so.
+    causes=frozenset({"broker_oom_killed", "broker_killed_or_oom"}),
     inject=inject,
     present=present,
     heal=heal,
