@@ -11,33 +11,40 @@ from typing import Any
 
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
 
-# Each view, the variable in which outage_diagnose registered it, and a key that only a finished look has.
-VIEWS = {
-    "info": ("__outage_diagnose_host_info", "service"),
-    "probe": ("__outage_diagnose_probe", "outcome"),
-}
+LOOKS = {"brokers": "__outage_diagnose_broker", "apps": "__outage_diagnose_app"}
+"""The variable in which each host's look is registered; a small site's host may be both."""
+
+FINISHED = {"brokers": "service", "apps": "containers", "health": "verdict", "database": "outcome"}
+"""A key that only a finished look has."""
 
 
 def outage_evidence(
-    health: Mapping[str, Any] | None, hostvars: Mapping[str, Any], brokers: list[str], backends: list[str]
+    controller: Mapping[str, Any], hostvars: Mapping[str, Any], brokers: list[str], apps: list[str]
 ) -> dict[str, Any]:
-    """Return the evidence that module_utils/_findings.py describes; what a host did not answer is None."""
+    """Return the evidence that plugin_utils/_findings.py describes; what a host did not answer is None.
+
+    ``controller`` has the results of rabbitmq_health and database_info: ``{health, database}``.
+    """
+    groups = {"brokers": brokers, "apps": apps}
+    looks = {(group, host): hostvars[host].get(LOOKS[group]) or {} for group in groups for host in groups[group]}
+    silent = {host: look for (group, host), look in looks.items() if look and not _finished(group, look)}
     return {
-        "health": health if health and "verdict" in health else None,
-        "brokers": {host: _seen(hostvars[host], ("info", "probe")) for host in brokers},
-        "backends": {host: _seen(hostvars[host], ("probe",)) for host in backends},
+        **{name: _finished(name, controller.get(name)) for name in ("health", "database")},
+        **{
+            group: {host: {"info": _finished(group, looks[group, host])} for host in hosts}
+            for group, hosts in groups.items()
+        },
+        "unreachable": {host: _why(look) for host, look in silent.items() if look.get("unreachable")},
+        "failed": {host: _why(look) for host, look in silent.items() if not look.get("unreachable")},
     }
 
 
-def _seen(variables: Mapping[str, Any], views: tuple[str, ...]) -> dict[str, Any]:
-    seen: dict[str, Any] = {}
-    for view in views:
-        variable, key = VIEWS[view]
-        result = variables.get(variable) or {}
-        seen[view] = result if key in result else None
-        if key not in result and result.get("msg"):
-            seen["why"] = result["msg"]
-    return seen
+def _finished(name: str, result: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    return result if result and FINISHED[name] in result else None
+
+
+def _why(look: Mapping[str, Any]) -> str:
+    return " ".join(str(look.get("msg") or "no answer").split())
 
 
 class FilterModule:

@@ -20,7 +20,8 @@ def outage_plan(
 ) -> dict[str, Any]:
     """Return ``{decision, reason, remedy, actions}``.
 
-    ``remedies`` is vars/remedies.yml of the role outage_recover; ``incident`` is what the module incident read;
+    ``remedies`` is vars/main.yml of the role outage_recover; ``incident`` is what the module incident read, with
+    ``served_at``: when the broker of the last incident, if that is closed, was proved to serve;
     ``settings`` holds ``start_stopped`` (bool), ``apis`` (backends whose cache can be flushed) and ``database`` (bool).
 
     decision is ``nothing`` (it serves, and no incident is open), ``finish`` (it serves, but an incident is open: a run
@@ -43,9 +44,20 @@ def _decide(
         if incident.get("open"):
             return "finish", f"It serves; the incident {incident['id']} is still open, so the rest of its work is done."
         return "nothing", "It serves, and no incident is open."
+    if verdict["serves"] and _accounted(verdict, incident):
+        return (
+            "nothing",
+            f"It serves, and the incident {incident['id']}, which is closed, has accounted for that outage.",
+        )
     if remedy["kind"] == "ask" or (remedy["kind"] == "ask_to_start" and not settings["start_stopped"]):
         return "ask", verdict["advice"]
     return "act", remedy["says"]
+
+
+def _accounted(verdict: Mapping[str, Any], incident: Mapping[str, Any]) -> bool:
+    """Whether the last incident has seen the broker serve after this outage had begun; both in UTC, so text will do."""
+    began, served = verdict["outage"]["start"], incident.get("served_at")
+    return bool(began and served and not incident.get("open") and began < served)
 
 
 def _actions(

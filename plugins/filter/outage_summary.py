@@ -12,7 +12,6 @@ from typing import Any
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
 
 WIDTH = 10
-SEVERITIES = ("HIGH", "MEDIUM", "LOW", "NONE")
 NO_VERDICT: dict[str, Any] = {
     "cause": "healthy",
     "headline": "Nobody looked at the broker",
@@ -20,8 +19,12 @@ NO_VERDICT: dict[str, Any] = {
     "advice": "",
     "outage": {"start": None},
     "also": [],
+    "impact": [],
+    "suspects": [],
     "proof": [],
     "unknown": [],
+    "not_ruled_out": [],
+    "ruled_out": [],
 }
 LISTED = 30
 """Ids that the screen shows at one place; the report has more."""
@@ -30,15 +33,15 @@ LISTED = 30
 def outage_summary(run: Mapping[str, Any]) -> list[str]:
     """Return the lines for ``run``.
 
-    Keys: ``verdict`` (outage_verdict) and ``queues`` (veza_queues), and as far as the run got: ``plan`` (outage_plan),
-    ``check`` (bool), ``record`` (outage_record), ``failure`` (text), ``report`` (path). An audit by itself has a record
-    and no verdict.
+    Keys: ``verdict`` (outage_verdict), and as far as the run got: ``plan`` (outage_plan), ``check`` (bool), ``record``
+    (outage_record), ``failure`` (text), ``report`` (path). An audit by itself has a record and no verdict.
     """
     run = {"verdict": NO_VERDICT, **run}
     sections = (
         ("CAUSE", _cause(run)),
         ("FAILED", [run["failure"]] if run.get("failure") else []),
         ("PROOF", _proof(run)),
+        ("SUSPECT", _suspects(run)),
         ("OUTAGE", _outage(run)),
         ("AFFECTED", _affected(run)),
         ("PLAN", _plan(run)),
@@ -71,16 +74,30 @@ def _cause(run: Mapping[str, Any]) -> list[str]:
     if record.get("cause") and verdict["cause"] == "healthy":
         return [f"{record.get('headline') or record['cause']} [{record['cause']}]"]
     lines = [f"{verdict['headline']} [{verdict['cause']}]"]
-    return lines + [f"also: {other['title']} [{other['cause']}]" for other in verdict["also"]]
+    return lines + [f"also: {other['title']}{_where(other)} [{other['cause']}]" for other in verdict["also"]]
+
+
+def _where(cause: Mapping[str, Any]) -> str:
+    where = ", ".join(cause.get("queues") or cause.get("targets") or [])
+    return f" ({where})" if where else ""
 
 
 def _proof(run: Mapping[str, Any]) -> list[str]:
     record = _record(run)
     healed = record.get("cause") and run["verdict"]["cause"] == "healthy"
     proof = record.get("proof") if healed else run["verdict"]["proof"]
+    others = [] if healed else [one for other in run["verdict"]["also"] for one in other["proof"]]
     return [
         f"{entry['host']}: {entry['text']} [{entry['source']}{', ' + entry['at'] if entry.get('at') else ''}]"
-        for entry in proof or []
+        for entry in [*(proof or []), *others]
+    ]
+
+
+def _suspects(run: Mapping[str, Any]) -> list[str]:
+    """What changed within half an hour before the first error; no proof that it is to blame."""
+    return [
+        f"{one['host']}: {one['what']} at {one['at']}; {one['first_error']} at {one['first_error_at']}"
+        for one in run["verdict"]["suspects"]
     ]
 
 
@@ -103,11 +120,19 @@ def _length(seconds: float) -> str:
 
 
 def _affected(run: Mapping[str, Any]) -> list[str]:
-    if _serves(run) or run["verdict"]["cause"] in ("healthy", "management_unavailable", "management_login_refused"):
+    """The runbook's table, as it is now; what is not affected is left out, but for what never is."""
+    rows = [row for row in run["verdict"]["impact"] if row["affected"] is not False]
+    if _serves(run) or not rows:
         return []
-    queues = sorted(run["queues"], key=lambda queue: SEVERITIES.index(queue["severity"]))
-    lines = [f"{queue['severity']:<7}{queue['subsystem']}: {queue['effect']}" for queue in queues]
+    lines = [f"{row['severity']:<7}{row['subsystem']}: {row['effect']}{_waits(row)}" for row in rows]
     return [*lines, "NONE   chat, auth, sessions and payments don't use RabbitMQ"]
+
+
+def _waits(row: Mapping[str, Any]) -> str:
+    waiting = "not known how many wait" if row["waiting"] is None else f"{row['waiting']} wait"
+    about = {None: f"affected or not: {row['why']}"}.get(row["affected"], row["why"])
+    parts = [about, f"{waiting} in {row['queue']}"]
+    return f" ({', '.join(filter(None, parts))})"
 
 
 def _plan(run: Mapping[str, Any]) -> list[str]:
@@ -151,10 +176,19 @@ def _left(run: Mapping[str, Any]) -> list[str]:
 
 def _unknown(run: Mapping[str, Any]) -> list[str]:
     """What a look at a dead broker could not see no longer matters once it serves; what was lost does."""
-    unseen = [] if _serves(run) else run["verdict"]["unknown"]
+    verdict = run["verdict"]
+    unseen = [] if _serves(run) else [*verdict["unknown"], *_open_questions(verdict)]
     differ = len(_accounting(run).get("differences") or [])
     more = [f"the sources differ in {differ} points, which the report names"] if differ else []
     return [*unseen, *(_accounting(run).get("unknown") or []), *more]
+
+
+def _open_questions(verdict: Mapping[str, Any]) -> list[str]:
+    """What could not be ruled out matters most where nothing could be named."""
+    if verdict["cause"] != "unknown":
+        return []
+    named = [("not ruled out", verdict["not_ruled_out"]), ("ruled out", verdict["ruled_out"])]
+    return [f"{label}: {', '.join(names)}" for label, names in named if names]
 
 
 def _next(run: Mapping[str, Any]) -> list[str]:

@@ -6,137 +6,304 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.veza.rabbitmq.plugins.module_utils._findings import (
-    FINDINGS,
-    Evidence,
-    Finding,
-    died_at,
-    down_since,
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils import (
+    _findings_apps,
+    _findings_broker,
+    _findings_traffic,
+    _impact,
+    _suspects,
 )
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._findings import Evidence, Finding, Proof, infos, proof
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain, untrusted
+
+FINDINGS = {**_findings_broker.FINDINGS, **_findings_apps.FINDINGS, **_findings_traffic.FINDINGS}
+"""Every question by its name."""
+
+try:
+    import jmespath
+    from jmespath.exceptions import JMESPathError
+
+    HAS_JMESPATH = True
+except ImportError:
+    HAS_JMESPATH = False
 
 UNKNOWN = {
     "cause": "unknown",
     "title": "The cause could not be named",
     "remedy": "ask",
+    "affects": "unknown",
     "advice": "Read what was ruled out and what could not be seen, below, and look there by hand.",
     "runbook": "first-moves",
 }
 
+REACH = ("all", "targets", "queues", "nothing")
+"""What a cause affects, the widest first: everything, what the targets' hosts send, its queues, nothing."""
 
-def outage_verdict(evidence: Evidence, causes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Judge ``evidence`` (see module_utils/_findings.py) by ``causes`` (see roles/outage_diagnose/causes)."""
-    findings = _ask(evidence, causes)
-    judged = {name: _judge(cause, findings) for name, cause in causes.items()}
-    named = _ranked([name for name, truth in judged.items() if truth], causes)
-    cause = {**UNKNOWN} if not named else {**causes[named[0]], "cause": named[0]}
-    proof = _proof(causes[named[0]], findings) if named else _everything(findings)
-    targets = sorted({host for name in cause.get("all_of", []) for host in findings[name].targets})
+OWN = {
+    "all_of": [],
+    "none_of": [],
+    "explains": [],
+    "shows": [],
+    "affects": "nothing",
+    "remedy": "ask",
+    "runbook": "own",
+}
+"""What a cause of the operator's has unless it says otherwise."""
+_OWN_KEYS = {"title", "when", "advice", "explains", "affects"}
+
+Causes = Mapping[str, Mapping[str, Any]]
+
+
+def outage_verdict(
+    evidence: Evidence,
+    causes: Causes,
+    queues: Sequence[Mapping[str, Any]] = (),
+    own: Causes | None = None,
+) -> dict[str, Any]:
+    """Judge ``evidence`` (see plugin_utils/_findings.py) by ``causes`` (see roles/outage_diagnose/causes).
+
+    ``queues`` is veza_queues, for what is affected. ``own`` are the operator's causes: each has a ``title``, a
+    ``when`` (JMESPath over the evidence: true, false, or null for unknown), an ``advice``, and may have ``explains``
+    and ``affects``.
+    """
+    evidence = plain(evidence)
+    every = {name: {**cause, "name": name} for name, cause in {**causes, **_checked(own or {}, causes)}.items()}
+    findings = _ask(evidence, every)
+    judged = {name: _judge(cause, findings) for name, cause in every.items()}
+    named = _ranked([name for name, truth in judged.items() if truth], every)
+    cause = {**UNKNOWN} if not named else {**every[named[0]], "cause": named[0]}
+    seen = _together(every[named[0]], findings) if named else Finding(None, _everything(findings))
+    outage = _began(evidence, cause["cause"], seen.proof)
+    also = [{"cause": name, "title": every[name]["title"], **_about(every[name], findings)} for name in named[1:]]
     return {
         "cause": cause["cause"],
         "title": cause["title"],
-        "headline": cause["title"] + (f" ({', '.join(targets)})" if targets else ""),
-        "proof": proof,
-        "targets": targets,
+        "headline": _headline(cause, seen),
+        "proof": seen.proof,
+        "targets": seen.targets,
+        "queues": seen.queues,
+        "serves": _findings_apps.healthy(evidence).holds,
         "remedy": cause["remedy"],
+        "affects": cause["affects"],
         "advice": cause["advice"],
         "runbook": cause["runbook"],
-        "also": [
-            {"cause": name, "title": causes[name]["title"], "proof": _proof(causes[name], findings)}
-            for name in named[1:]
-        ],
+        "also": also,
+        "impact": _impact.impact(evidence, [{**cause, "queues": seen.queues, "targets": seen.targets}, *also], queues,
+                                 outage["start"]),
+        "suspects": [] if cause["cause"] == "healthy" else _suspects.suspects(evidence, outage["start"]),
         "not_ruled_out": sorted(name for name, truth in judged.items() if truth is None),
         "ruled_out": sorted(name for name, truth in judged.items() if truth is False),
         "unknown": _unseen(evidence),
-        "outage": _began(evidence, cause["cause"]),
+        "outage": outage,
+    }  # fmt: skip
+
+
+def _checked(own: Causes, causes: Causes) -> dict[str, dict[str, Any]]:
+    """Return the operator's causes complete; AnsibleFilterError with all that is wrong with them."""
+    if own and not HAS_JMESPATH:
+        raise AnsibleFilterError("outage_diagnose_own_causes: the controller lacks the Python library jmespath.")
+    wrong = []
+    for name, cause in own.items():
+        strange = sorted(set(cause) - _OWN_KEYS)
+        missing = sorted({"title", "when", "advice"} - set(cause))
+        wrong += [f"{name}: the collection has a cause of this name"] if name in causes else []
+        wrong += [f"{name}: no such key: {', '.join(strange)}"] if strange else []
+        wrong += [f"{name}: it lacks {', '.join(missing)}"] if missing else []
+        wrong += (
+            [f"{name}: affects must be one of {', '.join(REACH)}"] if cause.get("affects", "all") not in REACH else []
+        )
+        unknown = sorted(set(cause.get("explains", [])) - set(causes) - set(own))
+        wrong += [f"{name}: explains no cause: {', '.join(unknown)}"] if unknown else []
+        try:
+            jmespath.compile(str(cause.get("when", "@")))
+        except JMESPathError as error:
+            wrong.append(f"{name}: when: {' '.join(str(error).split())}")
+    if wrong:
+        raise AnsibleFilterError(f"outage_diagnose_own_causes: {'; '.join(wrong)}.")
+    return {name: {**OWN, **cause} for name, cause in own.items()}
+
+
+def _ask(evidence: Evidence, causes: Causes) -> dict[str, Finding]:
+    """Answer each question once; an operator's expression is the question of that name."""
+    wanted = {
+        name for cause in causes.values() for key in ("all_of", "none_of", "shows") for name in cause.get(key, [])
     }
-
-
-def _ask(evidence: Evidence, causes: dict[str, dict[str, Any]]) -> dict[str, Finding]:
-    wanted = {name for cause in causes.values() for key in ("all_of", "none_of") for name in cause.get(key, [])}
     strangers = sorted(wanted - set(FINDINGS))
     if strangers:
         raise AnsibleFilterError(
             f"outage_verdict: no such finding: {', '.join(strangers)}. Known: {', '.join(FINDINGS)}."
         )
-    return {name: FINDINGS[name](evidence) for name in sorted(wanted)}
+    answers = {name: FINDINGS[name](evidence) for name in sorted(wanted)}
+    for name, cause in causes.items():
+        if "when" in cause:
+            answers[_own(name)] = _evaluated(name, cause["when"], evidence)
+    return answers
 
 
-def _judge(cause: dict[str, Any], findings: dict[str, Finding]) -> bool | None:
+def _own(name: str) -> str:
+    return f"own:{name}"
+
+
+def _evaluated(name: str, expression: str, evidence: Evidence) -> Finding:
+    try:
+        found = jmespath.search(expression, evidence)
+    except JMESPathError as error:
+        text = f"{name} can't be judged: {' '.join(str(error).split())}"
+        return Finding(None, [proof("controller", "outage_diagnose_own_causes", text)])
+    if found is None:
+        return Finding(None)
+    return Finding(
+        bool(found), [proof("controller", "outage_diagnose_own_causes", f"{expression} gives {found!r:.200}")]
+    )
+
+
+def _questions(cause: Mapping[str, Any]) -> list[str]:
+    return [*cause.get("all_of", []), *([_own(cause["name"])] if "when" in cause else [])]
+
+
+def _judge(cause: Mapping[str, Any], findings: Mapping[str, Finding]) -> bool | None:
     """All of all_of and none of none_of; one certain contradiction outweighs any number of unknowns."""
-    answers = [findings[name].holds for name in cause.get("all_of", [])]
+    answers = [findings[name].holds for name in _questions(cause)]
     for name in cause.get("none_of", []):
         holds = findings[name].holds
         answers.append(None if holds is None else not holds)
     if False in answers:
         return False
-    return None if None in answers else True
+    return None if None in answers or not answers else True
 
 
-def _ranked(named: list[str], causes: dict[str, dict[str, Any]]) -> list[str]:
-    """Drop what another named cause explains: it is a consequence. The widest explanation comes first."""
-    explained = {name for cause in named for name in causes[cause].get("explains", [])}
-    return sorted(set(named) - explained, key=lambda name: (-len(causes[name].get("explains", [])), name))
+def _explained(name: str, causes: Causes) -> set[str]:
+    """Return all that a cause explains, also by what it explains."""
+    found: set[str] = set()
+    left = list(causes[name].get("explains", []))
+    while left:
+        other = left.pop()
+        if other not in found and other != name:
+            found.add(other)
+            left += causes.get(other, {}).get("explains", [])
+    return found
 
 
-def _proof(cause: dict[str, Any], findings: dict[str, Finding]) -> list[dict[str, Any]]:
-    return [proof for name in cause.get("all_of", []) for proof in findings[name].proof]
+def _ranked(named: list[str], causes: Causes) -> list[str]:
+    """Drop what another named cause explains: it is a consequence. What affects most, and explains most, comes first.
+
+    That all is well is only said when nothing else is.
+    """
+    width = {name: _explained(name, causes) for name in named}
+    explained = set().union(*width.values()) if width else set()
+    left = [name for name in named if name not in explained] or named
+    if left != ["healthy"]:
+        left = [name for name in left if name != "healthy"]
+    return sorted(left, key=lambda name: (REACH.index(causes[name]["affects"]), -len(width[name]), name))
 
 
-def _everything(findings: dict[str, Finding]) -> list[dict[str, Any]]:
+def _together(cause: Mapping[str, Any], findings: Mapping[str, Finding]) -> Finding:
+    """Return the proof, hosts and queues of a cause's findings."""
+    about = [findings[name] for name in _questions(cause)]
+    proofs: list[Proof] = []
+    for finding in [*about, *(findings[name] for name in cause["shows"] if findings[name].holds)]:
+        proofs.extend(one for one in finding.proof if one not in proofs)
+    return Finding(
+        True,
+        proofs,
+        sorted({host for finding in about for host in finding.targets}),
+        sorted({queue for finding in about for queue in finding.queues}),
+    )
+
+
+def _about(cause: Mapping[str, Any], findings: Mapping[str, Finding]) -> dict[str, Any]:
+    seen = _together(cause, findings)
+    return {
+        "affects": cause["affects"],
+        "proof": seen.proof,
+        "targets": seen.targets,
+        "queues": seen.queues,
+        "advice": cause["advice"],
+    }
+
+
+def _headline(cause: Mapping[str, Any], seen: Finding) -> str:
+    where = ", ".join(seen.queues or seen.targets)
+    return str(cause["title"]) + (f" ({where})" if where else "")
+
+
+def _everything(findings: Mapping[str, Finding]) -> list[Proof]:
     """Return what was found at all, once each, for a verdict that names nothing."""
-    seen: list[dict[str, Any]] = []
+    seen: list[Proof] = []
     for finding in findings.values():
-        seen.extend(proof for proof in finding.proof if proof not in seen)
+        seen.extend(one for one in finding.proof if one not in seen)
     return seen
 
 
 def _unseen(evidence: Evidence) -> list[str]:
     """Say in sentences what could not be seen."""
     unseen = []
-    for group, views in (("brokers", ("info", "probe")), ("backends", ("probe",))):
-        for host, seen in sorted((evidence.get(group) or {}).items()):
-            missing = [view for view in views if not (seen or {}).get(view)]
-            if missing:
-                why = (seen or {}).get("why") or "it gave no answer"
-                unseen.append(f"{host}: {' and '.join(missing)} not seen: {why}")
-            unseen.extend(f"{host}: {text}" for text in ((seen or {}).get("info") or {}).get("unknown", []))
+    for group in ("brokers", "apps"):
+        for host, info in infos(evidence, group):
+            if info is None:
+                why = (evidence.get("unreachable") or {}).get(host) or (evidence.get("failed") or {}).get(host)
+                unseen.append(f"{host}: not seen: {why or 'it gave no answer'}")
+            else:
+                unseen.extend(f"{host}: {text}" for text in info.get("unknown") or [])
     health = evidence.get("health") or {}
     if not health:
         unseen.append("controller: rabbitmq_health gave no answer")
     elif health.get("unknown"):
         unseen.append(f"controller: checks without an answer: {', '.join(health['unknown'])}")
+    database = evidence.get("database")
+    if database and database["outcome"] != "ok":
+        unseen.append(f"controller: the database: {database['message']}; an audit can't tell what was lost without it")
     return unseen
 
 
-def _began(evidence: Evidence, cause: str) -> dict[str, Any]:
+# Causes whose outage began with the broker's own end, and whether a stop in its log may be that end.
+_ENDS = {
+    "broker_stopped_on_purpose": True,
+    "broker_down": True,
+    "broker_crashed": False,
+    "broker_segfault": False,
+    "broker_oom_killed": False,
+    "broker_killed_or_oom": False,
+}
+
+
+def _began(evidence: Evidence, cause: str, proofs: Sequence[Proof]) -> dict[str, Any]:
     """Infer when the outage began, with the source and how sure that is; all None when nothing tells."""
-    for host, seen in sorted((evidence.get("brokers") or {}).items()):
-        info = (seen or {}).get("info")
-        if not info:
+    for host, info in infos(evidence, "brokers"):
+        if info is None:
             continue
         lifecycle = info["lifecycle"]
         # Whatever was still written after that: from its stop on, completed or not, it served nobody.
         stop = lifecycle.get("stopped_at") or (lifecycle["at"] if lifecycle["last"] == "stopping" else None)
-        if cause in ("broker_stopped_on_purpose", "broker_down") and stop:
+        if _ENDS.get(cause) and stop:
+            return {"start": stop, "source": f"{host}: stop in the broker's log", "confidence": "exact"}
+        if cause == "broker_booting" and _findings_broker.down_since(info):
+            since = _findings_broker.down_since(info)
             return {
-                "start": stop,
-                "source": f"{host}: stop in the broker's log",
-                "confidence": "exact",
-            }
-        if cause == "broker_booting" and down_since(info):
-            return {
-                "start": down_since(info),
+                "start": since,
                 "source": f"{host}: last sign of life before it boots",
                 "confidence": "then or later",
             }
-        if cause in ("broker_crashed", "broker_down") and died_at(info):
-            return {"start": died_at(info), "source": f"{host}: last sign of life", "confidence": "then or later"}
-    return {"start": None, "source": None, "confidence": None}
+        exits = _findings_broker.recent_exits(info)
+        if cause in ("broker_restarted", *_ENDS) and exits:
+            return {
+                "start": exits[-1]["at"],
+                "source": f"{host}: end of the process in the journal",
+                "confidence": "exact",
+            }
+        if cause in _ENDS and _findings_broker.died_at(info):
+            died = _findings_broker.died_at(info)
+            return {"start": died, "source": f"{host}: last sign of life", "confidence": "then or later"}
+    times = [one for one in proofs if one.get("at")]
+    if cause in ("unknown", "healthy") or not times:
+        return {"start": None, "source": None, "confidence": None}
+    first = min(times, key=lambda one: str(one["at"]))
+    return {"start": first["at"], "source": f"{first['host']}: {first['source']}", "confidence": "then or earlier"}
 
 
 class FilterModule:

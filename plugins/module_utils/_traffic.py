@@ -322,6 +322,7 @@ def _queue(name: str, of: str | None, first: Sample, second: Sample | None, arou
         "consumers": depth.consumers,
         "consumer_hosts": consumer_hosts(now),
         "redelivered": None if redelivered is None else redelivered > 0,
+        "acked_total": counted(now, "acked"),
         **deltas,
         "grown": grown,
         "bindings": None if bindings is None else sum(binding.get("source") != "" for binding in bindings),

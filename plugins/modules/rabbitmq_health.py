@@ -296,6 +296,9 @@ traffic:
         acked:
           description: Messages done with between the two looks. What is delivered to a consumer without acks counts.
           type: int
+        acked_total:
+          description: Messages done with since the queue's statistics began. V(null) without statistics.
+          type: int
         redelivered_count:
           description: Messages delivered again between the two looks.
           type: int

@@ -125,6 +125,9 @@ def variables(lab: Lab) -> dict[str, Any]:
         "veza_sentry_project": "1",
         "veza_sentry_token": lab.credentials["sentry_token"],
         "veza_incident_host": "localhost",
+        # Plain processes.
+        "veza_backend_container": "",
+        "veza_worker_services": [],
         "veza_incident_dir": lab.paths["incidents"],
         "veza_publisher_backoff": lab.options.backoff,
         "veza_longest_upload": 1,

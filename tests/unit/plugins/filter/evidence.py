@@ -14,6 +14,15 @@ import yaml
 ROOT = Path(__file__).parents[4]
 CAUSES_DIR = ROOT / "roles/outage_diagnose/causes"
 
+AT = "2026-01-31T02:03:04.000Z"
+NOW = "2026-01-31T02:05:00.000Z"
+LOG = "/var/log/rabbitmq/rabbit@a.log"
+
+QUEUES = [
+    {"name": "transcode_jobs", "subsystem": "Transcode", "severity": "MEDIUM", "effect": "no HLS"},
+    {"name": "dmca_propagation", "subsystem": "DMCA", "severity": "HIGH", "effect": "caches still serve it"},
+]
+
 
 def causes() -> dict[str, Any]:
     """Return the collection's causes by name."""
@@ -28,124 +37,401 @@ def check(name: str, result: str, detail: str = "") -> dict[str, Any]:
     return {"name": name, "result": result, "detail": detail or f"{name} {result}", "source": "management", "age": 0.0}
 
 
-def health(verdict: str = "healthy", outcome: str = "ok", checks: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    """Return a result of rabbitmq_health."""
+GREEN = ("alarms", "local_alarms", "vhost", "queues", "identity", "partitions", "nodes_running", "listeners", "leaders")
+
+
+def health(
+    verdict: str = "healthy", outcome: str = "ok", checks: list[dict[str, Any]] | None = None, **changes: Any
+) -> dict[str, Any]:
+    """Return a result of rabbitmq_health; ``checks`` replace the green ones of their names."""
+    answered = outcome == "ok"
+    every = {name: check(name, "pass" if answered else "unknown") for name in GREEN}
+    every.update({one["name"]: one for one in checks or []})
     return {
         "verdict": verdict,
         "reason": f"It is {verdict}.",
-        "rung": "management" if outcome == "ok" else "none",
+        "rung": "management" if answered else "none",
         "management": {"outcome": outcome, "detail": f"the management API: {outcome}"},
-        "checks": checks if checks is not None else [check("alarms", "pass"), check("queues", "pass")],
+        "checks": list(every.values()),
         "unknown": [],
+        "traffic": traffic() if answered else None,
+        **changes,
     }
 
 
-def probe(outcome: str = "ok") -> dict[str, Any]:
+def queue(name: str = "transcode_jobs", **changes: Any) -> dict[str, Any]:
+    """Return what rabbitmq_health says of the traffic of one queue."""
+    return {
+        "name": name, "of": None, "type": "classic", "state": "running", "messages": 3, "ready": 2, "unacked": 1,
+        "consumers": 1, "redelivered": False, "acked": 5, "delivered": 5, "redelivered_count": 0, "published": 5,
+        "acked_total": 50, "grown": 0, "bindings": 1, "arguments": {"x-dead-letter-exchange": "dead"}, "policy": {},
+        "dead_letter_target": f"{name}.dlq",
+        "limits": {"ttl": None, "max_length": None, "delivery_limit": None}, "consumer_hosts": ["198.18.77.30"],
+        **changes,
+    }  # fmt: skip
+
+
+def traffic(queues: list[dict[str, Any]] | None = None, **changes: Any) -> dict[str, Any]:
+    """Return the traffic of a healthy broker."""
+    counters = ("expired", "maxlen", "rejected", "delivery_limit", "unroutable")
+    dead = queue("transcode_jobs.dlq", of="transcode_jobs", messages=0, published=0, consumers=0)
+    return {
+        "seconds": 6.0,
+        "queues": [*(queues or [queue(), queue("dmca_propagation")]), dead],
+        "connections": {"total": 6, "blocked": 0, "blocking": 0, "by_host": {}},
+        "dropped": {name: {"total": 0, "delta": 0} for name in counters},
+        "nodes": [{"name": "rabbit@a", "running": True, "uptime": 3_600_000, "being_drained": False}],
+        **changes,
+    }
+
+
+def probe(outcome: str = "ok", stage: str = "") -> dict[str, Any]:
     """Return a result of amqp_probe."""
-    return {"outcome": outcome, "ok": outcome in ("ok", "slow"), "message": f"AMQP: {outcome}", "stages": []}
+    stages = [{"name": stage, "ok": False, "ms": 1.0, "detail": ""}] if stage else []
+    return {"outcome": outcome, "ok": outcome in ("ok", "slow"), "message": f"AMQP: {outcome}", "stages": stages}
+
+
+def lifecycle(last: str = "started", clean_stop: bool | None = None, **changes: Any) -> dict[str, Any]:
+    """Return what the broker's log says of its life."""
+    return {
+        "last": last, "at": AT, "line": f"the log says {last}", "file": LOG, "clean_stop": clean_stop,
+        "stopped_at": AT if clean_stop else None, "by": None, **changes,
+    }  # fmt: skip
 
 
 def info(
-    state: str = "running", *, last: str = "started", clean_stop: bool | None = None, **changes: Any
+    state: str = "running",
+    *,
+    last: str = "started",
+    clean_stop: bool | None = None,
+    service: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> dict[str, Any]:
     """Return a result of rabbitmq_host_info."""
-    at = "2026-01-31T02:03:04.000Z"
+    manager = {"manager": "systemd", "state": state, "since": None, "result": "success", "exit_signal": None}
+    living = state in ("running", "starting")
     return {
-        "service": {"manager": "systemd", "state": state, "since": None, "exit_signal": None, "detail": ""},
-        "process": {"running": state in ("running", "starting"), "pid": 1 if state == "running" else None},
-        "lifecycle": {
-            "last": last,
-            "at": at,
-            "line": f"the log says {last}",
-            "file": "/var/log/rabbitmq/rabbit@a.log",
-            "clean_stop": clean_stop,
-            "stopped_at": at if clean_stop else None,
-            "by": None,
-        },
-        "last_log_at": at,
-        "disk": {},
+        "service": {**manager, "detail": "", "exits": [], "stopped_by": None, **(service or {})},
+        "process": {"running": living, "pid": 1 if living else None, "suspended": False},
+        "lifecycle": lifecycle(last, clean_stop),
+        "signatures": [],
+        "logs": [{"path": LOG, "modified_at": AT, "whole": True}],
+        "last_log_at": AT,
+        "listeners": [{"port": 5672, "listening": living, "holder": None, "ours": True if living else None}],
+        "disk": {"path": "/var/lib/rabbitmq", "free": 10**10, "total": 10**11, "limit": 50_000_000, "writable": True,
+                 "inodes_free": 10**6, "quota": None, "last_write_at": None},
+        "directories": [],
+        "cookie": {"path": "/var/lib/rabbitmq/.erlang.cookie", "ok": True},
+        "node": {"name": "rabbit@a", "others": []},
+        "memory": {"oom_kills": []},
+        "files": {"open": 100, "limit": 65536},
+        "clock": {"now": NOW, "offset": 0.1, "synchronized": True, "stepped_at": None},
+        "changes": [],
+        "firewall": [],
+        "pressure": {"io_full": 0.0, "stuck": False},
+        "probe": probe() if living else probe("refused", "connect"),
         "unknown": [],
         **changes,
-    }
+    }  # fmt: skip
+
+
+def line(name: str, text: str = "", at: str | None = AT) -> dict[str, Any]:
+    """Return a bad line of the broker's log."""
+    return {"name": name, "count": 1, "total": 1, "last_at": at, "line": text or f"the line of {name}", "file": LOG}
+
+
+def failing(*names: str, **changes: Any) -> dict[str, Any]:
+    """Return a broker whose boots fail, with these bad lines."""
+    exits = [{"at": AT, "status": "1/FAILURE"}]
+    signatures = [line(name) for name in (*names, "boot_failed")]
+    return info(
+        "restarting", last="starting", clean_stop=False, service={"exits": exits}, signatures=signatures, **changes
+    )
+
+
+def container(name: str = "veza_backend_api", service: str = "api", seen: Any = None, **changes: Any) -> dict[str, Any]:
+    """Return one container of app_host_info."""
+    return {
+        "name": name, "service": service, "state": "running", "started_at": AT, "finished_at": None, "exit_code": None,
+        "oom_killed": False, "restarts": 0, "suspended": False, "amqp": {"variable": "AMQP_URL", "matches": True},
+        "probe": seen or probe(), "errors": None, **changes,
+    }  # fmt: skip
+
+
+def app(*containers: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Return a result of app_host_info."""
+    return {
+        "docker": {"ok": True, "detail": ""}, "containers": list(containers or [container()]), "probe": probe(),
+        "firewall": [], "clock": {"now": NOW, "offset": 0.0}, "changes": [], "unknown": [], **changes,
+    }  # fmt: skip
 
 
 def evidence(
     health_seen: dict[str, Any] | None,
     info_seen: dict[str, Any] | None,
-    broker_probe: dict[str, Any] | None,
-    backend_probe: dict[str, Any] | None,
+    backend_probe: dict[str, Any] | None = None,
+    *,
+    workers: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> dict[str, Any]:
-    """Return the evidence of one broker and two backends that see the same."""
+    """Return the evidence of one broker, two backends that see the same, and the workers' host."""
+    backend = None if backend_probe is None else app(container(seen=backend_probe))
+    worker = workers or (backend_probe and app(container("veza-worker-transcode-1", "worker-transcode", backend_probe)))
     return {
         "health": health_seen,
-        "brokers": {"rabbitmq": {"info": info_seen, "probe": broker_probe}},
-        "backends": {"backend-1": {"probe": backend_probe}, "backend-2": {"probe": backend_probe}},
+        "database": {"outcome": "ok", "message": "it answers"},
+        "brokers": {"rabbitmq": {"info": info_seen}},
+        "apps": {"backend-1": {"info": backend}, "backend-2": {"info": backend}, "workers": {"info": worker}},
+        "unreachable": {},
+        "failed": {},
+        **changes,
     }
 
 
-DOWN = health("unhealthy", "refused", [check("reachable", "fail"), check("alarms", "unknown")])
+def at_work(queues: list[dict[str, Any]] | None = None, *signatures: str, **changes: Any) -> dict[str, Any]:
+    """Return the evidence of a healthy broker with these queues and lines."""
+    seen = info(signatures=[line(name) for name in signatures])
+    return evidence(health(traffic=traffic(queues, **changes.pop("traffic", {}))), seen, probe(), **changes)
+
+
+def worker(**changes: Any) -> dict[str, Any]:
+    """Return the workers' host with one worker that is so."""
+    return app(container("veza-worker-transcode-1", "worker-transcode", **changes))
+
+
+DOWN = health("unhealthy", "refused", [check("reachable", "fail")])
+SILENT = health("unknown", "timed_out")
+NO_WAY = probe("refused", "connect")
+LONELY = probe("timed_out", "connect")
+KILLED = {"exits": [{"at": AT, "status": "9/KILL"}]}
+
+
+def fail(name: str, detail: str = "") -> dict[str, Any]:
+    """Return the health of a broker with one red check."""
+    return health("unhealthy", checks=[check(name, "fail", detail)])
+
+
+ALARM = "There are alarms in effect: {} on rabbit@a"
+PAUSED = info(signatures=[line("minority_paused")], probe=NO_WAY, listeners=[{"port": 5672, "listening": False}])
+DRAINED = info(signatures=[line("maintenance")], probe=NO_WAY, listeners=[{"port": 5672, "listening": False}])
+APP_STOPPED = info(last="stopped", probe=NO_WAY, listeners=[{"port": 5672, "listening": False}])
+RENAMED = info(node={"name": "rabbit@b", "others": [{"name": "rabbit@a", "modified_at": AT}]})
+EMPTY = health(
+    "unknown", "login_refused", [check("vhost", "fail"), check("queues", "fail", "queue 'x' does not exist")]
+)
 
 # Each situation, and the cause that it must be taken for.
 SITUATIONS = {
-    "healthy": (evidence(health(), info(), probe(), probe()), "healthy"),
-    "killed": (evidence(DOWN, info("stopped", clean_stop=False), probe("refused"), probe("refused")), "broker_crashed"),
+    "healthy": (evidence(health(), info(), probe()), "healthy"),
+    "killed": (evidence(DOWN, info("stopped", clean_stop=False), NO_WAY), "broker_crashed"),
+    "killed, unit failed": (
+        evidence(DOWN, info("failed", clean_stop=False, service={**KILLED, "exit_signal": "SIGABRT"}), NO_WAY),
+        "broker_crashed",
+    ),
+    "segfault, restarting": (
+        evidence(
+            DOWN, info("restarting", clean_stop=False, service={"exits": [{"at": AT, "status": "11/SEGV"}]}), NO_WAY
+        ),
+        "broker_segfault",
+    ),
+    "segfault, back": (
+        evidence(health(), info(service={"exits": [{"at": AT, "status": "11/SEGV"}]}), probe()),
+        "broker_segfault",
+    ),
+    "crashed, back": (evidence(health(), info(service=KILLED), probe()), "broker_restarted"),
+    "crashed long ago, back": (
+        evidence(health(), info(service={"exits": [{"at": "2026-01-30T00:00:00.000Z", "status": "9/KILL"}]}), probe()),
+        "healthy",
+    ),
+    "OOM kill, back": (
+        evidence(
+            health(),
+            info(service=KILLED, memory={"oom_kills": [{"at": AT, "line": "oom-kill", "source": "kernel"}]}),
+            probe(),
+        ),
+        "broker_oom_killed",
+    ),
+    "OOM kill or kill": (
+        evidence(health(), info(service=KILLED, memory={"oom_kills": None}), probe()),
+        "broker_killed_or_oom",
+    ),
     "stopped": (
-        evidence(DOWN, info("stopped", last="stopped", clean_stop=True), probe("refused"), probe("refused")),
+        evidence(DOWN, info("stopped", last="stopped", clean_stop=True), NO_WAY),
         "broker_stopped_on_purpose",
     ),
     "gone, log unreadable": (
-        evidence(DOWN, info("stopped", last="none", clean_stop=None), probe("refused"), probe("refused")),
+        evidence(DOWN, info("stopped", last="none", clean_stop=None), NO_WAY),
         "broker_down",
     ),
-    "booting": (
-        evidence(DOWN, info("starting", last="starting"), probe("refused"), probe("refused")),
-        "broker_booting",
+    "booting": (evidence(DOWN, info("starting", last="starting", probe=NO_WAY), NO_WAY), "broker_booting"),
+    "waits for peers": (
+        evidence(
+            DOWN,
+            info("starting", last="starting", probe=NO_WAY, signatures=[line("waiting_for_tables")]),
+            NO_WAY,
+        ),
+        "broker_waits_for_peers",
     ),
     "silent": (
-        evidence(health("unknown", "timed_out", []), info(), probe("timed_out"), probe("timed_out")),
-        "broker_unreachable",
+        evidence(SILENT, info(probe=probe("timed_out", "header")), probe("timed_out", "header")),
+        "broker_hung",
     ),
-    "plugin missing": (evidence(health("unknown", "refused", []), info(), probe(), probe()), "management_unavailable"),
-    "alarm": (
-        evidence(health("unhealthy", checks=[check("alarms", "fail")]), info(), probe(), probe("blocked")),
-        "resource_alarm",
+    "suspended": (
+        evidence(SILENT, info(process={"running": True, "pid": 1, "suspended": True}, probe=None), probe("timed_out")),
+        "broker_hung",
     ),
-    "wrong management password": (
-        evidence(health("unknown", "login_refused", []), info(), probe(), probe()),
-        "management_login_refused",
+    "refuses, nobody knows why": (evidence(DOWN, info(probe=NO_WAY), NO_WAY), "broker_unreachable"),
+    "stop_app": (evidence(DOWN, APP_STOPPED, NO_WAY), "app_stopped"),
+    "maintenance": (evidence(DOWN, DRAINED, NO_WAY), "maintenance_mode"),
+    "minority": (evidence(DOWN, PAUSED, NO_WAY), "minority_paused"),
+    "bad configuration": (evidence(DOWN, failing("configuration"), NO_WAY), "configuration_broken"),
+    "bad cookie": (evidence(DOWN, failing("cookie_file"), NO_WAY), "cookie_broken"),
+    "wrong owner": (evidence(DOWN, failing("permissions"), NO_WAY), "data_dir_not_writable"),
+    "wrong owner, by its mode only": (
+        evidence(
+            DOWN,
+            failing(directories=[{"path": "/var/log/rabbitmq", "owner": "root", "group": "root", "mode": "0700",
+                                  "ok": False, "detail": "rabbitmq can't write"}]),
+            NO_WAY,
+        ),
+        "data_dir_not_writable",
     ),
-    "management user without rights": (
-        evidence(health("unknown", "not_permitted", []), info(), probe(), probe()),
-        "management_not_permitted",
+    "feature flags": (evidence(DOWN, failing("feature_flags"), NO_WAY), "feature_flags_missing"),
+    "port taken": (evidence(DOWN, failing("port_in_use"), probe("not_amqp", "header")), "port_taken"),
+    "peers disagree": (evidence(DOWN, failing("inconsistent_cluster"), NO_WAY), "cluster_inconsistent"),
+    "own name": (evidence(DOWN, failing("name_resolution"), NO_WAY), "host_name_unresolved"),
+    "boot fails, nobody knows why": (evidence(DOWN, failing("crash_dump"), NO_WAY), "boot_failed"),
+    "disk full": (
+        evidence(
+            DOWN, failing("disk_full", disk={"path": "/d", "free": 0, "total": 10**9, "writable": True}), NO_WAY
+        ),
+        "disk_full",
     ),
+    "quota": (evidence(DOWN, failing("disk_quota"), NO_WAY), "disk_quota"),
+    "quota, of which no log tells": (
+        evidence(
+            DOWN,
+            failing(disk={"path": "/d", "free": 10**10, "total": 10**11, "write_error": "EDQUOT"}),
+            NO_WAY,
+        ),
+        "disk_quota",
+    ),
+    "plugin missing": (evidence(health("unknown", "refused"), info(), probe()), "management_unavailable"),
+    "disk alarm": (
+        evidence(fail("alarms", ALARM.format("disk space")), info(), probe("blocked", "publish")),
+        "disk_alarm",
+    ),
+    "disk alarm by the log": (
+        evidence(health("unknown", "refused"), info(signatures=[line("disk_alarm_set")]), probe()),
+        "disk_alarm",
+    ),
+    "memory alarm": (evidence(fail("alarms", ALARM.format("memory")), info(), probe()), "memory_alarm"),
+    "an alarm": (evidence(fail("alarms", ALARM.format("moon")), info(), probe()), "resource_alarm"),
+    "no files left": (
+        evidence(health("unknown", "server_error"), info(files={"open": 200, "limit": 200}), LONELY),
+        "file_descriptors_exhausted",
+    ),
+    "slow disk": (
+        evidence(health(), info(pressure={"io_full": 90.0, "stuck": None}), probe()),
+        "disk_slow",
+    ),
+    "stuck disk": (evidence(health(), info(pressure={"io_full": None, "stuck": True}), probe()), "disk_slow"),
+    "clock": (evidence(health(), info(clock={"now": NOW, "offset": 90.0}), probe()), "clock_off"),
+    "certificate": (
+        evidence(
+            fail("certificate", "certificates expire within 7 days"),
+            info(),
+            probe(),
+        ),
+        "certificate_expired",
+    ),
+    "wrong management password": (evidence(health("unknown", "login_refused"), info(), probe()),
+                                  "management_login_refused"),
+    "management user without rights": (evidence(health("unknown", "not_permitted"), info(), probe()),
+                                       "management_not_permitted"),
     "vhost missing": (
         evidence(
-            health("unhealthy", checks=[check("vhost", "fail"), check("queues", "fail"), check("identity", "pass")]),
-            info(),
-            probe("vhost_missing"),
-            probe("vhost_missing"),
+            health("unhealthy", checks=[check("vhost", "fail"), check("queues", "fail", "'x' does not exist")]),
+            info(probe=probe("vhost_missing", "vhost")),
+            probe("vhost_missing", "vhost"),
         ),
         "vhost_missing",
     ),
-    "queue missing": (
+    "vhost refused": (evidence(health(), info(), probe("vhost_refused", "vhost")), "vhost_refused"),
+    "queue missing": (evidence(fail("queues", "queue 'x' does not exist in '/veza'"), info(), probe()),
+                      "queues_missing"),
+    "queue down": (evidence(fail("queues", "queue 'x' is down"), info(), probe()), "queues_down"),
+    "no leader": (evidence(fail("leaders"), info(), probe()), "quorum_lost"),
+    "partition": (evidence(fail("partitions"), info(), probe()), "cluster_partitioned"),
+    "node down": (evidence(fail("nodes_running"), info(), probe()), "cluster_node_down"),
+    "check failed": (evidence(fail("listeners"), info(), probe()), "health_check_failed"),
+    "empty broker": (evidence(fail("identity"), info(), probe("login_refused", "login")), "data_lost"),
+    "restored from a snapshot": (
         evidence(
-            health("unhealthy", checks=[check("vhost", "pass"), check("queues", "fail"), check("identity", "pass")]),
-            info(),
-            probe(),
+            health(),
+            info(
+                disk={"path": "/d", "free": 10**9, "total": 10**10, "snapshot_since": "2026-01-31T02:03:30.000Z"},
+                lifecycle=lifecycle(previous_end="2026-01-31T02:03:00.000Z"),
+            ),
             probe(),
         ),
-        "queues_missing",
+        "data_restored",
     ),
-    "empty broker": (
-        evidence(
-            health("unhealthy", checks=[check("identity", "fail"), check("vhost", "fail"), check("queues", "fail")]),
-            info(),
-            probe("login_refused"),
-            probe("login_refused"),
+    "renamed": (evidence(EMPTY, RENAMED, probe("login_refused", "login")), "node_renamed"),
+    "backends cut off": (evidence(health(), info(), LONELY), "backend_path_dropped"),
+    "backends refused": (evidence(health(), info(), NO_WAY), "backend_path_refused"),
+    "backends without a name": (evidence(health(), info(), probe("name_not_resolved", "resolve")),
+                                "backend_unreachable_dns"),
+    "backends fail in TLS": (evidence(health(), info(), probe("tls_expected", "header")), "backend_cannot_reach"),
+    "password rotated": (evidence(health(), info(), probe("login_refused", "login")), "credentials_rotated"),
+    "inventory's password old": (
+        evidence(health(), info(probe=probe("login_refused", "login")), probe()),
+        "inventory_login_refused",
+    ),
+    "a host unreachable": (
+        evidence(health(), info(), probe(), unreachable={"backend-1": "no route to host"}),
+        "network_down",
+    ),
+    "engine down": (
+        evidence(health(), info(), probe(), workers=app(docker={"ok": False, "detail": "no answer"})),
+        "container_engine_down",
+    ),
+    "backend stopped": (
+        evidence(health(), info(), probe(), workers=app(container(state="exited", exit_code=137, seen=None))),
+        "backend_down",
+    ),
+    "no binding": (at_work([queue(bindings=0)]), "bindings_missing"),
+    "406": (at_work([queue(consumers=0)], "arguments_refused"), "queue_arguments_mismatch"),
+    "TTL": (
+        at_work(
+            [queue(limits={"ttl": 500, "max_length": None, "delivery_limit": None})],
+            traffic={"dropped": {"expired": {"total": 3, "delta": 1}, "maxlen": None}},
         ),
-        "data_lost",
+        "messages_expire",
     ),
-    "backends cut off": (evidence(health(), info(), probe(), probe("timed_out")), "backend_cannot_reach"),
-    "nothing seen": (evidence(None, None, None, None), "unknown"),
-    "broker's host silent": (evidence(DOWN, None, None, probe("refused")), "unknown"),
-}
+    "given up": (
+        at_work([queue(arguments={})], traffic={"dropped": {"rejected": {"total": 3, "delta": 1, "discarded": 3}}}),
+        "delivery_limit_drops",
+    ),
+    "consumer timeout": (at_work([queue(acked=0, redelivered_count=2)], "ack_timeout"), "consumer_timeout"),
+    "poison": (
+        at_work([queue(acked=0, redelivered_count=2)], workers=worker(state="restarting", restarts=7)),
+        "poison_message",
+    ),
+    "worker wedged": (at_work([queue(consumers=0)], workers=worker(suspended=True)), "worker_wedged"),
+    "worker gone": (at_work([queue(consumers=0)], workers=worker(state="exited", exit_code=137)), "worker_crashed"),
+    "worker ends again and again": (at_work([queue()], workers=worker(state="restarting")), "worker_crash_loop"),
+    "no consumer": (at_work([queue(consumers=0)]), "no_consumers"),
+    "no acks": (at_work([queue(acked=0, acked_total=0)]), "consumers_not_acking"),
+    "dead letters": (
+        at_work([queue(), queue("transcode_jobs.dlq", of="transcode_jobs", grown=4)]),
+        "dead_letters_growing",
+    ),
+    "blocked, all green": (
+        at_work(traffic={"connections": {"total": 6, "blocked": 2, "by_host": {"a": {"total": 6, "blocked": 2}}}}),
+        "publishers_blocked",
+    ),
+    "connection limit": (at_work([queue()], "connection_limit"), "connection_limit"),
+    "nothing seen": (evidence(None, None), "unknown"),
+    "broker's host silent": (evidence(DOWN, None, NO_WAY), "unknown"),
+}  # fmt: skip

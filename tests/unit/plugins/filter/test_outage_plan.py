@@ -13,7 +13,7 @@ from ansible_collections.veza.rabbitmq.plugins.filter.shift_instant import shift
 from tests.unit.plugins.filter.evidence import SITUATIONS, causes
 from tests.unit.plugins.filter.test_outage_verdict import REMEDIES
 
-CLOSED = {"open": False, "id": None}
+CLOSED = {"open": False, "id": None, "served_at": None}
 OPEN = {"open": True, "id": "20260131T020310Z-paris-3f9a"}
 
 
@@ -34,7 +34,12 @@ def plan(situation: str, incident: dict | None = None, **settings: object) -> di
         ("stopped", CLOSED, {"start_stopped": True}, "act"),
         ("gone, log unreadable", CLOSED, {}, "ask"),
         ("booting", CLOSED, {}, "act"),
-        ("alarm", CLOSED, {"start_stopped": True}, "ask"),
+        ("crashed, back", CLOSED, {}, "act"),
+        ("crashed, back", {**CLOSED, "id": "x", "served_at": "2026-01-31T02:00:00.000Z"}, {}, "act"),
+        ("crashed, back", {**CLOSED, "id": "x", "served_at": "2026-01-31T02:04:00.000Z"}, {}, "nothing"),
+        ("segfault, back", {**CLOSED, "id": "x", "served_at": "2026-01-31T02:04:00.000Z"}, {}, "nothing"),
+        ("killed", {**CLOSED, "id": "x", "served_at": "2026-01-31T02:04:00.000Z"}, {}, "act"),
+        ("disk alarm", CLOSED, {"start_stopped": True}, "ask"),
         ("silent", CLOSED, {"start_stopped": True}, "ask"),
         ("nothing seen", OPEN, {"start_stopped": True}, "ask"),
     ],

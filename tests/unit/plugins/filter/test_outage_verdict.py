@@ -11,9 +11,27 @@ import yaml
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.veza.rabbitmq.plugins.filter.outage_evidence import outage_evidence
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_verdict import outage_verdict
-from ansible_collections.veza.rabbitmq.plugins.module_utils._findings import FINDINGS
-from tests.unit.plugins.filter.evidence import CAUSES_DIR, ROOT, SITUATIONS, causes, evidence, health, info, probe
+from ansible_collections.veza.rabbitmq.plugins.filter.outage_verdict import FINDINGS, REACH, outage_verdict
+from tests.tools import causes_page
+from tests.unit.plugins.filter.evidence import (
+    ALARM,
+    AT,
+    CAUSES_DIR,
+    NO_WAY,
+    QUEUES,
+    ROOT,
+    SITUATIONS,
+    app,
+    at_work,
+    causes,
+    container,
+    evidence,
+    fail,
+    health,
+    info,
+    probe,
+    queue,
+)
 
 REMEDIES = yaml.safe_load((ROOT / "roles/outage_recover/vars/main.yml").read_text(encoding="utf-8"))[
     "__outage_recover_remedies"
@@ -46,21 +64,19 @@ def test_the_same_evidence_gives_the_same_verdict_and_is_not_changed() -> None:
 def test_a_silent_broker_host_rules_no_death_out() -> None:
     verdict = outage_verdict(SITUATIONS["broker's host silent"][0], causes())
     assert {"broker_crashed", "broker_stopped_on_purpose", "broker_booting"} <= set(verdict["not_ruled_out"])
-    assert any("rabbitmq" in sentence for sentence in verdict["unknown"])
+    assert "rabbitmq: not seen: it gave no answer" in verdict["unknown"]
 
 
 def test_a_backend_that_was_not_seen_is_said_and_does_not_make_the_broker_ill() -> None:
-    verdict = outage_verdict(evidence(health(), info(), probe(), None), causes())
+    verdict = outage_verdict(evidence(health(), info()), causes())
     assert verdict["cause"] == "healthy"
     assert [sentence for sentence in verdict["unknown"] if sentence.startswith("backend-1")]
 
 
 def test_two_causes_at_once_are_both_named_the_primary_first() -> None:
-    alarm, queues = SITUATIONS["alarm"][0], SITUATIONS["queue missing"][0]
-    checks = alarm["health"]["checks"] + queues["health"]["checks"]
-    alarm = {**alarm, "health": {**alarm["health"], "checks": checks}}
-    verdict = outage_verdict(alarm, causes())
-    assert {verdict["cause"], *(other["cause"] for other in verdict["also"])} >= {"resource_alarm", "queues_missing"}
+    seen = evidence(fail("alarms", ALARM.format("disk space")), info(), probe("login_refused", "login"))
+    verdict = outage_verdict(seen, causes())
+    assert [verdict["cause"], *(other["cause"] for other in verdict["also"])] == ["disk_alarm", "credentials_rotated"]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +92,7 @@ def test_two_causes_at_once_are_both_named_the_primary_first() -> None:
     ],
 )
 def test_the_outage_begins_at_the_last_sign_of_life(seen: dict, start: str, confidence: str) -> None:
-    outage = outage_verdict(evidence(None, seen, probe("refused"), probe("refused")), causes())["outage"]
+    outage = outage_verdict(evidence(None, seen, NO_WAY), causes())["outage"]
     assert (outage["start"], outage["confidence"]) == (start, confidence)
 
 
@@ -84,7 +100,7 @@ def test_the_outage_begins_at_the_last_sign_of_life(seen: dict, start: str, conf
 def test_a_broker_whose_log_has_its_stop_served_nobody_from_then_on(last: str, stopped_at: str | None) -> None:
     seen = info("stopped", last=last, clean_stop=None, disk={"last_write_at": "2026-01-31T02:03:09.000Z"})
     seen["lifecycle"]["stopped_at"] = stopped_at
-    verdict = outage_verdict(evidence(None, seen, probe("refused"), probe("refused")), causes())
+    verdict = outage_verdict(evidence(None, seen, NO_WAY), causes())
     assert verdict["cause"] == "broker_down"
     assert (verdict["outage"]["start"], verdict["outage"]["confidence"]) == ("2026-01-31T02:03:04.000Z", "exact")
 
@@ -92,7 +108,7 @@ def test_a_broker_whose_log_has_its_stop_served_nobody_from_then_on(last: str, s
 def test_a_broker_that_boots_has_been_away_since_its_run_before() -> None:
     seen = info("starting", last="starting")
     seen["lifecycle"]["previous_end"] = "2026-01-31T02:00:00.000Z"
-    outage = outage_verdict(evidence(None, seen, probe("refused"), probe("refused")), causes())["outage"]
+    outage = outage_verdict(evidence(None, seen, NO_WAY), causes())["outage"]
     assert (outage["start"], outage["confidence"]) == ("2026-01-31T02:00:00.000Z", "then or later")
 
 
@@ -106,14 +122,25 @@ def test_every_cause_is_complete_and_refers_to_what_exists() -> None:
     assert len(known) == len(list(CAUSES_DIR.glob("*.yml")))
     for name, cause in known.items():
         assert (CAUSES_DIR / f"{name}.yml").exists(), name
-        assert set(cause) == {"title", "runbook", "all_of", "none_of", "explains", "remedy", "advice"}, name
+        assert set(cause) == {
+            "title",
+            "runbook",
+            "all_of",
+            "none_of",
+            "explains",
+            "shows",
+            "affects",
+            "remedy",
+            "advice",
+        }, name
+        assert cause["affects"] in REACH, name
         assert cause["remedy"] in REMEDIES, name
-        assert set(cause["all_of"] + cause["none_of"]) <= set(FINDINGS), name
+        assert set(cause["all_of"] + cause["none_of"] + cause["shows"]) <= set(FINDINGS), name
         assert set(cause["explains"]) <= set(known), name
 
 
 def test_every_finding_is_used() -> None:
-    used = {name for cause in causes().values() for name in cause["all_of"] + cause["none_of"]}
+    used = {name for cause in causes().values() for name in cause["all_of"] + cause["none_of"] + cause["shows"]}
     assert used == set(FINDINGS)
 
 
@@ -123,13 +150,103 @@ def test_every_remedy_that_acts_has_its_tasks() -> None:
     assert {path.stem for path in tasks.glob("*.yml")} == acting
 
 
+def test_every_cause_has_a_situation() -> None:
+    assert {cause for _seen, cause in SITUATIONS.values()} == {*causes(), "unknown"}
+
+
+def test_a_cause_never_explains_what_explains_it() -> None:
+    known = causes()
+
+    def explained(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, f"{' -> '.join((*path, name))}: a circle"
+        for other in known[name]["explains"]:
+            explained(other, (*path, name))
+
+    for name in known:
+        explained(name, ())
+
+
 def test_evidence_keeps_results_and_says_why_there_is_none() -> None:
     hostvars = {
-        "rabbitmq": {"__outage_diagnose_host_info": {"unreachable": True, "msg": "no route"}},
-        "backend-1": {"__outage_diagnose_probe": probe()},
-        "backend-2": {},
+        "rabbitmq": {"__outage_diagnose_broker": {"unreachable": True, "msg": "no  route"}},
+        "backend-1": {"__outage_diagnose_app": app()},
+        "backend-2": {"__outage_diagnose_app": {"failed": True, "msg": "no python"}},
+        "workers": {},
     }
-    seen = outage_evidence({"msg": "boom"}, hostvars, ["rabbitmq"], ["backend-1", "backend-2"])
+    seen = outage_evidence({"health": {"msg": "boom"}}, hostvars, ["rabbitmq"], ["backend-1", "backend-2", "workers"])
     assert seen["health"] is None
-    assert seen["brokers"]["rabbitmq"] == {"info": None, "probe": None, "why": "no route"}
-    assert seen["backends"] == {"backend-1": {"probe": probe()}, "backend-2": {"probe": None}}
+    assert seen["database"] is None
+    assert seen["brokers"] == {"rabbitmq": {"info": None}}
+    assert [host for host, views in seen["apps"].items() if views["info"]] == ["backend-1"]
+    assert seen["unreachable"] == {"rabbitmq": "no route"}
+    assert seen["failed"] == {"backend-2": "no python"}
+
+
+def test_the_password_was_rotated_and_the_network_is_whole_comes_out_of_one_look() -> None:
+    old = container(seen=probe("login_refused", "login"), amqp={"variable": "AMQP_URL", "matches": False})
+    seen = evidence(health(), info(), probe(), workers=app(old))
+    verdict = outage_verdict(seen, causes())
+    assert (verdict["cause"], verdict["targets"]) == ("credentials_rotated", ["workers"])
+    assert "is not the inventory's" in str(verdict["proof"])
+
+
+def test_what_is_affected_comes_from_the_cause() -> None:
+    def affected(seen: dict, name: str) -> dict:
+        return {row["queue"]: row["affected"] for row in outage_verdict(seen, {name: causes()[name]}, QUEUES)["impact"]}
+
+    everything = {"dmca_propagation": True, "transcode_jobs": True}
+    assert affected(SITUATIONS["killed"][0], "broker_crashed") == everything
+    assert affected(SITUATIONS["no binding"][0], "bindings_missing") == {**everything, "dmca_propagation": False}
+    assert affected(SITUATIONS["worker gone"][0], "worker_crashed") == dict.fromkeys(everything)
+    assert affected(SITUATIONS["healthy"][0], "healthy") == dict.fromkeys(everything, False)
+    assert affected(SITUATIONS["nothing seen"][0], "healthy") == dict.fromkeys(everything)
+    rows = outage_verdict(SITUATIONS["no binding"][0], causes(), QUEUES)["impact"]
+    assert [(row["severity"], row["waiting"]) for row in rows] == [("HIGH", None), ("MEDIUM", 3)]
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "suspect"),
+    [
+        ("2026-01-31T01:40:00.000Z", AT, True),
+        ("2026-01-31T01:30:00.000Z", AT, False),
+        ("2026-01-31T02:04:00.000Z", AT, False),
+        ("2026-01-31T01:40:00.000Z", None, False),
+    ],
+)
+def test_a_deploy_shortly_before_the_first_error_is_suspect(changed: str, error: str | None, suspect: bool) -> None:
+    deployed = app(
+        container(seen=probe("login_refused", "login"), errors={"first_at": error, "last_at": error}),
+        changes=[{"at": changed, "kind": "container", "what": "veza_backend_api was created"}],
+    )
+    verdict = outage_verdict(evidence(health(), info(), probe(), workers=deployed), causes())
+    assert [one["at"] for one in verdict["suspects"]] == ([changed] if suspect else [])
+
+
+OWN = {
+    "title": "The moon is full",
+    "when": "length(health.traffic.queues[?consumers > `9`]) > `0`",
+    "advice": "Wait.",
+}
+
+
+@pytest.mark.parametrize(
+    ("seen", "where"),
+    [(at_work([queue(consumers=12)]), "named"), (at_work(), "ruled_out"), (SITUATIONS["plugin missing"][0], "error")],
+)
+def test_an_operators_own_cause_is_judged_like_any_other(seen: dict, where: str) -> None:
+    verdict = outage_verdict(seen, causes(), (), {"full_moon": OWN})
+    assert (verdict["cause"] == "full_moon") is (where == "named")
+    assert ("full_moon" in verdict["ruled_out"]) is (where == "ruled_out")
+    assert ("full_moon" in verdict["not_ruled_out"]) is (where == "error")
+
+
+def test_all_that_is_wrong_with_own_causes_is_said_at_once() -> None:
+    wrong = {"healthy": OWN, "moon": {"title": "t", "when": "[?", "advise": "x", "explains": ["sun"], "affects": "us"}}
+    with pytest.raises(AnsibleFilterError) as caught:
+        outage_verdict({}, causes(), (), wrong)
+    for part in ("has a cause of this name", "advise", "lacks advice", "sun", "affects must be", "when: "):
+        assert part in str(caught.value)
+
+
+def test_the_page_of_the_causes_is_the_one_that_their_files_make() -> None:
+    assert causes_page.PAGE.read_text(encoding="utf-8") == causes_page.page(), "run tests/tools/causes_page.py"

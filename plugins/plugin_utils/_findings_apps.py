@@ -1,0 +1,183 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Findings about the application's containers: what each sees of the broker, from inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ._findings import NO, UNKNOWN, Evidence, Finding, Proof, Question, Truth, anywhere, both, infos, proof
+
+Container = Mapping[str, Any]
+
+NO_WAY = ("timed_out", "unreachable")
+CLOSED = ("refused", "reset")
+
+
+def running(evidence: Evidence) -> Iterator[tuple[str, Container | None]]:
+    """Yield each running container with its host; None once for a host that told nothing.
+
+    A host on which no container could be asked speaks for itself: an application need not be in a container.
+    """
+    for host, info in infos(evidence, "apps"):
+        if info is None:
+            yield host, None
+            continue
+        alive = [one for one in info.get("containers") or [] if one["state"] == "running"]
+        yield from ((host, one) for one in alive)
+        if info.get("probe") and not any(one.get("probe") for one in alive):
+            yield host, {"name": "", "state": "running", "probe": info["probe"]}
+
+
+def tell_probe(host: str, container: Container) -> Proof:
+    """Say what the container's own probe says."""
+    source = f"amqp_probe in {container['name']}" if container["name"] else "amqp_probe"
+    return proof(host, source, container["probe"]["message"], (container.get("errors") or {}).get("first_at"))
+
+
+def probes(holds: Callable[[Mapping[str, Any], Container], Truth]) -> Question:
+    """Return a question to the probe from inside each running container."""
+
+    def ask(evidence: Evidence) -> Finding:
+        answers: list[tuple[str, Truth, list[Proof]]] = []
+        for host, container in running(evidence):
+            probe = (container or {}).get("probe")
+            truth = None if not probe or container is None else holds(probe, container)
+            answers.append((host, truth, [tell_probe(host, container)] if truth and container is not None else []))
+        return anywhere(answers)
+
+    return ask
+
+
+def ended(probe: Mapping[str, Any], *outcomes: str, stage: str = "") -> bool:
+    """Whether a probe ended in one of these, at this stage if one is named."""
+    last = probe["stages"][-1]["name"] if probe.get("stages") else ""
+    return probe["outcome"] in outcomes and stage in ("", last)
+
+
+def one_does_not_resolve(probe: Mapping[str, Any], _container: Container) -> Truth:
+    """Whether the broker's name is unknown there."""
+    return ended(probe, "name_not_resolved")
+
+
+def password_differs(evidence: Evidence) -> Finding:
+    """Whether a container's login is refused, or is not the inventory's, which the broker takes."""
+    refused = probes(lambda probe, _container: ended(probe, "login_refused"))(evidence)
+    if not refused.holds:
+        return refused
+    told = list(refused.proof)
+    for host, container in running(evidence):
+        amqp = (container or {}).get("amqp") or {}
+        if amqp.get("matches") is False and container is not None:
+            text = f"the password of {container['name']} ({amqp['variable']}) is not the inventory's"
+            told.append(proof(host, "fingerprint", text))
+    return Finding(True, told, refused.targets)
+
+
+def containers(holds: Callable[[Container], Truth], tell: Callable[[Container], str], services: str = "") -> Question:
+    """Return a question to each container, running or not, whose compose service begins with ``services``."""
+
+    def ask(evidence: Evidence) -> Finding:
+        answers: list[tuple[str, Truth, list[Proof]]] = []
+        for host, info in infos(evidence, "apps"):
+            if info is None:
+                answers.append((host, None, []))
+                continue
+            for container in info.get("containers") or []:
+                if not str(container.get("service") or "").startswith(services):
+                    continue
+                truth = holds(container)
+                at = container.get("finished_at") if container["state"] != "running" else container.get("started_at")
+                answers.append((host, truth, [proof(host, "docker", tell(container), at)] if truth else []))
+        return anywhere(answers)
+
+    return ask
+
+
+def down(container: Container) -> Truth:
+    """Whether it does not run, for whatever reason."""
+    return container["state"] not in ("running", "restarting")
+
+
+def tell_state(container: Container) -> str:
+    """Say how it is."""
+    code = f", exit code {container['exit_code']}" if container.get("exit_code") is not None else ""
+    killed = ", killed for want of memory" if container.get("oom_killed") else ""
+    restarts = f", restarted {container['restarts']} times" if container.get("restarts") else ""
+    return f"{container['name']} is {container['state']}{code}{killed}{restarts}"
+
+
+def crash_loops(container: Container) -> Truth:
+    """Whether docker has restarted it again and again."""
+    return container["state"] == "restarting" or (container.get("restarts") or 0) >= 2
+
+
+def blocked_rules(evidence: Evidence) -> Finding:
+    """Whether a firewall's rule on an application's host drops or rejects what goes to the broker."""
+    answers: list[tuple[str, Truth, list[Proof]]] = []
+    for host, info in infos(evidence, "apps"):
+        rules = None if info is None else info.get("firewall")
+        told = [proof(host, f"firewall {rule['table']} {rule['chain']}", rule["rule"]) for rule in rules or []]
+        answers.append((host, None if rules is None else bool(rules), told))
+    return anywhere(answers)
+
+
+def all_get_through(evidence: Evidence) -> Finding:
+    """Whether every running container that could be asked gets through."""
+    outcomes = [
+        None if one is None or not one.get("probe") else bool(one["probe"]["ok"]) for _host, one in running(evidence)
+    ]
+    holds = False if False in outcomes else True if True in outcomes else None
+    return UNKNOWN if holds is None else Finding(holds)
+
+
+def docker_down(evidence: Evidence) -> Finding:
+    """Whether a host's container engine does not answer."""
+    answers: list[tuple[str, Truth, list[Proof]]] = []
+    for host, info in infos(evidence, "apps"):
+        engine = None if info is None else info.get("docker")
+        told = [proof(host, "docker", engine["detail"])] if engine and engine["ok"] is False else []
+        # None: there is no engine on that host, so none that is down.
+        answers.append((host, None if engine is None else engine["ok"] is False, told))
+    return anywhere(answers) if answers else NO
+
+
+def healthy(evidence: Evidence) -> Finding:
+    """Whether the broker is fit to serve, and everybody who could be asked gets through.
+
+    A backend that could not be asked doesn't make the broker ill; it is listed among the unknowns.
+    """
+    health = evidence.get("health") or {}
+    if health.get("verdict") == "unhealthy" or all_get_through(evidence).holds is False:
+        return NO
+    if health.get("verdict") != "healthy":
+        return UNKNOWN
+    return Finding(True, [proof("controller", f"rabbitmq_health ({health['rung']})", health["reason"])])
+
+
+FINDINGS: dict[str, Question] = {
+    "healthy": healthy,
+    "app_gets_through": all_get_through,
+    "app_refused": probes(lambda probe, _container: not probe["ok"]),
+    "app_name_unresolved": probes(one_does_not_resolve),
+    "app_no_way": probes(lambda probe, _one: ended(probe, *NO_WAY, stage="connect")),
+    "app_connection_refused": probes(lambda probe, _one: ended(probe, *CLOSED, stage="connect")),
+    "app_login_refused": password_differs,
+    "app_vhost_refused": probes(lambda probe, _one: ended(probe, "vhost_missing", "vhost_refused")),
+    "app_blocked": probes(lambda probe, _one: ended(probe, "blocked")),
+    "app_filtered": blocked_rules,
+    "engine_down": docker_down,
+    "backend_down": containers(
+        lambda one: both(down(one), not str(one.get("service") or "").startswith("worker")), tell_state
+    ),
+    "worker_down": containers(down, tell_state, services="worker"),
+    "worker_suspended": containers(
+        lambda one: bool(one.get("suspended")),
+        lambda one: f"{one['name']} is running for docker, but its process is suspended by a signal",
+        services="worker",
+    ),
+    "worker_crash_loops": containers(crash_loops, tell_state, services="worker"),
+}  # fmt: skip

@@ -1,0 +1,667 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Findings about the broker's process, its host, and what its health checks say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ._findings import (
+    NO,
+    RECENT,
+    UNKNOWN,
+    Evidence,
+    Finding,
+    Info,
+    Proof,
+    Question,
+    Truth,
+    anywhere,
+    both,
+    either,
+    infos,
+    on_brokers,
+    opposite,
+    proof,
+    seconds_between,
+)
+
+MIB = 1024 * 1024
+
+DEAD = ("stopped", "failed", "restarting")
+"""States of a service in which no broker process can be alive."""
+
+OWN_FAULT = ("11/SEGV", "4/ILL", "7/BUS", "8/FPE")
+"""How a process ends that died of its own fault."""
+
+DISK_LIMIT = 50 * MIB
+"""RabbitMQ's own disk_free_limit, where the host's is not known."""
+
+CLOCK_OFFSET = 30.0
+"""Seconds of difference between two clocks that spoil what their logs say of before and after."""
+
+IO_FULL = 50.0
+"""Percent of the time in which a broker that waits for its disk does nothing else."""
+
+FILES = 0.95
+"""Share of the open files above which the broker stops to accept connections."""
+
+BOOT_FAILURES = {
+    "configuration": "its configuration",
+    "port_in_use": "its port",
+    "cookie_file": "its Erlang cookie",
+    "permissions": "a directory or file that it can't use",
+    "feature_flags": "feature flags",
+    "inconsistent_cluster": "its cluster's other nodes disagree",
+    "peers_missing": "its cluster's other nodes are missing",
+    "name_resolution": "its host's name",
+    "disk_full": "the disk",
+    "disk_quota": "a quota of the disk",
+    "boot_failed": "a reason that the log tells",
+    "crash_dump": "a reason that the crash dump tells",
+}
+"""Signatures of a boot that failed, and what each is about."""
+
+
+# ---- the process ---------------------------------------------------------------------------------------------------
+
+
+def gone(info: Info) -> Truth:
+    """Ask the process table first: a manager's word may be older than the process."""
+    if info["process"]["running"] is not None:
+        return not info["process"]["running"]
+    state = info["service"]["state"]
+    return None if state == "unknown" else state in DEAD
+
+
+def tell_service(host: str, info: Info) -> list[Proof]:
+    """Say what the service manager says."""
+    service = info["service"]
+    detail = f" ({service['detail']})" if service.get("detail") else ""
+    return [proof(host, service["manager"], f"the service is {service['state']}{detail}", service.get("since"))]
+
+
+def ended(clean: bool) -> Callable[[Info], Truth]:
+    """Answer whether the last run of a broker that is gone ended in an orderly stop (or not)."""
+
+    def holds(info: Info) -> Truth:
+        dead, stopped = gone(info), info["lifecycle"]["clean_stop"]
+        if dead is False:
+            return False
+        return None if dead is None or stopped is None else stopped is clean
+
+    return holds
+
+
+def tell_stop(host: str, info: Info) -> list[Proof]:
+    """Say who stopped it, as far as that is known."""
+    lifecycle, stopped_by = info["lifecycle"], info["service"].get("stopped_by") or {}
+    by = " by ".join(["", *filter(None, [lifecycle.get("by"), stopped_by.get("who")])])
+    at = lifecycle.get("stopped_at") or lifecycle.get("at")
+    told = [proof(host, str(lifecycle.get("file") or "broker log"), f"stopped in order{by}: {lifecycle['line']}", at)]
+    if stopped_by.get("how"):
+        told.append(proof(host, "journal", f"{stopped_by['who']}: {stopped_by['how']}", stopped_by.get("at")))
+    return told
+
+
+def tell_death(host: str, info: Info) -> list[Proof]:
+    """Say how it ended."""
+    lifecycle, service = info["lifecycle"], info["service"]
+    signal = f", killed by signal {service['exit_signal']}" if service.get("exit_signal") else ""
+    text = f"no process{signal}, and the log of its last run ends without a stop (last entry: {lifecycle.get('line')})"
+    return [proof(host, str(lifecycle.get("file") or "broker log"), text, died_at(info)), *tell_exits(host, info)]
+
+
+def booting(info: Info) -> Truth:
+    """Whether it is on its way up."""
+    if gone(info):
+        return False
+    if info["service"]["state"] == "starting":
+        return True
+    return None if info["lifecycle"]["last"] == "none" else info["lifecycle"]["last"] == "starting"
+
+
+def tell_boot(host: str, info: Info) -> list[Proof]:
+    """Say that it boots."""
+    lifecycle = info["lifecycle"]
+    file = str(lifecycle.get("file") or "broker log")
+    return [proof(host, file, f"booting: {lifecycle.get('line')}", lifecycle["at"])]
+
+
+def runs(info: Info) -> Truth:
+    """Whether a process lives that is not on its way up."""
+    return both(opposite(gone(info)), opposite(booting(info)))
+
+
+# ---- what its logs say ---------------------------------------------------------------------------------------------
+
+
+def signature(info: Info, *names: str) -> list[dict[str, Any]]:
+    """Return the bad lines of these names since the broker's last start."""
+    return [found for found in info.get("signatures") or [] if found["name"] in names and found["count"]]
+
+
+def tell_signature(*names: str) -> Callable[[str, Info], list[Proof]]:
+    """Return what quotes the last line of each signature."""
+
+    def tell(host: str, info: Info) -> list[Proof]:
+        return [proof(host, found["file"], found["line"], found.get("last_at")) for found in signature(info, *names)]
+
+    return tell
+
+
+def logs_read(info: Info) -> bool:
+    """Whether a line that is not there was not written."""
+    return bool(info.get("logs"))
+
+
+def logged(info: Info, *names: str) -> Truth:
+    """Whether a signature was seen since the last start; unknown if nothing could be read."""
+    return True if signature(info, *names) else False if logs_read(info) else None
+
+
+def serves_itself(info: Info) -> Truth:
+    """Whether the broker lets a client in on its own host."""
+    seen = info.get("probe")
+    return None if not seen or seen["outcome"] in ("login_refused", "vhost_missing", "vhost_refused") else seen["ok"]
+
+
+def failing(info: Info) -> bool:
+    """Whether it does not run, or not yet."""
+    if info["process"]["running"] and info["lifecycle"]["last"] == "started":
+        return False
+    return info["service"]["state"] in ("restarting", "failed", "starting") or bool(gone(info))
+
+
+def boot_fails(info: Info, *names: str) -> Truth:
+    """Whether its last boot ended in one of these failures."""
+    exits = info["service"].get("exits") or []
+    return both(failing(info), either(logged(info, *names), None if not exits and not logs_read(info) else False))
+
+
+def failing_boot(*names: str) -> Question:
+    """Return the question whether a boot failed for one of these reasons."""
+    return on_brokers(lambda info: boot_fails(info, *names), tell_signature(*names))
+
+
+# ---- how the last run ended ----------------------------------------------------------------------------------------
+
+
+def recent_exits(info: Info) -> list[dict[str, Any]]:
+    """Return the abnormal ends of the last hour, newest last; without one that an orderly stop has followed."""
+    if info["lifecycle"]["clean_stop"]:
+        return []
+    now = (info.get("clock") or {}).get("now")
+    exits = info["service"].get("exits") or []
+    return [end for end in exits if (seconds_between(end["at"], now) or 0.0) < RECENT]
+
+
+def tell_exits(host: str, info: Info) -> list[Proof]:
+    """Say how the last run ended, as the service manager saw it."""
+    return [
+        proof(host, "journal", f"the broker's process ended: status={end['status']}", end["at"])
+        for end in recent_exits(info)[-1:]
+    ]
+
+
+def ended_by(info: Info, statuses: tuple[str, ...]) -> Truth:
+    """Whether the last abnormal end of the last hour was one of these."""
+    if "exits" not in info["service"] or info["service"]["exits"] is None:
+        return None
+    return bool([end for end in recent_exits(info)[-1:] if end["status"] in statuses])
+
+
+def crashed_and_back(info: Info) -> Truth:
+    """Whether it died within the hour, and runs again."""
+    if not runs(info):
+        return runs(info)
+    if "exits" not in info["service"]:
+        return None
+    return bool([end for end in recent_exits(info)[-1:] if not end["status"].startswith("1/")])
+
+
+def oom_killed(info: Info) -> Truth:
+    """Whether the kernel killed it for want of memory, within the hour."""
+    memory = info.get("memory") or {}
+    now = (info.get("clock") or {}).get("now")
+    kills = [kill for kill in memory.get("oom_kills") or [] if (seconds_between(kill["at"], now) or 0.0) < RECENT]
+    if kills and recent_exits(info):
+        return True
+    if info["service"].get("result") == "oom-kill":
+        return True
+    return None if memory.get("oom_kills") is None and recent_exits(info) else False
+
+
+def tell_oom(host: str, info: Info) -> list[Proof]:
+    """Quote the kernel."""
+    kills = (info.get("memory") or {}).get("oom_kills") or []
+    told = [proof(host, kill["source"], kill["line"], kill.get("at")) for kill in kills[-1:]]
+    return [*told, *tell_exits(host, info)]
+
+
+def may_be_oom(info: Info) -> Truth:
+    """Whether it was killed, and nobody on its host can tell whether the kernel did it."""
+    return both(oom_killed(info) is None, ended_by(info, ("9/KILL",)))
+
+
+# ---- disk, files, memory, clock ------------------------------------------------------------------------------------
+
+
+def disk_is_full(info: Info) -> Truth:
+    """Whether the data directory has next to nothing left, and the broker has said so."""
+    disk = info.get("disk") or {}
+    if disk.get("free") is None:
+        return None
+    full = disk["free"] < (disk.get("limit") or DISK_LIMIT) or disk.get("inodes_free") == 0
+    full = full or write_fails(info, "ENOSPC")
+    return both(full, either(logged(info, "disk_full"), gone(info), booting(info)))
+
+
+def tell_disk(host: str, info: Info) -> list[Proof]:
+    """Say what is free, and quote the log."""
+    disk = info["disk"]
+    text = f"{disk['path']}: {disk['free'] // MIB} MiB free of {(disk['total'] or 0) // MIB} MiB"
+    return [proof(host, "statvfs", text), *tell_signature("disk_full")(host, info)]
+
+
+def write_fails(info: Info, error: str) -> bool:
+    """Whether nothing can be written to the data directory, for this reason."""
+    return (info.get("disk") or {}).get("write_error") == error
+
+
+def tell_quota(host: str, info: Info) -> list[Proof]:
+    """Quote the log, and say what df would."""
+    free = (info.get("disk") or {}).get("free") or 0
+    told = [proof(host, "statvfs", f"{free // MIB} MiB are free by df")]
+    if write_fails(info, "EDQUOT"):
+        told.insert(0, proof(host, "file system", f"writing to {info['disk']['path']} fails: disk quota exceeded"))
+    return [*told, *tell_signature("disk_quota")(host, info)]
+
+
+def unusable(info: Info) -> list[dict[str, Any]]:
+    """Return the directories and files that the service's user can't use."""
+    return [entry for entry in info.get("directories") or [] if entry.get("ok") is False]
+
+
+def not_writable(info: Info) -> Truth:
+    """Whether its boot fails because of owner or mode of what it writes."""
+    if not failing(info):
+        return False
+    return either(
+        boot_fails(info, "permissions"), bool(unusable(info)), (info.get("disk") or {}).get("writable") is False
+    )
+
+
+def tell_unusable(host: str, info: Info) -> list[Proof]:
+    """Name the directory or file."""
+    told = [
+        proof(host, "stat", f"{entry['path']} is {entry['owner']}:{entry['group']} {entry['mode']}: {entry['detail']}")
+        for entry in unusable(info)
+    ]
+    return [*told, *tell_signature("permissions")(host, info)]
+
+
+def cookie_unusable(info: Info) -> Truth:
+    """Whether its boot fails because of the Erlang cookie."""
+    if not failing(info):
+        return False
+    return either(boot_fails(info, "cookie_file"), (info.get("cookie") or {}).get("ok") is False)
+
+
+def tell_cookie(host: str, info: Info) -> list[Proof]:
+    """Name the cookie's file."""
+    cookie = info.get("cookie") or {}
+    told = []
+    if cookie.get("ok") is False:
+        about = f"{cookie['path']} is {cookie.get('owner')} {cookie.get('mode')}, {cookie.get('size')} bytes"
+        told = [proof(host, "stat", f"{about}: {cookie.get('detail')}")]
+    return [*told, *tell_signature("cookie_file")(host, info)]
+
+
+def strangers(info: Info) -> list[dict[str, Any]]:
+    """Return the listeners on the broker's ports that are not the broker."""
+    return [entry for entry in info.get("listeners") or [] if entry.get("holder") and entry.get("ours") is False]
+
+
+def port_taken(info: Info) -> Truth:
+    """Whether its boot fails because another process has its port."""
+    if not failing(info):
+        return False
+    return either(boot_fails(info, "port_in_use"), bool(strangers(info)))
+
+
+def tell_port(host: str, info: Info) -> list[Proof]:
+    """Name the holder."""
+    told = [
+        proof(host, "kernel", f"port {entry['port']} is held by {entry['holder']['name']} ({entry['holder']['pid']})")
+        for entry in strangers(info)
+    ]
+    return [*told, *tell_signature("port_in_use")(host, info)]
+
+
+def files_exhausted(info: Info) -> Truth:
+    """Whether it has next to no file descriptors left."""
+    files = info.get("files") or {}
+    if files.get("open") is None or not files.get("limit"):
+        return None
+    return files["open"] >= FILES * files["limit"]
+
+
+def tell_files(host: str, info: Info) -> list[Proof]:
+    """Say how many are open."""
+    files = info["files"]
+    text = f"the broker has {files['open']} files open of {files['limit']}"
+    return [proof(host, "/proc", text), *tell_signature("file_descriptors")(host, info)]
+
+
+def clock_off(info: Info) -> Truth:
+    """Whether the host's clock differs from the controller's, or was set back."""
+    clock = info.get("clock") or {}
+    if clock.get("stepped_at"):
+        return True
+    return None if clock.get("offset") is None else abs(clock["offset"]) > CLOCK_OFFSET
+
+
+def tell_clock(host: str, info: Info) -> list[Proof]:
+    """Say by how much."""
+    clock = info["clock"]
+    if clock.get("stepped_at"):
+        return [proof(host, "logs", "the times of the log's lines run backwards", clock["stepped_at"])]
+    return [proof(host, "clock", f"{clock['offset']:+.1f} s against the controller's", clock.get("now"))]
+
+
+# ---- up, and not serving -------------------------------------------------------------------------------------------
+
+
+def closed(info: Info) -> Truth:
+    """Whether nothing listens on the broker's first port, or somebody else does."""
+    first = next(iter(info.get("listeners") or []), None)
+    if first is None or first["listening"] is None:
+        return None
+    return not first["listening"] or first.get("ours") is False
+
+
+def application_stopped(info: Info) -> Truth:
+    """Whether the process lives on after the application in it was stopped."""
+    return both(opposite(gone(info)), closed(info), info["lifecycle"]["last"] in ("stopped", "stopping"))
+
+
+def tell_application(host: str, info: Info) -> list[Proof]:
+    """Quote the log."""
+    lifecycle = info["lifecycle"]
+    text = f"the process lives, nothing listens, and the log's last step is: {lifecycle['line']}"
+    return [
+        proof(host, str(lifecycle.get("file") or "broker log"), text, lifecycle.get("stopped_at") or lifecycle["at"])
+    ]
+
+
+def hangs(info: Info) -> Truth:
+    """Whether connections are accepted in silence, or the process is suspended."""
+    if gone(info):
+        return False
+    if info["process"].get("suspended"):
+        return True
+    seen = info.get("probe")
+    if not seen:
+        return None
+    return seen["outcome"] == "timed_out" and any(stage["name"] == "header" for stage in seen["stages"])
+
+
+def tell_hang(host: str, info: Info) -> list[Proof]:
+    """Say what hangs."""
+    told = []
+    if info["process"].get("suspended"):
+        told.append(proof(host, "/proc", f"the broker's process {info['process']['pid']} is suspended by a signal"))
+    return told + (tell_probe(host, info) if info.get("probe") else [])
+
+
+def tell_probe(host: str, info: Info) -> list[Proof]:
+    """Say what the probe on the broker's own host says."""
+    return [proof(host, "amqp_probe", info["probe"]["message"])]
+
+
+def refuses_itself(info: Info) -> Truth:
+    """Whether the broker lets nobody in on its own host."""
+    seen = info.get("probe")
+    return None if not seen else not seen["ok"]
+
+
+def probed(*outcomes: str) -> Callable[[Info], Truth]:
+    """Answer whether the probe on the broker's own host ended so."""
+    return lambda info: None if not info.get("probe") else info["probe"]["outcome"] in outcomes
+
+
+def renamed(info: Info) -> Truth:
+    """Whether the data of another node lie beside this node's, which is younger."""
+    node = info.get("node") or {}
+    return None if node.get("others") is None else bool(node["others"])
+
+
+def tell_renamed(host: str, info: Info) -> list[Proof]:
+    """Name the nodes."""
+    others = ", ".join(f"{other['name']} (last written {other['modified_at']})" for other in info["node"]["others"])
+    return [proof(host, "data directory", f"the node is {info['node']['name']}; beside it lie the data of {others}")]
+
+
+def restored(evidence: Evidence) -> Finding:
+    """Whether the broker's data were put back to an earlier state under an application that lived on.
+
+    Its file system is younger than the run before, and older than a container that runs.
+    """
+    alive = [
+        one.get("started_at")
+        for _host, app in infos(evidence, "apps")
+        for one in (app or {}).get("containers") or []
+        if one["state"] == "running"
+    ]
+    answers: list[tuple[str, Truth, list[Proof]]] = []
+    for host, info in infos(evidence, "brokers"):
+        since = None if info is None else (info.get("disk") or {}).get("snapshot_since")
+        if info is None or since is None or not alive:
+            answers.append((host, None, []))
+            continue
+        before, now = info["lifecycle"].get("previous_end"), (info.get("clock") or {}).get("now")
+        lived_on = sorted(str(at) for at in alive if at and at < since)
+        recent = (seconds_between(since, now) or 0.0) < RECENT
+        text = (
+            f"its file system is a snapshot restored at {since}; the broker's log before ends at {before}, and "
+            f"{len(lived_on)} of the application's containers have run since {next(iter(lived_on), None)}"
+        )
+        holds = bool(before and before < since and lived_on and recent)
+        answers.append((host, holds, [proof(host, "btrfs", text, before)] if holds else []))
+    return anywhere(answers)
+
+
+def slow_disk(info: Info) -> Truth:
+    """Whether the broker's threads wait for the disk."""
+    pressure = info.get("pressure") or {}
+    full = pressure.get("io_full")
+    return either(pressure.get("stuck"), None if full is None else full > IO_FULL) if pressure else None
+
+
+def tell_slow_disk(host: str, info: Info) -> list[Proof]:
+    """Say what waited, and how long."""
+    pressure = info["pressure"]
+    told = (
+        [proof(host, "/proc", "a thread of the broker hung in a write for a whole second")] if pressure["stuck"] else []
+    )
+    if pressure.get("io_full"):
+        text = f"for {pressure['io_full']:.0f} % of the last 10 s all of the broker waited for its disk"
+        told.append(proof(host, "control group", text))
+    return told
+
+
+def filtered(info: Info) -> Truth:
+    """Whether a rule of the broker's own firewall drops or rejects what belongs to it."""
+    return None if info.get("firewall") is None else bool(info["firewall"])
+
+
+def tell_filter(host: str, info: Info) -> list[Proof]:
+    """Quote the rules."""
+    return [proof(host, f"firewall {rule['table']} {rule['chain']}", rule["rule"]) for rule in info["firewall"]]
+
+
+# ---- from the controller -------------------------------------------------------------------------------------------
+
+
+def check(evidence: Evidence, *names: str, about: str = "") -> Finding:
+    """Whether one of these checks of rabbitmq_health failed, and its detail speaks of ``about``."""
+    checks = [one for one in (evidence.get("health") or {}).get("checks", []) if one["name"] in names]
+    failed = [one for one in checks if one["result"] == "fail" and about in one["detail"]]
+    if failed:
+        return Finding(True, [proof("controller", one["source"], one["detail"]) for one in failed])
+    if checks and all(one["result"] in ("pass", "unavailable", "fail") for one in checks):
+        return NO
+    return UNKNOWN
+
+
+def alarm(resource: str, set_line: str, cleared: str) -> Question:
+    """Return the question whether an alarm is in effect: the health check, else the broker's log."""
+
+    def by_log(info: Info) -> Truth:
+        begun, over = ((signature(info, name) or [{}])[0].get("last_at") or "" for name in (set_line, cleared))
+        return begun > over if begun else False if logs_read(info) else None
+
+    def ask(evidence: Evidence) -> Finding:
+        found = check(evidence, "alarms", "local_alarms", about=resource)
+        if found.holds is False:
+            return found
+        by_logs = on_brokers(lambda info: both(opposite(gone(info)), by_log(info)), tell_signature(set_line))(evidence)
+        if found.holds is None and by_logs.holds is None:
+            return UNKNOWN
+        return Finding(bool(found.holds or by_logs.holds), found.proof + by_logs.proof, by_logs.targets)
+
+    return ask
+
+
+def management(evidence: Evidence, *outcomes: str) -> Finding:
+    """Whether the management API ended in one of these outcomes."""
+    seen = (evidence.get("health") or {}).get("management")
+    if not seen:
+        return UNKNOWN
+    holds = seen["outcome"] in outcomes
+    told = "it answers" if seen["outcome"] == "ok" else seen["detail"]
+    return Finding(holds, [proof("controller", "management API", told)] if holds else [])
+
+
+def drained(evidence: Evidence) -> Finding:
+    """Whether a node is in maintenance mode: its peers' word, or its log's and a closed port."""
+    nodes = ((evidence.get("health") or {}).get("traffic") or {}).get("nodes") or []
+    told = [
+        proof("controller", "/api/nodes", f"{node['name']} is drained") for node in nodes if node.get("being_drained")
+    ]
+    by_logs = on_brokers(
+        lambda info: both(opposite(gone(info)), closed(info), logged(info, "maintenance")),
+        tell_signature("maintenance"),
+    )(evidence)
+    return Finding(True, told + by_logs.proof, by_logs.targets) if told else by_logs
+
+
+def certificate_expired(evidence: Evidence) -> Finding:
+    """Whether TLS fails for the age of a certificate."""
+    by_check = check(evidence, "certificate", about="expire")
+    by_probe = on_brokers(
+        lambda info: None if not info.get("probe") else (
+            info["probe"]["outcome"] == "tls_failed" and "expired" in info["probe"]["message"]
+        ),
+        tell_probe,
+    )(evidence)  # fmt: skip
+    return by_check if by_check.holds or not by_probe.holds else by_probe
+
+
+def unreachable(evidence: Evidence) -> Finding:
+    """Whether Ansible does not get through to a host."""
+    hosts = evidence.get("unreachable") or {}
+    told = [
+        proof("controller", "connection", f"{host} can't be reached from here: {why}") for host, why in hosts.items()
+    ]
+    return Finding(True, told, sorted(hosts)) if hosts else NO
+
+
+def no_files_left(evidence: Evidence) -> Finding:
+    """Whether the broker has no file descriptors left: its process, else its alarm (RabbitMQ before 4 has one)."""
+    by_host = on_brokers(files_exhausted, tell_files)(evidence)
+    return by_host if by_host.holds else check(evidence, "alarms", "local_alarms", about="file")
+
+
+FINDINGS: dict[str, Question] = {
+    "process_gone": on_brokers(gone, tell_service),
+    "stopped_in_order": on_brokers(ended(True), tell_stop),
+    "ended_without_stop": on_brokers(ended(False), tell_death),
+    "booting": on_brokers(booting, tell_boot),
+    "process_runs": on_brokers(runs, tell_service),
+    "crashed_and_back": on_brokers(crashed_and_back, tell_exits),
+    "died_of_own_fault": on_brokers(lambda info: ended_by(info, OWN_FAULT), tell_exits),
+    "oom_killed": on_brokers(oom_killed, tell_oom),
+    "oom_or_kill": on_brokers(may_be_oom, tell_exits),
+    "boot_fails": failing_boot(*BOOT_FAILURES),
+    "configuration_refused": failing_boot("configuration"),
+    "feature_flags_refused": failing_boot("feature_flags"),
+    "peers_disagree": failing_boot("inconsistent_cluster"),
+    "own_name_unresolved": failing_boot("name_resolution"),
+    "waits_for_peers": on_brokers(
+        lambda info: both(opposite(serves_itself(info)), logged(info, "waiting_for_tables", "peers_missing")),
+        tell_signature("waiting_for_tables", "peers_missing"),
+    ),
+    "port_taken": on_brokers(port_taken, tell_port),
+    "cookie_unusable": on_brokers(cookie_unusable, tell_cookie),
+    "not_writable": on_brokers(not_writable, tell_unusable),
+    "disk_full": on_brokers(disk_is_full, tell_disk),
+    "quota_used_up": on_brokers(
+        lambda info: either(write_fails(info, "EDQUOT"), logged(info, "disk_quota")), tell_quota
+    ),
+    "data_restored": restored,
+    "disk_slow": on_brokers(slow_disk, tell_slow_disk),
+    "files_exhausted": no_files_left,
+    "clock_off": on_brokers(clock_off, tell_clock),
+    "hangs": on_brokers(hangs, tell_hang),
+    "application_stopped": on_brokers(application_stopped, tell_application),
+    "minority_paused": on_brokers(
+        lambda info: both(opposite(gone(info)), closed(info), logged(info, "minority_paused")),
+        tell_signature("minority_paused"),
+    ),
+    "maintenance": drained,
+    "other_node_data": on_brokers(renamed, tell_renamed),
+    "broker_refuses_itself": on_brokers(refuses_itself, tell_probe),
+    "broker_serves_itself": on_brokers(serves_itself, tell_probe),
+    "broker_refuses_inventory": on_brokers(probed("login_refused"), tell_probe),
+    "management_answers": lambda e: management(e, "ok"),
+    "management_login_refused": lambda e: management(e, "login_refused"),
+    "management_not_permitted": lambda e: management(e, "not_permitted"),
+    "management_silent": lambda e: management(
+        e, "name_not_resolved", "refused", "timed_out", "reset", "tls_failed", "unreachable", "not_http",
+        "not_management", "server_error",
+    ),
+    "disk_alarm": alarm("disk", "disk_alarm_set", "disk_alarm_cleared"),
+    "memory_alarm": alarm("memory", "memory_alarm_set", "memory_alarm_cleared"),
+    "any_alarm": lambda e: check(e, "alarms", "local_alarms"),
+    "vhost_missing": lambda e: check(e, "vhost"),
+    "queues_missing": lambda e: check(e, "queues", about="does not exist"),
+    "queues_down": lambda e: check(e, "queues", about=" is "),
+    "identity_changed": lambda e: check(e, "identity"),
+    "partitioned": lambda e: check(e, "partitions"),
+    "nodes_down": lambda e: check(e, "nodes_running"),
+    "quorum_lost": lambda e: check(e, "leaders"),
+    "check_failed": lambda e: check(e, "listeners", "quorum_critical", "virtual_hosts", "in_service"),
+    "certificate_expired": certificate_expired,
+    "host_unreachable": unreachable,
+    "broker_filtered": on_brokers(filtered, tell_filter),
+}  # fmt: skip
+
+
+def down_since(info: Info) -> str | None:
+    """Return since when a broker that boots has not served: the last sign of life of its run before, else its start."""
+    lifecycle = info["lifecycle"]
+    return lifecycle.get("previous_end") or lifecycle.get("at")
+
+
+def died_at(info: Info) -> str | None:
+    """Return the last sign of life of a broker that is gone: it died at that instant or later."""
+    since = info["service"].get("since")
+    if info["service"]["state"] in DEAD and since:
+        return str(since)
+    signs = [sign for sign in (info.get("last_log_at"), (info.get("disk") or {}).get("last_write_at")) if sign]
+    return max(signs, default=None)

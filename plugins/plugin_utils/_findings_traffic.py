@@ -1,0 +1,207 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Findings about queues, consumers and publishers, from the counters of the management API.
+
+A depth or a counter is a sample, up to some seconds old. Nothing here is proved by a zero alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ._findings import NO, UNKNOWN, Evidence, Finding, Proof, Question, Truth, infos, proof
+
+Queue = Mapping[str, Any]
+
+SOURCE = "/api/queues"
+NO_ACK_AFTER = 60_000
+"""Milliseconds of a node's uptime after which a worker that holds messages should have acknowledged one."""
+
+
+def traffic(evidence: Evidence) -> Mapping[str, Any] | None:
+    """Return what rabbitmq_health saw of the traffic, if it saw any."""
+    return (evidence.get("health") or {}).get("traffic") or None
+
+
+def queues(holds: Callable[[Queue], Truth], tell: Callable[[Queue], str], dead_letters: bool = False) -> Question:
+    """Return a question to each named queue, or to each of their dead letter queues."""
+
+    def ask(evidence: Evidence) -> Finding:
+        seen = traffic(evidence)
+        if seen is None:
+            return UNKNOWN
+        asked = [queue for queue in seen["queues"] if bool(queue.get("of")) is dead_letters]
+        answers = [(queue, holds(queue)) for queue in asked]
+        yes = [queue for queue, truth in answers if truth]
+        if yes:
+            told: list[Proof] = [proof("controller", SOURCE, tell(queue)) for queue in yes]
+            return Finding(True, told, queues=sorted(queue.get("of") or queue["name"] for queue in yes))
+        return NO if answers and all(truth is False for _queue, truth in answers) else UNKNOWN
+
+    return ask
+
+
+def waiting(queue: Queue) -> int | None:
+    """Return the messages that are in a queue, ready or given to a worker."""
+    count = queue.get("messages")
+    return count if isinstance(count, int) else None
+
+
+def nobody_consumes(queue: Queue) -> Truth:
+    """Whether the queue has no consumer."""
+    count = queue.get("consumers")
+    return None if count is None else count == 0
+
+
+def moved(queue: Queue, counter: str) -> bool | None:
+    """Whether a counter moved between the two samples; None when there were not two."""
+    value = queue.get(counter)
+    return None if value is None else value > 0
+
+
+def redelivered_in_vain(queue: Queue) -> Truth:
+    """Whether messages are delivered again and again, and none is acknowledged."""
+    again, acked = moved(queue, "redelivered_count"), moved(queue, "acked")
+    return None if again is None or acked is None else again and not acked
+
+
+def never_acked(evidence: Evidence) -> Finding:
+    """Whether a worker holds messages of a queue of which none was acknowledged since the broker started."""
+    seen = traffic(evidence)
+    if seen is None:
+        return UNKNOWN
+    uptimes = [node.get("uptime") for node in seen["nodes"] if node.get("running")]
+    settled = bool(uptimes) and all(isinstance(uptime, int) and uptime > NO_ACK_AFTER for uptime in uptimes)
+
+    def holds(queue: Queue) -> Truth:
+        if queue.get("unacked") is None or queue.get("acked_total") is None:
+            return None
+        return settled and queue["unacked"] > 0 and bool(queue.get("consumers")) and queue["acked_total"] == 0
+
+    def tell(queue: Queue) -> str:
+        return f"{queue['name']}: {queue['consumers']} consumers hold {queue['unacked']} and have acknowledged none yet"
+
+    return queues(holds, tell)(evidence)
+
+
+def stuck(evidence: Evidence) -> Finding:
+    """Whether messages are held, and none was acknowledged between the samples."""
+
+    def holds(queue: Queue) -> Truth:
+        acked = moved(queue, "acked")
+        return None if acked is None or queue.get("unacked") is None else queue["unacked"] > 0 and not acked
+
+    def tell(queue: Queue) -> str:
+        seconds = (traffic(evidence) or {}).get("seconds", 0)
+        held = f"{queue['unacked']} held by {queue['consumers']} consumers"
+        return f"{queue['name']}: {held}, none acknowledged in {seconds:g} s"
+
+    return queues(holds, tell)(evidence)
+
+
+def dropped(evidence: Evidence, *names: str) -> Finding:
+    """Whether the broker counts messages that it dropped, for one of these reasons, with no target to keep them."""
+    counters = (traffic(evidence) or {}).get("dropped")
+    if not counters:
+        return UNKNOWN
+    known = {name: _lost(counters.get(name)) for name in names}
+    told = [
+        proof("controller", "dropped messages", f"{count:.0f} messages were dropped ({name}) since the broker began")
+        for name, count in known.items()
+        if count
+    ]
+    if told:
+        return Finding(True, told)
+    return UNKNOWN if None in known.values() else NO
+
+
+def _lost(counter: Mapping[str, Any] | None) -> float | None:
+    """Return how many messages are gone by a counter: of dead letters those with nowhere to go, where it tells."""
+    if not counter:
+        return None
+    value: float = counter["total"] if counter.get("discarded") is None else counter["discarded"]
+    return value
+
+
+def no_target(queue: Queue) -> Truth:
+    """Whether a queue has nowhere to put what it gives up."""
+    if queue.get("type") is None:
+        return None
+    return "x-dead-letter-exchange" not in queue["arguments"] and "dead-letter-exchange" not in queue["policy"]
+
+
+def publishers_blocked(evidence: Evidence) -> Finding:
+    """Whether connections are blocked."""
+    seen = (traffic(evidence) or {}).get("connections")
+    if not seen or seen.get("blocked") is None:
+        return UNKNOWN
+    if not seen["blocked"]:
+        return NO
+    hosts = ", ".join(f"{host}: {count['blocked']}" for host, count in seen["by_host"].items() if count["blocked"])
+    return Finding(
+        True, [proof("controller", "/api/connections", f"{seen['blocked']} connections are blocked ({hosts})")]
+    )
+
+
+def logged(*names: str) -> Question:
+    """Return the question whether a line about clients stands in a broker's log since its last start."""
+
+    def ask(evidence: Evidence) -> Finding:
+        told, unknown = [], False
+        for host, info in infos(evidence, "brokers"):
+            if info is None or not info.get("logs"):
+                unknown = True
+                continue
+            lines = [found for found in info.get("signatures") or [] if found["name"] in names and found["count"]]
+            told += [
+                proof(host, line["file"], f"{line['line']} ({line['count']} times)", line["last_at"]) for line in lines
+            ]
+        if told:
+            return Finding(True, told)
+        return UNKNOWN if unknown else NO
+
+    return ask
+
+
+FINDINGS: dict[str, Question] = {
+    "no_consumer": queues(nobody_consumes, lambda q: f"{q['name']} has no consumer; {q.get('messages')} messages wait"),
+    "never_acked": never_acked,
+    "held_and_stuck": stuck,
+    "redelivered_in_vain": queues(
+        redelivered_in_vain,
+        lambda q: f"{q['name']}: {q['redelivered_count']} redeliveries, no acknowledgement, between two samples",
+    ),
+    "bindings_missing": queues(
+        lambda q: None if q.get("bindings") is None else q["bindings"] == 0,
+        lambda q: f"{q['name']} has no binding: what is published for it is unroutable",
+    ),
+    "queue_is_limited": queues(
+        lambda q: bool((q.get("limits") or {}).get("ttl") is not None
+                       or (q.get("limits") or {}).get("max_length") is not None),
+        lambda q: f"{q['name']} is limited: " + ", ".join(f"{k}={v}" for k, v in q["limits"].items() if v is not None),
+    ),
+    "nothing_keeps_dead_letters": queues(
+        no_target,
+        lambda q: f"{q['name']} has no dead letter target: what it gives up is gone",
+    ),
+    "dead_letters_grow": queues(
+        lambda q: None if q.get("grown") is None else q["grown"] > 0,
+        lambda q: f"{q['name']}: {q['grown']} more within the look, {q.get('messages')} in all",
+        dead_letters=True,
+    ),
+    "dead_letters_wait": queues(
+        lambda q: None if waiting(q) is None else (waiting(q) or 0) > 0,
+        lambda q: f"{q['name']} holds {q['messages']} messages",
+        dead_letters=True,
+    ),
+    "expired_or_overflowed": lambda e: dropped(e, "expired", "maxlen"),
+    "given_up": lambda e: dropped(e, "delivery_limit", "rejected"),
+    "unroutable": lambda e: dropped(e, "unroutable"),
+    "publishers_blocked": publishers_blocked,
+    "arguments_refused": logged("arguments_refused"),
+    "ack_timeout": logged("ack_timeout"),
+    "connections_refused_by_limit": logged("connection_limit"),
+}  # fmt: skip

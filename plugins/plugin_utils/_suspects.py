@@ -1,0 +1,60 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What changed shortly before the trouble began: a suspect, never a cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ._findings import Evidence, infos, seconds_between
+
+WITHIN = 1800.0
+"""Seconds before the first error in which a change is suspect: the runbook's 30 minutes."""
+
+
+STILL = 600.0
+"""Seconds after its last error for which a container is still in trouble."""
+
+
+def suspects(evidence: Evidence, began: str | None) -> list[dict[str, Any]]:
+    """Return the changes before the trouble, the last first: ``{host, what, at, first_error, first_error_at}``.
+
+    Both times must be known, else a change is no suspect. The first error of a container is that of its own log; that
+    of a broker is ``began``.
+    """
+    found = [*_of_apps(evidence), *_of_brokers(evidence, began)]
+    return sorted(found, key=lambda one: str(one["at"]), reverse=True)
+
+
+def _before(at: str | None, error: str | None) -> bool:
+    lapse = seconds_between(at, error)
+    return lapse is not None and 0 <= lapse <= WITHIN
+
+
+def _current(container: Any, info: Any) -> dict[str, Any]:
+    """Return the errors of a container that are not over: an old trouble's have no part in this one."""
+    errors = container.get("errors") or {}
+    age = seconds_between(errors.get("last_at"), (info.get("clock") or {}).get("now"))
+    return errors if age is not None and age < STILL else {}
+
+
+def _of_apps(evidence: Evidence) -> Iterator[dict[str, Any]]:
+    for host, info in infos(evidence, "apps"):
+        for container in (info or {}).get("containers") or []:
+            errors = _current(container, info or {})
+            for change in (info or {}).get("changes") or []:
+                if _before(change["at"], errors.get("first_at")):
+                    what = f"the first AMQP error of {container['name']}"
+                    yield {"host": host, "what": change["what"], "at": change["at"], "first_error": what,
+                           "first_error_at": errors["first_at"]}  # fmt: skip
+
+
+def _of_brokers(evidence: Evidence, began: str | None) -> Iterator[dict[str, Any]]:
+    for host, info in infos(evidence, "brokers"):
+        for change in (info or {}).get("changes") or []:
+            if _before(change["at"], began):
+                yield {"host": host, "what": change["what"], "at": change["at"], "first_error": "the outage",
+                       "first_error_at": began}  # fmt: skip
