@@ -87,10 +87,18 @@ def stop_and_recover(lab: IncusLab, run: Run) -> None:
     assert (status, changed(text)) == (0, 0), text
 
 
-def test_a_crash_that_systemd_mends_is_over_before_anybody_looks(incus_lab: IncusLab, run: Run) -> None:
+def test_a_crash_that_systemd_mends_is_told_and_accounted_for_once(incus_lab: IncusLab, run: Run) -> None:
     incus_lab.on("rabbitmq", "systemctl", "kill", "--signal=KILL", "--kill-whom=main", "rabbitmq-server")
     assert processes.wait_until(lambda: not broker.serves(incus_lab), 10)
     assert processes.wait_until(lambda: broker.serves(incus_lab), 90, 0.5), "Debian's unit starts it again"
+    began = incus_lab.on("rabbitmq", "systemctl", "show", "-p", "InvocationID", "rabbitmq-server").stdout
+
+    status, text = run(incus_lab, "recover_rabbitmq")
+    assert status == 0, text
+    assert "[broker_restarted]" in text, text
+    again = incus_lab.on("rabbitmq", "systemctl", "show", "-p", "InvocationID", "rabbitmq-server").stdout
+    assert again == began, "nobody restarts a broker that serves"
+
     status, text = run(incus_lab, "recover_rabbitmq")
     assert (status, changed(text)) == (0, 0), text
 
