@@ -257,7 +257,7 @@ def _unseen(evidence: Evidence) -> list[str]:
         unseen.append(f"controller: checks without an answer: {', '.join(health['unknown'])}")
     database = evidence.get("database")
     if database and database["outcome"] != "ok":
-        unseen.append(f"controller: the database: {database['message']}; an audit can't tell what was lost without it")
+        unseen.append(f"controller: the database: {database['detail']}; an audit can't tell what was lost without it")
     return unseen
 
 

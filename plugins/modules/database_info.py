@@ -8,80 +8,157 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_info
-short_description: See whether PostgreSQL answers from here
+short_description: Say whether PostgreSQL can be reached, and if not, why
 version_added: 1.0.0
 author:
   - Veza infrastructure team (@veza)
 description:
-  - Connects to PostgreSQL, asks for its version and its clock, and leaves. It never fails for what it finds.
-  - A broker's outage does not need the database, but the account of what was lost does.
+  - Logs in, asks for the time, and answers with one word of a closed vocabulary. Changes nothing.
+  - Never fails because of what it finds. It fails when O(database_url) can't be read, or psycopg2 is missing.
 extends_documentation_fragment:
   - veza.rabbitmq._attributes
   - veza.rabbitmq._attributes.info
   - veza.rabbitmq._attributes.actiongroup
+requirements:
+  - psycopg2
+notes:
+  - PostgreSQL gives the reason of a refused login in the language of its C(lc_messages). In another one than English it
+    is V(error), with the reason in RV(detail).
 options:
   database_url:
     description:
-      - URL or connection string of libpq. It may hold a password, which is not shown.
+      - URL or connection string of PostgreSQL, as libpq takes it. It appears in no message.
     type: str
     required: true
   timeout:
     description:
-      - Seconds that the connection may take, and the question.
+      - Seconds that all of it may take.
     type: float
     default: 5.0
-requirements:
-  - psycopg2
 seealso:
-  - module: veza.rabbitmq.transcode_requeue
+  - module: veza.rabbitmq.rabbitmq_health
 """
 
 EXAMPLES = r"""
-- name: See whether the audit will find its database
+- name: Can the database be reached from here?
   veza.rabbitmq.database_info:
     database_url: "{{ veza_database_url }}"
-  register: database
   delegate_to: localhost
+  register: database
+
+- name: Tell why not
+  ansible.builtin.debug:
+    var: database.detail
+  when: database.outcome != 'ok'
 """
 
 RETURN = r"""
 outcome:
-  description: V(unreachable) for no connection (also for a login that is refused), V(rejected) for a question.
+  description:
+    - What came of it. V(login_refused) is also a role that is unknown or may not connect, V(error) is everything that
+      has no word of its own, such as a server that is starting.
   returned: always
   type: str
-  choices: [ok, unreachable, rejected]
-message:
-  description: What was asked of whom and what came back, in one sentence.
+  choices: [ok, name_not_resolved, refused, timed_out, login_refused, database_missing, error]
+detail:
+  description: The same in a sentence, with what PostgreSQL or libpq said.
   returned: always
   type: str
-  sample: PostgreSQL 17.2 at postgres.lxd:5432/veza answers.
+  sample: "PostgreSQL at postgres.lxd:5432, database veza answers."
 version:
-  description: PostgreSQL's version. V(null) without an answer.
+  description: Version of the server; null unless RV(outcome) is V(ok), as the next two.
   returned: always
   type: str
-standby:
-  description: Whether it is a read-only standby. V(null) without an answer.
+  sample: "17.6"
+latency:
+  description: Seconds that one question took, on a connection that stood.
   returned: always
-  type: bool
+  type: float
 clock_offset:
-  description: Seconds by which its clock is ahead of ours, without the time of the answer. V(null) without an answer.
+  description: Seconds by which the server's clock is ahead of this host's, known to half of RV(latency).
   returned: always
   type: float
 elapsed:
-  description: Seconds that it took.
+  description: Seconds that all of it took.
   returned: always
   type: float
 """
 
+import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._database import Database, Rejected, where
+from ..module_utils._database import ConnectionLost, Database, where
+from ..module_utils._deadline import within
 from ..module_utils._errors import BadInput, VezaError
 
-_QUESTION = "SELECT current_setting('server_version'), pg_is_in_recovery(), extract(epoch FROM clock_timestamp())"
+# What libpq, PostgreSQL and PgBouncer say, and what it means. Where each address has another error, what comes first
+# here counts: it got further.
+_MEANINGS = (
+    (r"database \"[^\"]*\" does not exist|no such database", "database_missing"),
+    (
+        r"authentication failed|role \"[^\"]*\" (does not exist|is not permitted)|no pg_hba\.conf entry|no password "
+        r"supplied|pg_hba\.conf rejects|permission denied for database|no such user",
+        "login_refused",
+    ),
+    (r"connection refused|no such file or directory", "refused"),
+    (r"timeout expired|timed out|no connection within|no answer within", "timed_out"),
+    (r"could not translate host name|name or service not known|name resolution", "name_not_resolved"),
+)
+
+_QUESTION = "SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('server_version')"
+
+
+def outcome_of(message: str) -> str:
+    """Return what an error's message means."""
+    text = message.lower()
+    return next((outcome for pattern, outcome in _MEANINGS if re.search(pattern, text)), "error")
+
+
+def ask(database: Database, clock: Callable[[], float], now: Callable[[], float]) -> dict[str, Any]:
+    """Ask for the time and the version; raise what Database does."""
+    with database.transaction(readonly=True) as transaction:
+        began, at = clock(), now()
+        ((epoch, version),) = transaction.rows(_QUESTION)
+        latency = clock() - began
+    offset = epoch - (at + latency / 2)
+    # Debian's packages write what they are after the number.
+    return {"version": version.split()[0], "latency": round(latency, 6), "clock_offset": round(offset, 3)}
+
+
+def run(
+    params: dict[str, Any],
+    database: Database,
+    clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], float] = time.time,
+) -> dict[str, Any]:
+    """Return the module's result; nothing is raised for what is found."""
+    seconds, place = params["timeout"], where(params["database_url"])
+    began = clock()
+    result: dict[str, Any] = {"changed": False, "version": None, "latency": None, "clock_offset": None}
+    try:
+        result.update(
+            within(
+                seconds,
+                lambda: ask(database, clock, now),
+                lambda: ConnectionLost(f"PostgreSQL at {place}: no answer within {seconds:g} s."),
+            )
+        )
+        result.update(outcome="ok", detail=f"PostgreSQL at {place} answers.")
+    except VezaError as error:
+        result.update(outcome=outcome_of(error.message), detail=error.message)
+    return {**result, "elapsed": round(clock() - began, 3)}
+
+
+def database_of(params: dict[str, Any]) -> Database:
+    """Return the database, not connected yet; BadInput if the parameters make no sense."""
+    if params["timeout"] <= 0:
+        raise BadInput("timeout must be above 0.")
+    limits = {"connect_timeout": params["timeout"], "statement_timeout": params["timeout"]}
+    return Database(params["database_url"], application_name="veza.rabbitmq.database_info", **limits)
 
 
 def argument_spec() -> dict[str, Any]:
@@ -92,34 +169,11 @@ def argument_spec() -> dict[str, Any]:
     }
 
 
-def run(params: dict[str, Any]) -> dict[str, Any]:
-    """Return what came of it; only parameters that make no sense raise."""
-    if params["timeout"] <= 0:
-        raise BadInput("timeout must be above 0.")
-    began = time.monotonic()
-    database = Database(params["database_url"], connect_timeout=params["timeout"], statement_timeout=params["timeout"])
-    result: dict[str, Any] = {"changed": False, "version": None, "standby": None, "clock_offset": None}
-    try:
-        with database.transaction(readonly=True) as transaction:
-            asked = time.time()
-            ((version, standby, clock),) = transaction.rows(_QUESTION)
-            middle = (asked + time.time()) / 2
-        number = str(version).split(" ", maxsplit=1)[0]
-        result.update(version=number, standby=standby, clock_offset=round(float(clock) - middle, 3))
-        outcome, message = "ok", f"PostgreSQL {number} at {where(params['database_url'])} answers."
-    except VezaError as error:
-        outcome = "rejected" if isinstance(error, Rejected) else "unreachable"
-        message = error.message
-    finally:
-        database.close()
-    return {**result, "outcome": outcome, "message": message, "elapsed": round(time.monotonic() - began, 3)}
-
-
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     try:
-        result = run(module.params)
+        result = run(module.params, database_of(module.params))
     except VezaError as error:
         module.fail_json(**error.fail_json_arguments())
     module.exit_json(**result)

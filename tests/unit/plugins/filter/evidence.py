@@ -179,7 +179,7 @@ def evidence(
     worker = workers or (backend_probe and app(container("veza-worker-transcode-1", "worker-transcode", backend_probe)))
     return {
         "health": health_seen,
-        "database": {"outcome": "ok", "message": "it answers"},
+        "database": {"outcome": "ok", "detail": "it answers"},
         "brokers": {"rabbitmq": {"info": info_seen}},
         "apps": {"backend-1": {"info": backend}, "backend-2": {"info": backend}, "workers": {"info": worker}},
         "unreachable": {},
