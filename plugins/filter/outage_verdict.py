@@ -44,6 +44,9 @@ UNKNOWN = {
 REACH = ("all", "targets", "queues", "nothing")
 """What a cause affects, the widest first: everything, what the targets' hosts send, its queues, nothing."""
 
+PAST = ("start_broker", "account")
+"""Remedies of causes that are over when the broker serves."""
+
 OWN = {
     "all_of": [],
     "none_of": [],
@@ -74,6 +77,10 @@ def outage_verdict(
     evidence = plain(evidence)
     every = {name: {**cause, "name": name} for name, cause in {**causes, **_checked(own or {}, causes)}.items()}
     findings = _ask(evidence, every)
+    serves = _findings_apps.healthy(evidence).holds
+    if serves:
+        # What ended a run that has another after it affects nobody any more.
+        every = {name: {**one, "affects": "nothing"} if one["remedy"] in PAST else one for name, one in every.items()}
     judged = {name: _judge(cause, findings) for name, cause in every.items()}
     named = _ranked([name for name, truth in judged.items() if truth], every)
     cause = {**UNKNOWN} if not named else {**every[named[0]], "cause": named[0]}
@@ -87,7 +94,7 @@ def outage_verdict(
         "proof": seen.proof,
         "targets": seen.targets,
         "queues": seen.queues,
-        "serves": _findings_apps.healthy(evidence).holds,
+        "serves": serves,
         "remedy": cause["remedy"],
         "affects": cause["affects"],
         "advice": cause["advice"],

@@ -103,10 +103,10 @@ def test_a_crash_that_systemd_mends_is_told_and_accounted_for_once(incus_lab: In
     assert (status, changed(text)) == (0, 0), text
 
 
-def test_from_a_plain_shell_outside_the_hosts_network(session_lab: IncusLab, outside: list[str]) -> None:
+def test_from_a_plain_shell_outside_the_hosts_network(incus_lab: IncusLab, outside: list[str]) -> None:
     """As the README says it: no wrapper, no variable, no vault option."""
     playbook = [f"{Path(sys.executable).parent}/ansible-playbook", "playbooks/recover_rabbitmq.yml", "--check"]
-    command = shlex.join([*playbook, "-i", str(session_lab.inventory)])
+    command = shlex.join([*playbook, "-i", str(incus_lab.inventory)])
     argv = [*outside, "sh", "-c", f"cd {shlex.quote(str(CHECKOUT))} && exec {command}"]
     done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -196,6 +196,7 @@ def test_what_is_affected_comes_from_the_cause() -> None:
 
     everything = {"dmca_propagation": True, "transcode_jobs": True}
     assert affected(SITUATIONS["killed"][0], "broker_crashed") == everything
+    assert affected(SITUATIONS["crashed, back"][0], "broker_restarted") == dict.fromkeys(everything, False)
     assert affected(SITUATIONS["no binding"][0], "bindings_missing") == {**everything, "dmca_propagation": False}
     assert affected(SITUATIONS["worker gone"][0], "worker_crashed") == dict.fromkeys(everything)
     assert affected(SITUATIONS["healthy"][0], "healthy") == dict.fromkeys(everything, False)
