@@ -38,6 +38,11 @@ START_TIMEOUT = 30.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+INOTIFY = "/proc/sys/fs/inotify/max_user_instances"
+INOTIFY_OF_A_LAB = 32
+"""What six hosts were seen to use, and a little more; without them systemd starts half of its units."""
+
+
 def needs() -> list[str]:
     """Return what this machine lacks for a lab of real hosts, in words; empty when it has all."""
     missing = [program for program in PROGRAMS if shutil.which(program, path=_PATH) is None]
@@ -59,7 +64,20 @@ def needs() -> list[str]:
         lacks.append("/dev/fuse")
     if "overlay" not in Path("/proc/filesystems").read_text():
         lacks.append("the file system overlay, which Docker needs")
+    most = _number(INOTIFY)
+    free = None if most is None else most - inotify_instances()
+    if free is not None and free < INOTIFY_OF_A_LAB:
+        lacks.append(f"inotify instances ({free} free of {INOTIFY}, {INOTIFY_OF_A_LAB} needed: take another lab down)")
     return lacks
+
+
+def inotify_instances() -> int:
+    """Return how many inotify instances there are: systemd on each host wants some, and all count as ours."""
+    count = 0
+    for handle in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            count += os.readlink(handle) == "anon_inode:inotify"
+    return count
 
 
 def require() -> None:
@@ -114,7 +132,11 @@ def run(
     }
     argv = ["incus", *arguments]
     given = stdin.encode() if isinstance(stdin, str) else stdin or b""
-    done = subprocess.run(argv, check=False, capture_output=True, input=given, env=environment, timeout=timeout)
+    try:
+        done = subprocess.run(argv, check=False, capture_output=True, input=given, env=environment, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        # What stands in its input is no one's business; its arguments hold no secrets.
+        raise LabError(f"incus {' '.join(arguments)[:200]}: no end within {timeout:g} s.") from None
     return subprocess.CompletedProcess(
         argv, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
     )

@@ -106,7 +106,11 @@ class IncusLab(Lab):
         if self.is_inside():
             return
         resolv_conf = os.path.realpath("/etc/resolv.conf").encode()
-        with open(f"/proc/{self.init.pid}/ns/net") as network:
+        try:
+            network = open(f"/proc/{self.init.pid}/ns/net")  # noqa: SIM115 - closed below
+        except FileNotFoundError:
+            raise LabError(f"The lab '{self.name}' has ended: its process {self.init.pid} is gone.") from None
+        with network:
             _system_call("setns", network.fileno(), CLONE_NEWNET)
         # Its own view of one file: the hosts' names, instead of this machine's.
         _system_call("unshare", CLONE_NEWNS)
