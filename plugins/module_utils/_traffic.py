@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ._arguments import segment
 from ._checks import STATISTICS_AGE, Expected, Seen, sees_all
 from ._deadline import Later
-from ._management import Answer, Management, mapping, records, version_of
+from ._management import Answer, Management, by_name, mapping, records, version_of
 from ._metrics import Metrics
 from ._queues import VERY_FEW, Depth, depth_of, read_totals
 
@@ -59,6 +59,12 @@ DROPPED = {
     "returned": ("rabbitmq_global_messages_unroutable_returned_total", "return_unroutable"),
 }
 
+# What is read of queues that are listed; who consumes them is told one by one only.
+_QUEUE = (
+    "name", "type", "state", "consumers", "messages", "messages_ready", "messages_unacknowledged",
+    "messages_details", "message_stats", "arguments", "effective_policy_definition",
+)  # fmt: skip
+
 _NODE = (
     "name", "running", "uptime", "mem_used", "mem_limit", "fd_used", "fd_total", "partitions", "being_drained",
 )  # fmt: skip
@@ -77,6 +83,12 @@ class Sample:
     totals: dict[str, dict[str, Any]] = field(default_factory=dict)
     overview: Answer | None = None
     metrics: Metrics | None = None
+
+    def few(self) -> bool:
+        """Whether there are so few queues that it costs less to ask for all than for some by name."""
+        overview = mapping(self.overview.document if self.overview else None)
+        count = mapping(overview.get("object_totals")).get("queues")
+        return isinstance(count, int) and count <= VERY_FEW
 
     def document(self, name: str) -> dict[str, Any]:
         """Return a queue's document; empty if it was not got, or is another's."""
@@ -172,12 +184,11 @@ class Traffic:
     def _bindings(self, first: Sample, queues: Sequence[str], exchanges: set[str]) -> tuple[Bindings, Bindings]:
         """Return the bindings to each queue and from each exchange; what could not be read is missing."""
         columns = {"columns": "source,destination,destination_type,routing_key"}
-        overview = mapping(first.overview.document if first.overview else None)
-        count = mapping(overview.get("object_totals")).get("queues")
-        if isinstance(count, int) and count <= VERY_FEW:
+        if first.few():
             answer = self._management.ask(f"/api/bindings/{self._vhost}", columns)
             found = records(answer.document)
-            to = {name: [entry for entry in found if entry.get("destination") == name] for name in queues}
+            queued = [entry for entry in found if entry.get("destination_type") == "queue"]
+            to = {name: [entry for entry in queued if entry.get("destination") == name] for name in queues}
             of = {name: [entry for entry in found if entry.get("source") == name] for name in exchanges}
             return (to, of) if answer.ok else ({}, {})
         asked = {name: self._management.ask(f"{self._path(name)}/bindings", columns) for name in queues}
@@ -192,9 +203,16 @@ class Traffic:
         )
 
     def _add(self, sample: Sample, names: Sequence[str]) -> None:
-        for name in names:
-            if name not in sample.queues:
-                sample.queues[name] = self._management.ask(self._path(name))
+        new = [name for name in dict.fromkeys(names) if name not in sample.queues]
+        if len(new) > 1 and sample.few():
+            answer = self._management.ask(f"/api/queues/{self._vhost}", {"columns": ",".join(_QUEUE)})
+            listed = by_name(answer.document)
+            gone = Answer("not_found", f"{answer.detail}: it is not in the list.") if answer.ok else answer
+            sample.queues.update(
+                {name: replace(answer, document=listed[name]) if name in listed else gone for name in new}
+            )
+        else:
+            sample.queues.update({name: self._management.ask(self._path(name)) for name in new})
 
     def _second(self, first: Sample, around: Surroundings) -> Sample | None:
         """Look again if the first look leaves a question open: until it is answered, or time is over."""
@@ -320,7 +338,7 @@ def _queue(name: str, of: str | None, first: Sample, second: Sample | None, arou
         "unacked": depth.unacked,
         "age": None if not depth.known else 0.0 if depth.fresh else STATISTICS_AGE,
         "consumers": depth.consumers,
-        "consumer_hosts": consumer_hosts(now),
+        "consumer_hosts": consumer_hosts(before),
         "redelivered": None if redelivered is None else redelivered > 0,
         "acked_total": counted(now, "acked"),
         **deltas,
@@ -333,8 +351,10 @@ def _queue(name: str, of: str | None, first: Sample, second: Sample | None, arou
     }
 
 
-def consumer_hosts(document: Mapping[str, Any]) -> list[str]:
-    """Return the addresses from which a queue is consumed."""
+def consumer_hosts(document: Mapping[str, Any]) -> list[str] | None:
+    """Return the addresses from which a queue is consumed; None where they were not told."""
+    if "consumer_details" not in document:
+        return None
     channels = [mapping(consumer.get("channel_details")) for consumer in records(document.get("consumer_details"))]
     return sorted({channel["peer_host"] for channel in channels if isinstance(channel.get("peer_host"), str)})
 

@@ -120,10 +120,13 @@ def outcome_of(message: str) -> str:
 
 def ask(database: Database, clock: Callable[[], float], now: Callable[[], float]) -> dict[str, Any]:
     """Ask for the time and the version; raise what Database does."""
-    with database.transaction(readonly=True) as transaction:
-        began, at = clock(), now()
-        ((epoch, version),) = transaction.rows(_QUESTION)
-        latency = clock() - began
+    try:
+        with database.transaction(readonly=True) as transaction:
+            began, at = clock(), now()
+            ((epoch, version),) = transaction.rows(_QUESTION)
+            latency = clock() - began
+    finally:
+        database.close()
     offset = epoch - (at + latency / 2)
     # Debian's packages write what they are after the number.
     return {"version": version.split()[0], "latency": round(latency, 6), "clock_offset": round(offset, 3)}

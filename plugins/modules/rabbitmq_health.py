@@ -281,7 +281,7 @@ traffic:
           description: How many consumers it has.
           type: int
         consumer_hosts:
-          description: The addresses that they connect from.
+          description: The addresses that they connect from. Null for a dead letter queue.
           type: list
           elements: str
         redelivered:

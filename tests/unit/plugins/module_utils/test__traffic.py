@@ -15,6 +15,7 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import Reque
 from ansible_collections.veza.rabbitmq.plugins.module_utils._management import Answer, Management
 from ansible_collections.veza.rabbitmq.plugins.module_utils._metrics import Metrics
 from ansible_collections.veza.rabbitmq.plugins.module_utils._traffic import (
+    _QUEUE,
     Sample,
     Traffic,
     consumer_hosts,
@@ -134,6 +135,18 @@ def test_a_worker_that_does_nothing_costs_the_whole_time(read: Made, clock: Any)
         "total": 13, "delta": 1, "discarded": 3, "source": "prometheus", "age": 0.0,
     }  # fmt: skip
     assert found["dropped"]["maxlen"] is None
+
+
+def test_of_few_queues_the_second_look_reads_the_list(read: Made, clock: Any) -> None:
+    rising, dead = {"messages_details": {"rate": 0.4}}, ("/api/queues/v/jobs.dlq", queue("jobs.dlq", 4))
+    first = (dead[0], {**dead[1], **rising})
+    listed = (f"/api/queues/v?columns={','.join(_QUEUE)}", [queue(arguments=DEAD), queue("jobs.dlq", 6), []])
+    steps = [(f"/api/bindings/v?{COLUMNS}", BINDINGS), first, CONNECTIONS, LIST, listed, LIST]
+    found = read(queue(arguments=DEAD), *steps)
+    assert clock.sleeps == [1.0]
+    assert [entry["grown"] for entry in found["queues"]] == [0, 2]
+    gone = read(queue(arguments=DEAD), *steps[:4], (listed[0], [queue()]), LIST, seconds=1)
+    assert [entry["grown"] for entry in gone["queues"]] == [0, None]
 
 
 def test_no_second_look_where_it_is_not_wanted(read: Made, clock: Any) -> None:
@@ -307,4 +320,5 @@ def test_the_smaller_limit_counts_and_new_quorum_queues_have_one(kind: str, vers
 
 def test_consumers_are_found_at_their_hosts() -> None:
     details: list[Any] = [{"channel_details": {"peer_host": host}} for host in ("10.0.0.9", "10.0.0.7", "10.0.0.9")]
+    assert consumer_hosts({}) is None
     assert consumer_hosts({"consumer_details": [*details, {"channel_details": []}, []]}) == ["10.0.0.7", "10.0.0.9"]

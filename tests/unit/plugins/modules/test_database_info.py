@@ -28,6 +28,10 @@ class Fake:
     def __init__(self, clock: Any, answer: Any) -> None:
         self.clock = clock
         self.answer = answer
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     @contextmanager
     def transaction(self, *, readonly: bool) -> Iterator[Fake]:
@@ -43,7 +47,10 @@ class Fake:
 
 def look(clock: Any, answer: Any) -> dict[str, Any]:
     params = {"database_url": URL, "timeout": 60.0}
-    return database_info.run(params, Fake(clock, answer), clock, lambda: 5000.0)  # type: ignore[arg-type]
+    database = Fake(clock, answer)
+    result = database_info.run(params, database, clock, lambda: 5000.0)  # type: ignore[arg-type]
+    assert database.closed
+    return result
 
 
 def test_a_database_that_answers(clock: Any) -> None:
