@@ -231,11 +231,11 @@ def test_without_prometheus_the_overview_has_two_of_the_counters(read: Made) -> 
     ("total", "messages", "age"),
     [
         ({}, 7, 10.0),
-        (queue(messages=9), 9, 0.0),
+        (queue(messages=9), 9, 5.0),
         (queue(messages=0), 7, 10.0),  # a leader that does not answer counts 0
     ],
 )
-def test_the_fresh_count_of_a_quorum_queue_is_taken_but_for_a_zero(
+def test_the_total_of_a_quorum_queue_is_taken_with_its_age_but_for_a_zero(
     read: Made, total: dict[str, Any], messages: int, age: float
 ) -> None:
     first = {**queue(messages=7), "type": "quorum"}
