@@ -227,7 +227,9 @@ class Traffic:
         while True:
             self._sleep(min(PAUSE, left))
             self._management.begin(SECOND_LOOK)
-            second = Sample(self._clock(), {}, overview=first.overview)
+            at = self._clock()
+            asked = {name: self._management.ask(self._path(name)) for name in named}
+            second = Sample(at, asked, overview=first.overview)
             self._add(second, list(first.queues))
             left = self._seconds - (second.at - first.at)
             gone = not any(second.document(name) for name in questions)
@@ -341,7 +343,7 @@ def _queue(name: str, of: str | None, first: Sample, second: Sample | None, arou
         "unacked": depth.unacked,
         "age": age(depth),
         "consumers": depth.consumers,
-        "consumer_hosts": consumer_hosts(before),
+        "consumer_hosts": consumer_hosts(now),
         "redelivered": None if redelivered is None else redelivered > 0,
         "acked_total": counted(now, "acked"),
         **deltas,
