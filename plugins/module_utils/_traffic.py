@@ -28,6 +28,9 @@ PAUSE = 1.0
 SECOND_LOOK = 2.0
 """Seconds that the requests of the second look may take together."""
 
+TOTALS_AGE = 5.0
+"""Seconds by which the totals of a quorum queue lag; those of a classic queue don't."""
+
 CONNECTIONS = 500
 """Connections that are read: as many as the broker gives on a page."""
 
@@ -224,7 +227,9 @@ class Traffic:
         while True:
             self._sleep(min(PAUSE, left))
             self._management.begin(SECOND_LOOK)
-            second = Sample(self._clock(), {}, overview=first.overview)
+            at = self._clock()
+            asked = {name: self._management.ask(self._path(name)) for name in named}
+            second = Sample(at, asked, overview=first.overview)
             self._add(second, list(first.queues))
             left = self._seconds - (second.at - first.at)
             gone = not any(second.document(name) for name in questions)
@@ -336,9 +341,9 @@ def _queue(name: str, of: str | None, first: Sample, second: Sample | None, arou
         "messages": depth.messages,
         "ready": depth.ready,
         "unacked": depth.unacked,
-        "age": None if not depth.known else 0.0 if depth.fresh else STATISTICS_AGE,
+        "age": age(depth),
         "consumers": depth.consumers,
-        "consumer_hosts": consumer_hosts(before),
+        "consumer_hosts": consumer_hosts(now),
         "redelivered": None if redelivered is None else redelivered > 0,
         "acked_total": counted(now, "acked"),
         **deltas,
@@ -349,6 +354,15 @@ def _queue(name: str, of: str | None, first: Sample, second: Sample | None, arou
         "dead_letter_target": around.targets.get(name),
         "limits": limits(now, last.overview),
     }
+
+
+def age(depth: Depth) -> float | None:
+    """Return the seconds by which a queue's counts may lag; None where there are none."""
+    if not depth.known:
+        return None
+    if not depth.fresh:
+        return STATISTICS_AGE
+    return 0.0 if depth.type == "classic" else TOTALS_AGE
 
 
 def consumer_hosts(document: Mapping[str, Any]) -> list[str] | None:

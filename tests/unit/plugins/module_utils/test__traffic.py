@@ -68,6 +68,7 @@ def read(scripted_http: Made, reply: Made, clock: Any) -> Made:
         tag: str = "monitoring",
         overview: dict[str, Any] | None = None,
         counters: list[Metrics] | None = None,
+        others: list[dict[str, Any]] | None = None,
     ) -> dict[str, Any]:
         made = [(path, found if isinstance(found, Exception) else reply(found)) for path, found in steps]
         management = Management(scripted_http(*made), "monitor", clock)
@@ -80,11 +81,11 @@ def read(scripted_http: Made, reply: Made, clock: Any) -> Made:
                 "nodes": Answer("ok", "", [{"name": "rabbit@mq", "running": True, "mem_used": 5}]),
             },
             {},
-            {"jobs": Answer("ok", "", first)},
+            {document["name"]: Answer("ok", "", document) for document in [{**first, "name": "jobs"}, *(others or [])]},
         )
         left = list(counters or [])
         ask = (lambda _seconds: left.pop(0)) if counters else None
-        traffic = Traffic(management, ask, Expected("v", ("jobs",)), seconds, clock, clock.sleep)
+        traffic = Traffic(management, ask, Expected("v", tuple(seen.queues)), seconds, clock, clock.sleep)
         return traffic.read(seen, Later(lambda: left.pop(0)) if counters else None)
 
     return read_it
@@ -137,16 +138,19 @@ def test_a_worker_that_does_nothing_costs_the_whole_time(read: Made, clock: Any)
     assert found["dropped"]["maxlen"] is None
 
 
-def test_of_few_queues_the_second_look_reads_the_list(read: Made, clock: Any) -> None:
-    rising, dead = {"messages_details": {"rate": 0.4}}, ("/api/queues/v/jobs.dlq", queue("jobs.dlq", 4))
-    first = (dead[0], {**dead[1], **rising})
-    listed = (f"/api/queues/v?columns={','.join(_QUEUE)}", [queue(arguments=DEAD), queue("jobs.dlq", 6), []])
-    steps = [(f"/api/bindings/v?{COLUMNS}", BINDINGS), first, CONNECTIONS, LIST, listed, LIST]
-    found = read(queue(arguments=DEAD), *steps)
+def test_dead_letter_queues_of_few_are_read_as_a_list(read: Made, clock: Any) -> None:
+    more = queue("more", arguments={**DEAD, "x-dead-letter-routing-key": "more.dlq"})
+    bindings = [{**BINDINGS[2], "routing_key": name, "destination": name} for name in ("jobs.dlq", "more.dlq")]
+    path = f"/api/queues/v?columns={','.join(_QUEUE)}"
+    rising = [queue(f"{name}.dlq", 4, messages_details={"rate": 0.4}) for name in ("jobs", "more")]
+    first = [(f"/api/bindings/v?{COLUMNS}", bindings), (path, rising), CONNECTIONS, LIST]
+    again = [("/api/queues/v/jobs", queue(arguments=DEAD)), ("/api/queues/v/more", more)]
+    second = (path, [queue("jobs.dlq", 6), []])
+    found = read(queue(arguments=DEAD), *first, *again, second, LIST, others=[more], seconds=1)
     assert clock.sleeps == [1.0]
-    assert [entry["grown"] for entry in found["queues"]] == [0, 2]
-    gone = read(queue(arguments=DEAD), *steps[:4], (listed[0], [queue()]), LIST, seconds=1)
-    assert [entry["grown"] for entry in gone["queues"]] == [0, None]
+    assert {entry["name"]: entry["grown"] for entry in found["queues"]} == {
+        "jobs": 0, "more": 0, "jobs.dlq": 2, "more.dlq": None,
+    }  # fmt: skip
 
 
 def test_no_second_look_where_it_is_not_wanted(read: Made, clock: Any) -> None:
@@ -231,11 +235,11 @@ def test_without_prometheus_the_overview_has_two_of_the_counters(read: Made) -> 
     ("total", "messages", "age"),
     [
         ({}, 7, 10.0),
-        (queue(messages=9), 9, 0.0),
+        (queue(messages=9), 9, 5.0),
         (queue(messages=0), 7, 10.0),  # a leader that does not answer counts 0
     ],
 )
-def test_the_fresh_count_of_a_quorum_queue_is_taken_but_for_a_zero(
+def test_the_total_of_a_quorum_queue_is_taken_with_its_age_but_for_a_zero(
     read: Made, total: dict[str, Any], messages: int, age: float
 ) -> None:
     first = {**queue(messages=7), "type": "quorum"}

@@ -117,11 +117,9 @@ def test_a_server_that_speaks_nonsense_is_an_error(run_main: Callable[..., Any])
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
-            for _attempt in range(2):
-                connection = listener.accept()[0]
+            with listener.accept()[0] as connection:
                 connection.recv(1000)
                 connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-                connection.close()
 
         threading.Thread(target=serve, daemon=True).start()
         url = f"postgresql://veza:s3cret@127.0.0.1:{listener.getsockname()[1]}/veza?sslmode=disable"
