@@ -15,6 +15,7 @@ import pika
 
 from tests.game_day import means, workers
 from tests.game_day.fault import Fault, Params
+from tests.lab.state import LabError
 
 if TYPE_CHECKING:
     from tests.lab.incus.lab import IncusLab
@@ -23,21 +24,43 @@ QUEUE = "game-day.slow"
 _RUNNING: list[subprocess.Popen[bytes]] = []
 
 
+FREEZE = """
+for _ in $(seq 60); do
+    [ -d /proc/1 ] && mountpoint -q "$1" || exit 1
+    (for _ in 1 2 3 4 5; do sleep "$2"; fsfreeze -u "$1" && break; done) &
+    fsfreeze -f "$1"
+    wait
+    sleep 0.1
+done
+"""
+"""Freezes a file system again and again, in the lab's mount namespace: where it is mounted, for how many seconds.
+
+What thaws it is started first: whatever is killed, nothing stays frozen; and it ends with the lab, whose process 1 it
+looks for. No fsfreeze without a look at what is mounted there: of a mere directory it would freeze the file system in
+which that lies, which is this machine's own.
+"""
+
+
 def inject(lab: IncusLab, rng: random.Random) -> Params:
     """On a disk of their own, let no write through but for a moment now and then."""
-    params = {"frozen": round(rng.uniform(2.5, 4.0), 1), "thawed": 0.1}
+    params = {"frozen": round(rng.uniform(2.5, 4.0), 1)}
     means.small_disk(lab, 700)
-    place = _place(lab)
-    # It ends by itself, and thaws, if nobody ends it.
-    script = f"for _ in $(seq 60); do fsfreeze -f {place}; sleep {params['frozen']}; fsfreeze -u {place}; "
-    script += f"sleep {params['thawed']}; done"
-    _RUNNING.append(subprocess.Popen(["sh", "-c", script], stderr=subprocess.DEVNULL))
+    argv = _inside(lab, "sh", "-c", FREEZE, "sh", _place(lab), str(params["frozen"]))
+    process = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
+    _RUNNING.append(process)
+    time.sleep(1.0)
+    if process.poll() is not None:
+        raise LabError(f"{_place(lab)} is not to be frozen: {process.returncode}")
     return params
 
 
 def _place(lab: IncusLab) -> str:
-    """Return where the disk is mounted, for this process, which is in the lab's namespaces."""
+    """Return where the disk is mounted in the lab's mount namespace; nothing is mounted there in this process's own."""
     return f"{lab.dir}/incus/storage-pools/{means.POOL}"
+
+
+def _inside(lab: IncusLab, *argv: str) -> list[str]:
+    return ["nsenter", f"--mount=/proc/{lab.init.pid}/ns/mnt", "--", *argv]
 
 
 def present(lab: IncusLab, _params: Params) -> str | None:
@@ -56,7 +79,9 @@ def heal(lab: IncusLab, _params: Params) -> None:
         process = _RUNNING.pop()
         process.terminate()
         process.wait(10)
-    subprocess.run(["fsfreeze", "-u", _place(lab)], check=False, capture_output=True, timeout=20)
+    thaw = 'mountpoint -q "$1" && fsfreeze -u "$1"'
+    argv = _inside(lab, "sh", "-c", thaw, "sh", _place(lab))
+    subprocess.run(argv, check=False, capture_output=True, timeout=20)
     means.attempt(lambda: means.api(lab, "DELETE", f"/api/queues/{workers.VHOST}/{QUEUE}"))
 
 
