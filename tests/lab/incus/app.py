@@ -107,7 +107,9 @@ def _build(scratch: Path) -> Path:
         environment={"TMPDIR": str(scratch)},
     )
     with tarfile.open(packages) as archive:
-        archive.extractall(root, members=_kept(archive), filter="tar")
+        # Debian 12's Python knows no filter yet; what it unpacks are Debian's own packages.
+        guarded: dict[str, Any] = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
+        archive.extractall(root, members=_kept(archive), **guarded)
     for path, text in FILES.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
