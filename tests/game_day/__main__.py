@@ -54,13 +54,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--strict", action="store_true", help="fail for a wrong cause or a missing remedy, too")
     run.set_defaults(run=run_command)
     measure = commands.add_parser("accuracy", help="make faults and have them named, again and again; mend nothing")
-    measure.add_argument("--faults", default="", metavar="A,B", help="which faults (all, and none at all)")
+    measure.add_argument("--faults", default="", metavar="A,B", help=f"which faults (all, and {accuracy.HEALTHY.name})")
     measure.add_argument("--lab", default="play", metavar="NAME", help="which Incus lab that is up (play)")
     measure.add_argument("--seed", type=int, default=1, help="of the first round's random numbers (1)")
     measure.add_argument("--rounds", type=int, default=1, help="how often each fault is made (1)")
     measure.add_argument("--out", type=Path, default=CHECKOUT / "docs", metavar="DIR", help="of the page (docs)")
     measure.set_defaults(run=accuracy_command)
-    table = commands.add_parser("table", help="print the scoreboard as it stands; write its page anew")
+    table = commands.add_parser("table", help="print the scoreboard as it stands; write the pages anew")
     table.add_argument("--out", type=Path, default=CHECKOUT / "docs", metavar="DIR")
     table.set_defaults(run=table_command)
     listing = commands.add_parser("list", help="the faults of the catalogue")
@@ -194,16 +194,19 @@ def accuracy_command(options: argparse.Namespace) -> int:
                 raise LabError(f"the lab '{lab.name}' ended while {fault.name} was made")
             accuracy.write(options.out, [row])
             seconds = f" in {row.seconds_to_name:.1f} s" if row.seconds_to_name else ""
-            named = f"INVALID: {row.invalid}" if row.invalid else f"{row.cause} {row.also or ''}{seconds}"
-            say(f"{'right' if row.right else 'WRONG'}  {fault.name} ({family}, seed {seed}): {named}")
+            named = " and ".join([row.cause or "nothing", *row.also])
+            told = accuracy.wrong(row) or f"right: {named}"
+            say(f"{fault.name} ({family}, seed {seed}): {told}{seconds}")
     say(accuracy.summary(rows))
-    return 0 if all(row.right for row in rows) else HARMED
+    return HARMED if any(accuracy.wrong(row) for row in rows) else 0
 
 
 def table_command(options: argparse.Namespace) -> int:
-    """Print the scoreboard as it stands."""
+    """Print the scoreboard as it stands; write its page and that of the accuracy anew."""
     every = list(catalogue().values())
     rows = scoreboard.write(options.out, [], every)
+    if accuracy.read(options.out):
+        accuracy.write(options.out, [])
     say(scoreboard.table(rows))
     for line in [*scoreboard.findings(rows), scoreboard.tally(rows)]:
         say(line)

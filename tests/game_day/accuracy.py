@@ -5,7 +5,7 @@
 """How often the diagnosis names the right cause: each fault is made and named, nothing is mended, then all is reset.
 
 A run takes a third of the time of a row of the scoreboard, so that each fault can be made many times, with other
-parameters each time. ``docs/accuracy.json`` keeps every run of the newest measurement.
+parameters each time. ``docs/accuracy.json`` keeps every run; who measures anew removes it first.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from . import scoreboard
-from .fault import Fault
+from .fault import VERSIONS, Fault
 from .result import Row
 
 Z = 1.96
 """Of a confidence of 95 %."""
 
+HEADINGS = ("Fault", "RabbitMQ", "Runs", "Right", "Invalid", "Taken for", "Besides", "Named in")
+
 HEALTHY = Fault(
-    name="none",
+    name="healthy_under_load",
     title="Nothing is broken, requests flow",
     source="control",
     causes=frozenset({"healthy"}),
@@ -48,9 +50,18 @@ GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gp
 # Accuracy
 
 Which cause `diagnose_rabbitmq` names first for each fault of the catalogue (tests/game_day/faults/), made for real on
-the lab of Incus hosts while requests flow, with random parameters. Written by
-`.venv/bin/python -m tests.game_day accuracy`; INVALID runs, in which the fault was not proved to be there, are counted
-apart.
+the lab of Incus hosts while requests flow, with random parameters. `healthy_under_load` is the control: nothing is
+broken. The runs are made by `.venv/bin/python -m tests.game_day accuracy`, and this page is written anew from them by
+`.venv/bin/python -m tests.game_day table`.
+"""
+
+LEGEND = """\
+- *Right*: the first cause is one that the fault may rightly be taken for (`python -m tests.game_day list`); of a system
+  on which nothing is broken: healthy, and nothing besides.
+- *Taken for*, *besides*: the confusion matrix: which cause was named first, and which others with it, and how often.
+  What is wrong is **bold**.
+- *Named in*: seconds from the start of `diagnose_rabbitmq`, median and longest.
+- INVALID: the fault was not proved to be there, or not for long enough. Such a run shows nothing, and counts nowhere.
 """
 
 
@@ -65,50 +76,75 @@ def wilson(right: int, count: int) -> tuple[float, float]:
     return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
+def is_right(row: Row) -> bool:
+    """Tell whether a valid run named the right cause, and for the control no other besides."""
+    return bool(row.right) and not (row.fault == HEALTHY.name and row.also)
+
+
+def wrong(row: Row) -> str | None:
+    """Return what is wrong with a run; None when nothing is."""
+    if row.invalid:
+        return f"INVALID: {row.invalid}"
+    if not is_right(row):
+        named = " and ".join([row.cause or "nothing", *row.also])
+        return f"{named} instead of {' or '.join(row.expected)}"
+    return f"{' and '.join(row.unnamed)} was not named besides" if row.unnamed else None
+
+
 def summary(rows: Sequence[Row]) -> str:
-    """Return the measurement in one sentence."""
+    """Return a measurement in one sentence."""
     valid = [row for row in rows if not row.invalid]
-    right = sum(bool(row.right) for row in valid)
+    right = sum(is_right(row) for row in valid)
     low, high = wilson(right, len(valid))
-    times = [row.seconds_to_name for row in valid if row.seconds_to_name is not None]
-    speed = (
-        f"named in {statistics.median(times):.1f} s (median), {max(times):.1f} s (longest)" if times else "none named"
-    )
+    share = f"{100 * right / len(valid):.1f} %, " if valid else ""
+    several = [row for row in valid if row.each]
+    both = f"{sum(not row.unnamed for row in several)} of {len(several)} with two faults at once named both; "
     return (
-        f"{right} of {len(valid)} right: {100 * right / max(len(valid), 1):.1f} %, 95 % confidence interval "
-        f"{100 * low:.1f} to {100 * high:.1f} %; {len(rows) - len(valid)} invalid; {speed}."
+        f"{right} of {len(valid)} right: {share}95 % confidence interval {100 * low:.1f} to {100 * high:.1f} %; "
+        f"{both if several else ''}{len(rows) - len(valid)} invalid; named in {_seconds(valid)}."
     )
+
+
+def _seconds(rows: Iterable[Row]) -> str:
+    times = [row.seconds_to_name for row in rows if row.seconds_to_name is not None]
+    return f"{statistics.median(times):.1f} s (median), {max(times):.1f} s (longest)" if times else "-"
 
 
 def matrix(rows: Sequence[Row]) -> str:
     """Return the confusion matrix as a table: a line for each fault, with what it was taken for and how often."""
-    lines = ["| Fault | RabbitMQ | Runs | Right | Taken for |", "| --- | --- | --- | --- | --- |"]
-    for fault, family in dict.fromkeys((row.fault, row.rabbitmq) for row in rows):
-        these = [row for row in rows if (row.fault, row.rabbitmq) == (fault, family)]
+    lines = [HEADINGS, ("---",) * len(HEADINGS)]
+    for fault, family in dict.fromkeys(row.key for row in rows):
+        these = [row for row in rows if row.key == (fault, family)]
         valid = [row for row in these if not row.invalid]
-        named = Counter((row.cause or "nothing", bool(row.right)) for row in valid)
-        cells = [f"{cause if right else f'**{cause}**'} {count}" for (cause, right), count in sorted(named.items())]
-        invalid = [f"INVALID {len(these) - len(valid)}"] if len(valid) < len(these) else []
-        right = sum(bool(row.right) for row in valid)
-        lines.append(f"| {fault} | {family} | {len(valid)} | {right} | {', '.join(cells + invalid)} |")
-    return "\n".join(lines)
+        taken = Counter((row.cause or "nothing", is_right(row)) for row in valid)
+        also = Counter((cause, fault != HEALTHY.name) for row in valid for cause in row.also)
+        counts = (str(len(valid)), str(sum(is_right(row) for row in valid)), str(len(these) - len(valid)))
+        lines.append((fault, family, *counts, _counted(taken), _counted(also), _seconds(valid) if valid else "-"))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _counted(named: Counter[tuple[str, bool]]) -> str:
+    return ", ".join(f"{cause if good else f'**{cause}**'} {n}" for (cause, good), n in sorted(named.items())) or "-"
 
 
 def markdown(rows: Sequence[Row]) -> str:
     """Return the whole page."""
-    versions = sorted({f"RabbitMQ {row.versions.get('rabbitmq', '?')}" for row in rows if row.versions})
+    versions = sorted({scoreboard.versions(row) for row in rows if row.versions})
     dates = sorted({row.at[:10] for row in rows})
-    when = f"Measured on {', '.join(dates)}; {', '.join(versions)}." if rows else "Not measured yet."
-    wrong = [f"- {row.fault} ({row.rabbitmq}, seed {row.seed}): {_wrong(row)}" for row in rows if not row.right]
-    parts = [HEADER, f"**{summary(rows)}**\n", f"{when}\n", matrix(rows) + "\n"]
-    parts += ["## Wrong or invalid\n", "\n".join(wrong) + "\n"] if wrong else []
+    when = f"Measured on {', '.join(dates)}: {'; '.join(versions)}." if rows else "Not measured yet."
+    families = [(family, [row for row in rows if row.rabbitmq == family]) for family in VERSIONS]
+    each = [f"- RabbitMQ {family}: {summary(these)}" for family, these in families if these]
+    bad = [f"- {row.fault} ({row.rabbitmq}, seed {row.seed}): {text}" for row in rows if (text := wrong(row))]
+    parts = [
+        HEADER,
+        scoreboard.wrapped(f"**{summary(rows)}**") + "\n",
+        "\n".join(scoreboard.wrapped(line, "  ") for line in each) + "\n",
+        scoreboard.wrapped(when) + "\n",
+        matrix(rows) + "\n",
+        LEGEND,
+    ]
+    parts += ["## Wrong or invalid\n", "\n".join(scoreboard.wrapped(line, "  ") for line in bad) + "\n"] if bad else []
     return "\n".join(parts)
-
-
-def _wrong(row: Row) -> str:
-    return (
-        f"INVALID: {row.invalid}" if row.invalid else f"{row.cause or 'nothing'} instead of {' or '.join(row.expected)}"
-    )
 
 
 def read(directory: Path) -> list[Row]:

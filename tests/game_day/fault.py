@@ -71,7 +71,10 @@ class Fault:
     fleeting: bool = False
     """It ends by itself, so it need not show any more after the diagnosis."""
     sticky: bool = False
-    """A reset by snapshot can't undo it, so it is healed first in any case."""
+    """A reset by snapshot can't undo it, so it is healed in any case. ``heal`` must work with no parameters then, too:
+    the injection may have failed half-way."""
+    each: tuple[frozenset[str], ...] = ()
+    """Of several faults at once the causes of each: one of each is to be named, first or among the others."""
     mended: Callable[[IncusLab, Params], bool] | None = None
     """For what serving does not show: whether it is over. Serving is: a publish is confirmed, each backend's bus is
     connected, each queue has its consumer. Without this, serving is all there is to it."""

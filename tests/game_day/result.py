@@ -28,6 +28,8 @@ class Row:
     present: str | None = None
     """What was seen of the fault."""
     expected: list[str] = field(default_factory=list)
+    each: list[list[str]] = field(default_factory=list)
+    """Of several faults at once the causes of each."""
     cause: str | None = None
     also: list[str] = field(default_factory=list)
     seconds_to_name: float | None = None
@@ -68,6 +70,11 @@ class Row:
         """Whether the cause that was named is one that the fault may be taken for; None when none was asked for."""
         return None if self.invalid or self.cause is None else self.cause in self.expected
 
+    @property
+    def unnamed(self) -> list[str]:
+        """Of several faults at once those that were named neither first nor among the others."""
+        return [" or ".join(part) for part in self.each if not {self.cause, *self.also} & set(part)]
+
     def harms(self) -> list[str]:
         """Return what may never be: these fail a run of the catalogue, whatever the diagnosis has yet to learn."""
         if self.invalid:
@@ -91,6 +98,7 @@ class Row:
         expected = " or ".join(self.expected)
         return [
             *([] if self.right else [f"named {self.cause or 'nothing'} instead of {expected}"]),
+            *(f"did not name {part} besides" for part in (self.unnamed if self.right else [])),
             *(["not mended by recover_rabbitmq"] if self.recovers and self.mended_by == "human" else []),
             *self.failures,
         ]

@@ -140,6 +140,7 @@ class Run:
         self._params: Params = {}
         self._step = "begin"
         self.row = Row(fault.name, fault.title, ground.rabbitmq, seed, at=_now(), expected=sorted(fault.causes))
+        self.row.each = [sorted(part) for part in fault.each]
         self.row.recovers = fault.recovers
 
     def go(self) -> Row:
@@ -158,6 +159,9 @@ class Run:
         except Exception as error:
             # The lab, not what is measured: a playbook that fails is no exception here.
             self.row.invalid = f"{self._step}: {type(error).__name__}: {error}"[:400]
+        if self._fault.sticky and self.row.mended_by is None:
+            # What can't be healed now makes the next reset fail, which tells.
+            means.attempt(lambda: self._fault.heal(self._ground.lab, self._params))
         return self.row
 
     def _all(self) -> None:
@@ -184,12 +188,8 @@ class Run:
             self.row.versions = self._ground.versions()
         with self._ground.load(self._fault.load):
             self._sleep(self._limits.warm_up)
-            try:
-                self._make()
-                self._diagnose()
-            finally:
-                if self._fault.sticky:
-                    self._fault.heal(self._ground.lab, self._params)
+            self._make()
+            self._diagnose()
 
     def _make(self) -> float:
         """Make the fault and see that it is there; return when it began."""

@@ -134,27 +134,29 @@ def findings(rows: Iterable[Row]) -> list[str]:
 
 def markdown(rows: Sequence[Row], faults: Sequence[Fault]) -> str:
     """Return the whole page."""
-    versions = sorted({_versions(row) for row in rows if row.versions})
+    took_part = sorted({versions(row) for row in rows if row.versions})
     wrong, missing = findings(rows), never_run(rows, faults)
     parts = [
         HEADER,
-        _wrapped(tally(rows)) + "\n",
-        _wrapped("Versions: " + ("; ".join(versions) or "none") + ".") + "\n",
+        wrapped(tally(rows)) + "\n",
+        wrapped("Versions: " + ("; ".join(took_part) or "none") + ".") + "\n",
         table(rows) + "\n",
         LEGEND,
-        *(["## What is wrong\n", "\n".join(_wrapped(f"- {line}", "  ") for line in wrong) + "\n"] if wrong else []),
-        *(["## Not run yet\n", _wrapped(", ".join(missing) + ".") + "\n"] if missing else []),
+        *(["## What is wrong\n", "\n".join(wrapped(f"- {line}", "  ") for line in wrong) + "\n"] if wrong else []),
+        *(["## Not run yet\n", wrapped(", ".join(missing) + ".") + "\n"] if missing else []),
         "## The faults\n",
-        "\n".join(_wrapped(f"- {fault.name}: {fault.title} ({fault.source})", "  ") for fault in faults) + "\n",
+        "\n".join(wrapped(f"- {fault.name}: {fault.title} ({fault.source})", "  ") for fault in faults) + "\n",
     ]
     return "\n".join(parts)
 
 
-def _wrapped(text: str, indent: str = "") -> str:
+def wrapped(text: str, indent: str = "") -> str:
+    """Return a paragraph in lines of at most 120 characters; ``indent`` begins all but the first."""
     return textwrap.fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-def _versions(row: Row) -> str:
+def versions(row: Row) -> str:
+    """Return the versions of what took part in a run, for a person."""
     names = (("rabbitmq", "RabbitMQ"), ("ansible_core", "ansible-core"), ("collection", "veza.rabbitmq"))
     return ", ".join(f"{label} {row.versions.get(name, '?')}" for name, label in names)
 

@@ -61,7 +61,7 @@ def present(lab: IncusLab, params: Params) -> str | None:
 def heal(lab: IncusLab, params: Params) -> None:
     """Set all up again."""
     _link(lab, BRIDGE, "up")
-    if params["host"]:
+    if params.get("host"):
         _link(lab, _port(lab, params["host"]), "master", BRIDGE)
 
 
@@ -80,4 +80,5 @@ FAULT = Fault(
     present=present,
     heal=heal,
     mended=mended,
+    sticky=True,
 )

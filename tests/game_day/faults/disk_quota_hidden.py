@@ -36,9 +36,8 @@ def present(lab: IncusLab, _params: Params) -> str | None:
     tried = lab.on(means.BROKER, "sh", "-c", attempt, check=False, timeout=20)
     lab.on(means.BROKER, "rm", "-f", f"{means.DATA}/attempt", check=False, timeout=20)
     if free > ROOM and unit["ActiveState"] != "active" and "quota" in tried.stderr.lower():
-        return (
-            f"{free // 1024**2} MiB free by df; writing fails: {tried.stderr.strip()}; the unit is {unit['SubState']}"
-        )
+        said = tried.stderr.splitlines()[0]
+        return f"{free // 1024**2} MiB free by df; writing fails: {said}; the unit is {unit['SubState']}"
     return None
 
 

@@ -25,6 +25,7 @@ _OPEN: list[pika.BlockingConnection] = []
 def inject(lab: IncusLab, rng: random.Random) -> Params:
     """Allow it few files, as a unit without LimitNOFILE does; then leak connections as a broken release does."""
     params = {"limit": rng.randrange(180, 260)}
+    _close()
     means.drop_in(lab, f"[Service]\nLimitNOFILE={params['limit']}\n")
     means.restart_broker(lab)
     parameters = pika.URLParameters(lab.urls["amqp"])
@@ -47,11 +48,15 @@ def present(lab: IncusLab, params: Params) -> str | None:
     return None
 
 
+def _close() -> None:
+    while _OPEN:
+        with contextlib.suppress(Exception):  # its broker is gone
+            _OPEN.pop().close()
+
+
 def heal(lab: IncusLab, _params: Params) -> None:
     """End the leak, and allow as many files as before; the limit takes a restart."""
-    while _OPEN:
-        with contextlib.suppress(Exception):
-            _OPEN.pop().close()
+    _close()
     means.remove_drop_in(lab)
     means.restart_broker(lab)
 

@@ -45,6 +45,7 @@ FAULT = Fault(
     title="Two at once: a rotated password during a disk alarm",
     source="two faults at once",
     causes=disk_alarm.FAULT.causes | rotated_password.FAULT.causes,
+    each=(disk_alarm.FAULT.causes, rotated_password.FAULT.causes),
     inject=inject,
     present=present,
     heal=heal,

@@ -29,7 +29,7 @@ def inject(lab: IncusLab, rng: random.Random) -> Params:
     script = f"systemctl stop {means.UNIT}; cp -a {_file(lab)} {_file(lab)}.game-day"
     script += "".join(f"; sed -i 's/{flag},\\?//' {_file(lab)}" for flag in params["flags"])
     means.shell(lab, means.BROKER, script, timeout=120)
-    lab.on(means.BROKER, "systemctl", "start", "--no-block", means.UNIT, check=True, timeout=30)
+    means.begin_boot(lab)
     return params
 
 
@@ -40,7 +40,7 @@ def present(lab: IncusLab, _params: Params) -> str | None:
 
 def heal(lab: IncusLab, _params: Params) -> None:
     """Put back what the flags were, as a downgrade with enable_feature_flag all would."""
-    means.shell(lab, means.BROKER, f"[ ! -e {_file(lab)}.game-day ] || mv {_file(lab)}.game-day {_file(lab)}")
+    means.put_back(lab, means.BROKER, _file(lab))
     means.mend_boot(lab)
 
 

@@ -44,6 +44,7 @@ FAULT = Fault(
     title="Two at once: the broker crashed, and a worker hangs",
     source="two faults at once",
     causes=crash.FAULT.causes | wedged_worker.FAULT.causes,
+    each=(crash.FAULT.causes, wedged_worker.FAULT.causes),
     inject=inject,
     present=present,
     heal=heal,

@@ -68,6 +68,36 @@ def test_an_injection_that_fails_makes_the_run_invalid() -> None:
     assert run(FakeGround(), fault(inject=fail)).invalid == "inject: RuntimeError: no such host"
 
 
+def test_only_naming_mends_and_judges_nothing() -> None:
+    ground = FakeGround()
+    row = Run(ground, fault(), 7, Limits(still=0.0), sleep=lambda _seconds: None).name()
+    assert (row.invalid, row.cause, row.right) == (None, "broker_crashed", True)
+    assert ground.asked == ["reset", "load True", "diagnose_rabbitmq", "load over"]
+    assert ground.lab == []
+
+
+def test_what_no_reset_undoes_is_healed_whatever_becomes_of_the_run() -> None:
+    def fail(_lab: Any, _rng: Any) -> dict[str, Any]:
+        raise RuntimeError("no such host")
+
+    for changes in ({}, {"present": lambda _lab, _params: None}, {"inject": fail}):
+        ground = FakeGround()
+        Run(ground, fault(sticky=True, **changes), 7, Limits(still=0.0), sleep=lambda _seconds: None).name()
+        assert ground.lab == ["healed"]
+    mended = FakeGround()
+    assert run(mended, fault(sticky=True)).mended_by == "recover"
+    assert mended.lab == []
+
+
+def test_of_two_faults_at_once_both_are_to_be_named() -> None:
+    two = fault(causes=frozenset({"broker_crashed", "worker_wedged"}), each=({"broker_crashed"}, {"worker_wedged"}))
+    row = run(FakeGround(), two)
+    assert (row.right, row.unnamed) == (True, ["worker_wedged"])
+    assert row.shortfalls() == ["did not name worker_wedged besides"]
+    row.also = ["worker_wedged"]
+    assert row.shortfalls() == []
+
+
 def test_the_seed_repeats_the_parameters() -> None:
     assert run(FakeGround(), seed=3).params == run(FakeGround(), seed=3).params
     assert run(FakeGround(), seed=3).params != run(FakeGround(), seed=4).params

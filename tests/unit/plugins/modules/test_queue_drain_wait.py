@@ -226,7 +226,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_asked(run: Made, wron
 
 def test_main_fails_with_the_same_keys_and_without_the_password(run_main: Made, served: Made) -> None:
     def fail(connection: Any) -> None:
-        connection.sendall(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
+        connection.sendall(b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 
     port = int(served(fail).rsplit(":", 1)[1])
     outcome = run_main(
