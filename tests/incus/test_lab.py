@@ -11,12 +11,13 @@ import os
 import subprocess
 import sys
 import time
-import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg2
 import pytest
 
+from tests.game_day import scenario_e
 from tests.lab import apps, evidence, processes
 from tests.lab.incus import daemon, image, inventory, stack
 from tests.lab.incus.lab import API_CONTAINER, IncusLab, directory
@@ -25,11 +26,6 @@ from tests.lab.state import CHECKOUT, LabError
 from tests.lab.veza.events import QUEUES
 
 PYTHON = sys.executable
-
-
-def get(url: str) -> object:
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return json.load(answer)
 
 
 def test_the_hosts_are_what_production_has(session_lab: IncusLab) -> None:
@@ -52,11 +48,25 @@ def test_the_hosts_are_what_production_has(session_lab: IncusLab) -> None:
 
 def test_prometheus_watches_with_the_rules_that_are_shipped(session_lab: IncusLab) -> None:
     def names() -> set[str]:
-        groups = get(f"{session_lab.urls['prometheus_server']}/api/v1/rules")["data"]["groups"]  # type: ignore[index]
-        return {rule["name"] for group in groups for rule in group["rules"]}
+        rules = scenario_e.ask("GET", f"{session_lab.urls['prometheus_server']}/api/v1/rules")
+        return {rule["name"] for group in rules["data"]["groups"] for rule in group["rules"]}
 
     assert processes.wait_until(lambda: "RabbitMQUnreachable" in names(), 20, 0.5)
-    assert get(f"{session_lab.urls['alertmanager']}/api/v2/status")
+
+
+def test_what_follows_from_a_site_that_is_down_is_no_second_alert(session_lab: IncusLab) -> None:
+    """As the lab's Alertmanager, which has the shipped rules of inhibition, judges alerts of sites that are made up."""
+    url = f"{session_lab.urls['alertmanager']}/api/v2/alerts"
+    ends = (datetime.now(UTC) + timedelta(seconds=30)).isoformat()
+    given = [("RabbitMQUnreachable", "a"), ("RabbitMQNodeCount", "a"), ("RabbitMQNodeCount", "b")]
+    labels = [{"alertname": name, "veza_site": f"made-up-{site}"} for name, site in given]
+    scenario_e.ask("POST", url, [{"labels": one, "endsAt": ends} for one in labels])
+
+    def states() -> list[str]:
+        told = {json.dumps(alert["labels"]): alert["status"]["state"] for alert in scenario_e.ask("GET", url)}
+        return [told.get(json.dumps(one), "") for one in labels]
+
+    assert processes.wait_until(lambda: states() == ["active", "suppressed", "active"], 20, 0.5), states()
 
 
 def test_a_reset_undoes_what_was_done(incus_lab: IncusLab) -> None:
@@ -84,7 +94,7 @@ def test_the_same_playbook_over_the_connection_plugin_of_incus(
     assert "unreachable=0" in playbook.text()
 
 
-def leftovers(where: Path) -> dict[str, str]:
+def leftovers(where: Path, outside: list[str]) -> dict[str, str]:
     """Return what of a lab is still to be seen on this machine."""
     looks = {
         "ps": ["ps", "-eo", "args"],
@@ -95,16 +105,24 @@ def leftovers(where: Path) -> dict[str, str]:
     }
     seen = {}
     for name, argv in looks.items():
-        text = subprocess.run(argv, check=False, capture_output=True, text=True).stdout
+        text = subprocess.run([*outside, *argv], check=False, capture_output=True, text=True).stdout
         lines = [line for line in text.splitlines() if where.name in line]
         if lines:
             seen[name] = "\n".join(lines)
     return seen
 
 
+def network(outside: list[str]) -> list[str]:
+    """Return this machine's network devices and firewall tables."""
+    looks = (["ip", "-brief", "link"], ["nft", "list", "tables"])
+    texts = [subprocess.run([*outside, *argv], check=True, capture_output=True, text=True).stdout for argv in looks]
+    return sorted(" ".join(line.split()[:3]) for text in texts for line in text.splitlines())
+
+
 @pytest.mark.parametrize("killed", ["the daemon", "process 1", "nothing"])
-def test_nothing_stays_whatever_was_killed(killed: str, session_lab: IncusLab) -> None:
+def test_nothing_stays_whatever_was_killed(killed: str, session_lab: IncusLab, outside: list[str]) -> None:
     """A private daemon with one host: enough to make a bridge, a pool, a loop device, mounts and control groups."""
+    before = network(outside)
     name = f"it-{os.getpid()}-gone"
     where = directory(name)
     where.mkdir(mode=0o711)
@@ -113,7 +131,8 @@ def test_nothing_stays_whatever_was_killed(killed: str, session_lab: IncusLab) -
     built = image.ready("trixie", print)
     daemon.command(where, "image", "import", str(built / "metadata.tar"), str(built / "rootfs.tar.zst"), "--alias", "i")
     daemon.command(where, "launch", "i", "h")
-    assert set(leftovers(where)) == {"ps", "losetup", "control groups", "files"}
+    assert set(leftovers(where, outside)) == {"ps", "losetup", "control groups", "files"}
+    assert network(outside) == before, "not even while it runs"
     if killed == "process 1":
         init.send(9)
     elif killed == "the daemon":
@@ -123,7 +142,8 @@ def test_nothing_stays_whatever_was_killed(killed: str, session_lab: IncusLab) -
     start = time.monotonic()
     assert stack.down(name)
     assert time.monotonic() - start < 30
-    assert leftovers(where) == {}
+    assert leftovers(where, outside) == {}
+    assert network(outside) == before
 
 
 def test_a_machine_that_cannot_says_why_in_one_line() -> None:
@@ -133,6 +153,13 @@ def test_a_machine_that_cannot_says_why_in_one_line() -> None:
     assert tried.returncode == 1
     assert tried.stderr.count("\n") == 1
     assert "It lacks mount, network and PID namespaces" in tried.stderr
+
+
+def test_too_few_inotify_instances_are_a_need(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "limit").write_text("8\n")
+    monkeypatch.setattr(daemon, "INOTIFY", str(tmp_path / "limit"))
+    (line,) = daemon.needs()
+    assert line.startswith("inotify instances ("), line
 
 
 def test_a_version_that_there_is_none_of_is_refused() -> None:

@@ -62,8 +62,11 @@ class IncusLab(Lab):
 
     @property
     def init(self) -> Process:
-        """Process 1 of the lab's namespaces."""
-        return self.processes["incus"]
+        """Process 1 of the lab's namespaces; LabError when the lab was taken down since."""
+        try:
+            return self.processes["incus"]
+        except FileNotFoundError:
+            raise LabError(f"The lab '{self.name}' was taken down: {self.dir} is gone.") from None
 
     def incus(self, *arguments: str, stdin: str | None = None, timeout: float = 120.0) -> str:
         """Run the command line of the lab's Incus; return what it printed, LabError with what it said."""
@@ -101,16 +104,14 @@ class IncusLab(Lab):
     def enter(self) -> None:
         """Move this process, and all that it starts from now on, into the lab's network, unless it is there.
 
-        Threads that run already stay where they are: call it before anything else.
+        Threads that run already stay where they are: call it before anything else. LabError when the lab has ended.
         """
+        if not self.init.alive():
+            raise LabError(f"The lab '{self.name}' has ended: its process {self.init.pid} is gone.")
         if self.is_inside():
             return
         resolv_conf = os.path.realpath("/etc/resolv.conf").encode()
-        try:
-            network = open(f"/proc/{self.init.pid}/ns/net")  # noqa: SIM115 - closed below
-        except FileNotFoundError:
-            raise LabError(f"The lab '{self.name}' has ended: its process {self.init.pid} is gone.") from None
-        with network:
+        with open(f"/proc/{self.init.pid}/ns/net") as network:
             _system_call("setns", network.fileno(), CLONE_NEWNET)
         # Its own view of one file: the hosts' names, instead of this machine's.
         _system_call("unshare", CLONE_NEWNS)
