@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from ._host import Tail
-from ._log_signatures import FAILED_BOOT, HINTS, LIFECYCLE, SIGNATURES, Step
+from ._log_signatures import FAILED_BOOT, HINTS, LIFECYCLE, SIGNATURES, Signature, Step
+from ._mask import masked
 from ._record import stamp
 
 # 2026-11-23 17:56:31.564945+00:00 [warning] <0.289.0> text; the records of several lines repeat the prefix.
@@ -28,12 +29,16 @@ _LENGTH = 400
 
 @dataclass(frozen=True)
 class Line:
-    """A line: ``text`` without the prefix, ``at`` None where the line has no prefix."""
+    """A line: ``text`` without the prefix, ``at`` None where the line has no prefix.
+
+    ``near`` is when it was written as far as that is known: at, else that of the line before it.
+    """
 
     at: datetime | None
     text: str
     raw: str
     path: str
+    near: datetime | None
 
 
 @dataclass(frozen=True)
@@ -47,25 +52,30 @@ class Event:
 
 def parse(tail: Tail) -> list[Line]:
     """Return the lines of a file's end, without the empty ones."""
-    return [_line(raw.rstrip(), tail.path) for raw in tail.text.splitlines() if raw.strip()]
+    lines: list[Line] = []
+    for raw in tail.text.splitlines():
+        if raw.strip():
+            lines.append(line_of(raw.rstrip(), tail.path, lines[-1].near if lines else None))
+    return lines
 
 
-def _line(raw: str, path: str) -> Line:
+def line_of(raw: str, path: str, near: datetime | None = None) -> Line:
+    """Return one line; ``near`` is about when it was written, for the case that it does not say so itself."""
     match = _LINE.match(raw)
     if not match:
-        return Line(None, raw, raw, path)
+        return Line(None, raw, raw, path, near)
     fraction = (match["fraction"] or "0")[:6].ljust(6, "0")
     zone = "+00:00" if match["zone"] == "Z" else match["zone"]
     try:
         at = datetime.fromisoformat(f"{match['day']}T{match['time']}.{fraction}{zone}")
     except ValueError:
-        return Line(None, raw, raw, path)
-    return Line(at, match["text"] or "", raw, path)
+        return Line(None, raw, raw, path, near)
+    return Line(at, match["text"] or "", raw, path, at)
 
 
 def quote(line: Line) -> str:
     """Return a line as the result shows it."""
-    return line.raw.strip()[:_LENGTH]
+    return masked(line.raw.strip(), _LENGTH)
 
 
 def family(path: str) -> str:
@@ -85,14 +95,14 @@ class Log:
     """When each file was last written, in seconds since 1970."""
 
 
-def read(tails: Iterable[Tail]) -> Log:
-    """Return what the files say.
+def read(tails: Iterable[Tail], besides: Sequence[Line] = ()) -> Log:
+    """Return what the files say, and lines that stand ``besides`` in the journal.
 
     A directory may hold the logs of several names that the node has had: the main log is the one with the last step
     of a node's life or, where no log has any, with the last line.
     """
     tails = sorted(tails, key=lambda tail: tail.modified)
-    lines = [line for tail in tails for line in parse(tail)]
+    lines = [*besides, *(line for tail in tails for line in parse(tail))]
     families: dict[str, list[Line]] = {}
     for line in lines:
         if line.at is not None:
@@ -109,8 +119,22 @@ def read(tails: Iterable[Tail]) -> Log:
     failed = [Event(FAILED_BOOT, line, line.at) for line in lines if line.at and FAILED_BOOT.pattern.search(line.text)]
     last = max(failed, key=lambda event: event.at, default=None)
     if last and last.line not in main and (not run or last.at > run[-1].at):
-        run = [last]
+        run = [replace(last, at=_begun(last, families[family(last.line.path)]))]
     return Log(lines, main, run, {tail.path: tail.modified for tail in tails})
+
+
+_PAUSE = timedelta(seconds=3)
+"""Between two boots that fail there is more: the service manager's pause, and the start of the Erlang VM."""
+
+
+def _begun(failed: Event, lines: list[Line]) -> datetime:
+    """Return when the boot began that failed: its first lines say why, and stand before the one that says so."""
+    begun = failed.at
+    for line in reversed(lines[: lines.index(failed.line)]):
+        if line.at is None or begun - line.at > _PAUSE:
+            break
+        begun = line.at
+    return begun
 
 
 def events(lines: Iterable[Line]) -> list[Event]:
@@ -216,38 +240,67 @@ def signatures(log: Log) -> list[dict[str, Any]]:
     """Return which signatures the logs show, in the table's order.
 
     ``count`` is for the time since the last start, ``total`` for all that was read. Lines without a time of their own
-    (what a failing boot prints) count for the time since the last start if their file was written after it.
+    (what a failing boot prints) have that of the line before. In a file where no line has one, those of the last run
+    count if the file was written after the last start.
     """
     start = log.run[0].at if log.run and log.run[0].step.state == "starting" else None
     seen: dict[str, str] = {}
     hits: dict[str, list[tuple[Line, bool]]] = {}
+    ends = _of_last_runs(log.lines)
     for line in log.lines:
         if not HINTS.search(line.text):
             continue
         # The same line in two logs (say, file and console) is one line.
         if line.at is not None and seen.setdefault(line.raw, family(line.path)) != family(line.path):
             continue
-        recent = start is None or (line.at >= start if line.at else log.written[line.path] >= start.timestamp())
+        recent = start is None or (
+            line.near >= start if line.near else id(line) in ends and log.written[line.path] >= start.timestamp()
+        )
         for signature in SIGNATURES:
             if signature.pattern.search(line.text):
                 hits.setdefault(signature.name, []).append((line, recent))
-    return [_counted(signature.name, hits[signature.name]) for signature in SIGNATURES if signature.name in hits]
+    return [_counted(signature, hits[signature.name]) for signature in SIGNATURES if signature.name in hits]
 
 
-def _counted(name: str, hits: list[tuple[Line, bool]]) -> dict[str, Any]:
-    timed = [(line.at, line) for line, _recent in hits if line.at]
-    at, last = max(timed, key=lambda pair: pair[0], default=(None, hits[-1][0]))
+_STOPPED = re.compile(r"^Gracefully halting Erlang VM")
+_DIED = re.compile(r"^Crash dump is being written to:")
+
+
+def _of_last_runs(lines: Iterable[Line]) -> set[int]:
+    """Return the ids of the lines without any time that belong to the last run of their file, as standard error has."""
+    runs: dict[str, list[Line]] = {}
+    for line in lines:
+        if line.near is None:
+            run = runs.setdefault(line.path, [])
+            if _STOPPED.search(line.text) or FAILED_BOOT.pattern.search(line.text) or (run and _ended(run[-1])):
+                run.clear()
+            run.append(line)
+    return {id(line) for run in runs.values() for line in run}
+
+
+def _ended(line: Line) -> bool:
+    return bool(_STOPPED.search(line.text) or _DIED.search(line.text))
+
+
+def _counted(signature: Signature, hits: list[tuple[Line, bool]]) -> dict[str, Any]:
+    counted = [line for line, recent in hits if recent]
+    among = counted or [line for line, _recent in hits]
+    newest = max((line.near for line in among if line.near), default=None)
+    telling = [line for line in among if signature.telling.search(line.text)] or among
+    timed = sorted(((line.near, line) for line in telling if line.near), key=lambda pair: pair[0])
+    # Lines without any time are in the order of the files, the one written last at the end.
+    quoted = timed[-1][1] if timed else telling[-1]
     return {
-        "name": name,
-        "count": sum(recent for _line, recent in hits),
+        "name": signature.name,
+        "count": len(counted),
         "total": len(hits),
-        "last_at": stamp(at) if at else None,
-        "line": quote(last),
-        "file": last.path,
+        "last_at": stamp(newest) if newest else None,
+        "line": quote(quoted),
+        "file": quoted.path,
     }
 
 
 def last_at(log: Log) -> str | None:
     """Return the time of the last line of the main log, or of the boot that failed before it had one."""
-    times = [line.at for line in log.main if line.at] + [event.at for event in log.run]
+    times = [line.at for line in [*log.main, *(event.line for event in log.run)] if line.at]
     return stamp(max(times)) if times else None

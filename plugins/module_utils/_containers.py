@@ -21,6 +21,7 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from ._mask import masked
 from ._record import stamp
 
 SERVICE = "com.docker.compose.service"
@@ -178,11 +179,6 @@ def errors(text: str, started_at: str | None) -> dict[str, Any] | None:
         "count": len(lines) - streak,
         "last_line": masked(last[1]),
     }
-
-
-def masked(line: str) -> str:
-    """Return a log line as it may be shown: short, and without the password of a URL."""
-    return re.sub(r"(://[^:/@\s]+:)[^@\s]+@", r"\1***@", line)[:300]
 
 
 def _lapse(earlier: str, later: str) -> float:

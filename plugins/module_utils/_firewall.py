@@ -16,6 +16,7 @@ COMMANDS = (("nft", ["nft", "list", "ruleset"]), ("iptables", ["iptables-save"])
 
 _TABLE = re.compile(r"^\s*table (\w+ \S+) \{")
 _CHAIN = re.compile(r"^\s*chain (\S+) \{")
+_SETS = re.compile(r"^\s*set (\S+) \{.*?elements = \{([^}]*)\}", re.MULTILINE | re.DOTALL)
 _VERDICT = re.compile(r"\b(?:drop|reject)\b")
 _PORTS = re.compile(r"\b(?:dport|sport) (?:\{([^}]*)\}|(\S+))")
 _IPTABLES = re.compile(r"^-A (\S+) (.*-j (?:DROP|REJECT)\b.*)$")
@@ -26,14 +27,18 @@ Rule = dict[str, str]
 
 def nft(text: str, ports: Collection[int]) -> list[Rule]:
     """Return the rules of ``nft list ruleset`` that are about one of the ports."""
-    found, table, chain = [], "", ""
-    for line in text.splitlines():
-        if match := _TABLE.match(line):
-            table = match[1]
-        elif match := _CHAIN.match(line):
-            chain = match[1]
-        elif _VERDICT.search(line) and any(_meets(many or one, ports) for many, one in _PORTS.findall(line)):
-            found.append({"table": table, "chain": chain, "rule": " ".join(line.split())})
+    found = []
+    for part in re.split(r"^(?=table )", text, flags=re.MULTILINE):
+        table, chain, sets = "", "", {f"@{name}": members for name, members in _SETS.findall(part)}
+        for line in part.splitlines():
+            if match := _TABLE.match(line):
+                table = match[1]
+            elif match := _CHAIN.match(line):
+                chain = match[1]
+            elif _VERDICT.search(line):
+                named = (many or sets.get(one, one) for many, one in _PORTS.findall(line))
+                if any(_meets(one, ports) for one in named):
+                    found.append({"table": table, "chain": chain, "rule": " ".join(line.split())})
     return found
 
 

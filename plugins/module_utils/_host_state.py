@@ -4,7 +4,7 @@
 
 """A broker's host: who may write where, memory and its limits, open files, who holds a port, the nodes' data.
 
-All of it is read; nothing is tried by writing. What can't be read is None.
+All of it is read, but for write_error(). What can't be read is None.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import grp
 import os
 import pwd
 import re
+import select
 import stat
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
@@ -45,6 +46,9 @@ _GET_SUBVOLUME = 2 << 30 | _SUBVOLUME_BYTES << 16 | 0x94 << 8 | 60
 _OTIME = 8 + 256 + 4 * 8 + 3 * 16 + 4 * 8 + 16
 """Where the second of its four times begins."""
 
+WRITE_TIMEOUT = 2.0
+"""Seconds in which a disk must take 4 KiB."""
+
 _LOOKS = 5
 
 _UNSYNCHRONISED = 5
@@ -60,8 +64,14 @@ def account(user: str) -> tuple[int, set[int]] | None:
     return entry.pw_uid, {entry.pw_gid, *(group.gr_gid for group in grp.getgrall() if user in group.gr_mem)}
 
 
-def usable(path: str, user: str, write: bool = True) -> dict[str, Any] | None:
-    """Return whether a user may use a directory or file, by owner and mode; None if it is not there."""
+_BITS = {"write": 2, "read": 4, "pass through": 1}
+
+
+def usable(path: str, user: str, verb: str = "write") -> dict[str, Any] | None:
+    """Return whether a user may use a directory or file, by owner and mode; None if it is not there.
+
+    ``verb`` is how: write (of a directory: list too), read, or pass through.
+    """
     known = account(user)
     try:
         status = os.stat(path)
@@ -70,20 +80,27 @@ def usable(path: str, user: str, write: bool = True) -> dict[str, Any] | None:
     except OSError as error:
         return {"path": path, "owner": None, "group": None, "mode": None, "ok": None, "detail": str(error.strerror)}
     uid, groups = known if known else (None, set())
-    directory = stat.S_ISDIR(status.st_mode)
-    wanted = (4 if directory or not write else 0) | (2 if write else 0) | (1 if directory else 0)
+    wanted = _BITS[verb] | (5 if verb == "write" and stat.S_ISDIR(status.st_mode) else 0)
     shift = 6 if status.st_uid == uid else 3 if status.st_gid in groups else 0
     held = status.st_mode >> shift & 7
     may = None if known is None else uid == 0 or held & wanted == wanted
-    verb = "write" if write else "read"
+    detail = f"{user} can{'' if may else chr(39) + 't'} {verb} it" if known else f"no user {user}"
+    if may is False and _has_acl(path):
+        may, detail = None, f"{user} may {verb} it only by its access control list"
     return {
         "path": path,
         "owner": _name(pwd.getpwuid, status.st_uid),
         "group": _name(grp.getgrgid, status.st_gid),
         "mode": f"{stat.S_IMODE(status.st_mode):04o}",
         "ok": may,
-        "detail": f"{user} can{'' if may else 't'} {verb} it".replace("cant", "can't") if known else f"no user {user}",
+        "detail": detail,
     }
+
+
+def _has_acl(path: str) -> bool:
+    with suppress(OSError):
+        return "system.posix_acl_access" in os.listxattr(path)
+    return False
 
 
 def _name(find: Any, number: int) -> str:
@@ -92,17 +109,24 @@ def _name(find: Any, number: int) -> str:
     return str(number)
 
 
-def directories(data_dir: str, log_files: Iterable[str], user: str) -> list[dict[str, Any]]:
-    """Return what the broker must be able to write, and whether its user may."""
-    logs = [path for path in log_files if "@" in os.path.basename(path) and not path.endswith(".1")]
-    places = [
-        data_dir,
-        f"{data_dir}/mnesia",
-        *nodes_in(data_dir),
-        *sorted({os.path.dirname(path) for path in logs}),
-        *logs,
-    ]
-    found = (usable(path, user) for path in dict.fromkeys(places))
+def directories(
+    data_dir: str, log_files: Sequence[str], user: str, own: str | None = None, read: Iterable[str] = ()
+) -> list[dict[str, Any]]:
+    """Return what the broker must be able to use, and whether its user may.
+
+    ``own`` is the node's name, whose log counts and not another node's; ``read`` are the files that it only reads.
+    """
+    places = {os.path.dirname(path) for path in log_files}
+    logs = [path for path in log_files if "@" in os.path.basename(path) and path.endswith(".log")]
+    logs = [path for path in logs if os.path.basename(path) == f"{own}.log"] or logs
+    # Nothing is made in a directory that has all that it needs: there a stranger's directory does no harm.
+    whole = all(os.path.exists(f"{data_dir}/{name}") for name in ("mnesia", COOKIE))
+    verbs = {data_dir: "pass through" if whole else "write", f"{data_dir}/mnesia": "write"}
+    verbs.update(dict.fromkeys(nodes_in(data_dir), "write"))
+    verbs.update(dict.fromkeys(sorted(places), "pass through" if logs else "write"))
+    verbs.update(dict.fromkeys(logs, "write"))
+    verbs.update({path: "pass through" if os.path.isdir(path) else "read" for path in read})
+    found = (usable(path, user, verb) for path, verb in verbs.items())
     return [entry for entry in found if entry is not None]
 
 
@@ -155,9 +179,48 @@ def node(data_dir: str, name: str | None) -> dict[str, Any]:
     others = []
     for path in paths:
         if os.path.basename(path) != own:
-            written = datetime.fromtimestamp(os.stat(path).st_mtime, timezone.utc)
-            others.append({"name": os.path.basename(path), "modified_at": stamp(written)})
+            with suppress(OSError):
+                written = datetime.fromtimestamp(os.stat(path).st_mtime, timezone.utc)
+                others.append({"name": os.path.basename(path), "modified_at": stamp(written)})
     return {"name": own, "others": others}
+
+
+def written_to(data_dir: str) -> str:
+    """Return the directory on whose file system the broker writes: mnesia may be a disk of its own."""
+    for path in (*nodes_in(data_dir)[:1], f"{data_dir}/mnesia"):
+        with suppress(OSError):
+            return path if os.stat(path).st_dev != os.stat(data_dir).st_dev else data_dir
+    return data_dir
+
+
+_UNITS = {
+    "": 1, "k": 2**10, "kib": 2**10, "ki": 2**10, "kb": 10**3, "m": 2**20, "mib": 2**20, "mi": 2**20, "mb": 10**6,
+    "g": 2**30, "gib": 2**30, "gi": 2**30, "gb": 10**9, "t": 2**40, "tib": 2**40, "ti": 2**40, "tb": 10**12,
+}  # fmt: skip
+_LIMIT = re.compile(
+    r"^\s*(disk_free_limit|vm_memory_high_watermark)\.(absolute|relative)\s*=\s*['\"]?([\d.]+)\s*([A-Za-z]*)",
+    re.MULTILINE,
+)
+
+
+def limits(texts: Iterable[str], total: int | None) -> dict[str, int]:
+    """Return the limits, in bytes, that texts of ``rabbitmq.conf`` set; a later one counts more.
+
+    ``total`` is the memory, of which the relative ones are shares.
+    """
+    found = {}
+    for text in texts:
+        for name, kind, number, unit in _LIMIT.findall(text):
+            factor = total if kind == "relative" else _UNITS.get(unit.lower())
+            with suppress(ValueError):
+                if factor:
+                    found[name] = int(float(number) * factor)
+    return found
+
+
+def configured(paths: Iterable[str]) -> dict[str, int]:
+    """Return the limits that the broker's configuration sets; nothing else of it is kept."""
+    return limits((_text(path) or "" for path in paths), _total())
 
 
 def name_of(arguments: list[str]) -> str | None:
@@ -172,8 +235,30 @@ def write_error(path: str) -> str | None:
     """Return why nothing can be written below a directory (``EDQUOT``, ``ENOSPC``, ``EROFS``), None if something can.
 
     A file without a name is made, which is gone when it is closed: nobody else ever sees it. A quota tells itself in no
-    other way.
+    other way. It is tried by a process of its own, as a disk that hangs holds whoever writes, and no signal frees them;
+    one that does not answer in time is left behind, and the answer is ``ETIMEDOUT``.
     """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            # Nothing of the caller's may stay open in it: who waits for the end of our output would wait for it.
+            os.dup2(writer, 3)
+            os.closerange(4, 1 << 12)
+            os.closerange(0, 3)
+            os.write(3, (_write_error(path) or "").encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    ready, _writable, _failed = select.select([reader], [], [], WRITE_TIMEOUT)
+    answer = os.read(reader, 64).decode() if ready else "ETIMEDOUT"
+    os.close(reader)
+    if ready:
+        os.waitpid(child, 0)
+    return answer or None
+
+
+def _write_error(path: str) -> str | None:
     try:
         handle = os.open(path, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         try:

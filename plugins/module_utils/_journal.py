@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from ._record import stamp
+from ._broker_log import Line, line_of
+from ._mask import masked
+from ._record import instant, stamp
 
 LINES = 5000
 """Entries of the last day that are read, the newest."""
@@ -27,9 +29,26 @@ COMMAND = [
     "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,UNIT,_SYSTEMD_UNIT,_TRANSPORT,_COMM",
 ]  # fmt: skip
 
+_ANSIBLE = tuple(
+    f"ansible-{collection}{module}"
+    for collection in ("", "ansible.builtin.", "ansible.legacy.")
+    for module in ("systemd", "systemd_service", "service", "sysvinit", "command")
+)
+_WRITERS = ("sudo", "systemd-logind", *_ANSIBLE)
+"""Whose entries are wanted besides the service's own and the kernel's: a busy host writes 5000 others in minutes."""
+
 _EXITED = re.compile(r"Main process exited, code=(?:exited|killed|dumped), status=(\S+)")
+_STARTING = re.compile(r"^Starting ")
 _STOPPING = re.compile(r"^Stopping ")
+_OVER = re.compile(r": Deactivated successfully\.")
 _SUDO = re.compile(r"^\s*(\S+) : .*?COMMAND=(.*)$")
+_INVOKED = re.compile(r"^Invoked with (?:.*? )??name=(?P<name>\S+) (?:.*? )??state=(?P<state>stopped|restarted)\b")
+_RAW = re.compile(r"^Invoked with (?:.*? )??_raw_params=(?P<command>.*?) _uses_shell=")
+_ENDS = re.compile(
+    r"\b(?:stop|stop_app|shutdown|restart|try-restart|reload-or-restart|force-reload|condrestart|kill)\b"
+)
+_KILLS = re.compile(r"\b(?:pkill|killall)\b.*\b(?:beam|rabbit)")
+_TURNS_OFF = re.compile(r"(?:^|/|systemctl (?:-\S+ )*)(?:reboot|poweroff|halt|shutdown)\b|\binit [06]\b")
 _OOM = re.compile(
     r"oom-kill:|[Oo]ut of memory: Killed process|has been killed by the OOM killer|Failed with result 'oom-kill'"
 )
@@ -41,7 +60,8 @@ BEFORE_STOP = 10.0
 STEP = 5.0
 """Seconds by which the wall clock must move against the monotonic one to have been set."""
 
-_LENGTH = 300
+BEFORE_PACKAGE = 60.0
+"""The same for a package's change: dpkg notes it when it begins, and before it stops the service."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +79,13 @@ class Entry:
     def stamp(self) -> str:
         """Return when it was written."""
         return stamp(datetime.fromtimestamp(self.at, timezone.utc))
+
+
+def command(service: str) -> list[str]:
+    """Return the command that reads what is said about a service, and by whoever may have stopped it."""
+    unit = unit_name(service)
+    wanted = [f"UNIT={unit}", f"_SYSTEMD_UNIT={unit}", *(f"SYSLOG_IDENTIFIER={name}" for name in _WRITERS)]
+    return [*COMMAND, "_TRANSPORT=kernel", *(part for match in wanted for part in ("+", match))]
 
 
 def parse(text: str) -> list[Entry]:
@@ -99,23 +126,84 @@ def exits(entries: Sequence[Entry], service: str) -> list[dict[str, Any]]:
     return found
 
 
-def stopped_by(entries: Sequence[Entry], service: str) -> dict[str, Any] | None:
-    """Return who asked for the last stop: ``{who, how, at}``; None without proof."""
-    stops = [
-        number
-        for number, entry in enumerate(entries)
-        if entry.identifier == "systemd" and entry.unit == unit_name(service) and _STOPPING.match(entry.text)
-    ]
-    if not stops:
-        return None
-    stop = entries[stops[-1]]
-    near = [entry for entry in entries[: stops[-1]] if 0 <= stop.at - entry.at <= BEFORE_STOP]
-    for entry in reversed(near):
-        if _SHUTDOWN.search(entry.text):
-            return {"who": "the shutdown of the host", "how": entry.text[:_LENGTH], "at": entry.stamp()}
-        command = _SUDO.match(entry.text) if entry.identifier == "sudo" else None
-        if command and service.partition(".")[0] in command[2]:
-            return {"who": command[1], "how": f"sudo {command[2]}"[:_LENGTH], "at": entry.stamp()}
+def _last_stop(entries: Sequence[Entry], unit: str) -> Entry | None:
+    """Return the entry with which the last run began to end in order; None if it ended otherwise."""
+    stop, stopping = None, False
+    for entry in entries:
+        if entry.identifier != "systemd" or entry.unit != unit:
+            continue
+        exited = _EXITED.search(entry.text)
+        if _STOPPING.match(entry.text):
+            stop, stopping = entry, True
+        elif _STARTING.match(entry.text):
+            stopping = False
+        elif stopping:  # how it ends then is part of the stop
+            continue
+        elif _OVER.search(entry.text):  # the broker itself was asked
+            stop = entry
+        elif exited and not exited[1].startswith("0/"):
+            stop = None
+    return stop
+
+
+def stopped_by(
+    entries: Sequence[Entry], service: str, asked: float | None = None, changes: Iterable[dict[str, Any]] = ()
+) -> dict[str, Any] | None:
+    """Return who asked for the last stop: ``{who, how, at}``; None without proof.
+
+    ``asked`` is when the broker's own log says that it was asked to stop, as by ``rabbitmqctl``; without it, systemd's
+    word counts. ``changes`` are those of the packages. That somebody was logged in is no proof.
+    """
+    if asked is None:
+        stop = _last_stop(entries, unit_name(service))
+        if stop is None:
+            return None
+        asked = stop.at
+    stem = service.partition(".")[0]
+    near = [entry for entry in entries if -1.0 <= asked - entry.at <= BEFORE_STOP]
+    for number in range(len(near) - 1, -1, -1):
+        entry = near[number]
+        if _SHUTDOWN.search(entry.text) and entry.identifier in ("systemd-logind", "systemd"):
+            return _asker("the shutdown of the host", entry.text, entry)
+        by_sudo = _SUDO.match(entry.text) if entry.identifier == "sudo" else None
+        if by_sudo and _ends(by_sudo[2], stem):
+            return _asker(by_sudo[1], f"sudo {by_sudo[2]}", entry)
+        by_ansible = _by_ansible(entry, stem) if entry.identifier in _ANSIBLE else None
+        if by_ansible:
+            return _asker(_become_user(near[:number]) or "Ansible", by_ansible, entry)
+    for change in changes:
+        lapse = asked - instant(change["at"]).timestamp()
+        if change["kind"] == "package" and f" {stem} " in f" {change['what']} " and abs(lapse) <= BEFORE_PACKAGE:
+            return {"who": "the package manager", "how": change["what"], "at": change["at"]}
+    return None
+
+
+def _asker(who: str, how: str, entry: Entry) -> dict[str, Any]:
+    return {"who": who, "how": masked(how), "at": entry.stamp()}
+
+
+def _ends(command_line: str, stem: str) -> bool:
+    """Whether a command ends the broker or the host; one that only looks does not."""
+    if _TURNS_OFF.search(command_line) or _KILLS.search(command_line):
+        return True
+    return (stem in command_line or "rabbitmqctl" in command_line) and bool(_ENDS.search(command_line))
+
+
+def _by_ansible(entry: Entry, stem: str) -> str | None:
+    """Return what Ansible did, if it ended the broker."""
+    invoked, raw = _INVOKED.match(entry.text), _RAW.match(entry.text)
+    module = entry.identifier.partition("-")[2]
+    if invoked and invoked["name"].partition(".")[0] == stem:
+        return f"Ansible: {module} name={invoked['name']} state={invoked['state']}"
+    return f"Ansible: {module} {raw['command']}" if raw and _ends(raw["command"], stem) else None
+
+
+def _become_user(entries: Sequence[Entry]) -> str | None:
+    """Return whose sudo the module that was run just after these ran under."""
+    for entry in reversed(entries):
+        match = _SUDO.match(entry.text) if entry.identifier == "sudo" else None
+        if match and "BECOME-SUCCESS-" in match[2]:
+            return match[1]
     return None
 
 
@@ -124,7 +212,7 @@ def oom_kills(entries: Sequence[Entry], service: str) -> list[dict[str, Any]]:
     return [
         {
             "at": entry.stamp(),
-            "line": entry.text[:_LENGTH],
+            "line": masked(entry.text),
             "source": "kernel" if entry.transport == "kernel" else "journal",
         }
         for entry in entries
@@ -144,8 +232,17 @@ def stepped_at(entries: Sequence[Entry]) -> str | None:
     return found
 
 
-def own_lines(entries: Sequence[Entry], service: str) -> str:
-    """Return what the service itself wrote to the journal, as the end of a log file."""
-    return "\n".join(
-        entry.text for entry in entries if entry.unit == unit_name(service) and entry.identifier != "systemd"
-    )
+def own_lines(entries: Sequence[Entry], service: str) -> list[Line]:
+    """Return what the service itself wrote to the journal, as lines of a log."""
+    return [
+        line_of(text, "journal", datetime.fromtimestamp(entry.at, timezone.utc))
+        for entry in entries
+        if entry.unit == unit_name(service) and entry.identifier != "systemd"
+        for text in entry.text.splitlines()
+        if text.strip()
+    ]
+
+
+def cut_at(entries: Sequence[Entry]) -> str | None:
+    """Return back to when the journal was read, if that is less than all of it."""
+    return entries[0].stamp() if len(entries) >= LINES else None

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Signature:
-    """A name that causes refer to, and the pattern of a line."""
+    """A name that causes refer to, and the pattern of a line; ``telling`` finds the lines that say most of it."""
 
     name: str
     pattern: re.Pattern[str]
+    telling: re.Pattern[str]
 
 
 _TABLE = (
@@ -66,18 +67,29 @@ _TABLE = (
     ("boot_failed", r"^ ?BOOT FAILED|Runtime terminating during boot|Kernel pid terminated"),
     ("crash_dump", r"Crash dump is being written to:"),
     ("configuration", r"Conf file attempted to set unknown variable|failed_to_prepare_configuration"
+                      r"|Error transforming datatype for: |Could not open file \(\S+\) for Reason"
                       r"|Syntax error in \S+ after line|failed_to_parse_configuration_file"),
     ("port_in_use", r"\beaddrinuse\b|dist_port_already_used|could not bind to distribution port"),
     ("cookie_file", r"Cookie file \S+ must be accessible by owner only|Error when reading \S*erlang\.cookie"
                     r"|Too short cookie string"),
-    ("permissions", r"cannot_delete_plugins_expand_dir|Ra could not create its data directory|cannot_log_to_file"),
+    ("permissions", r"cannot_delete_plugins_expand_dir|Ra could not create its data directory|cannot_log_to_file"
+                    r"|failed to open log file at '.*', reason: permission denied|cannot_read_enabled_plugins_file"),
     ("feature_flags", r"required feature flag not enabled|failed_to_initialize_feature_flags_registry"),
     ("inconsistent_cluster", r"\binconsistent_cluster\b|thinks it's clustered with node"),
     ("peers_missing", r"Timeout contacting cluster nodes"),
     ("name_resolution", r"epmd error for host"),
 )  # fmt: skip
 
-SIGNATURES = tuple(Signature(name, re.compile(pattern)) for name, pattern in _TABLE)
+_TELLING = {
+    "boot_failed": r"Runtime terminating during boot|Kernel pid terminated",
+    "configuration": r"Conf file attempted to set|Error transforming datatype for|Could not open file|Syntax error in",
+    "port_in_use": r"\d\},eaddrinuse|distribution port",
+    "cookie_file": r"^Cookie file|^Error when reading|^Too short",
+    "permissions": r"permission denied|\{cannot_\w+,.+eacces",
+}
+"""One failure is told in many lines; these are worth quoting."""
+
+SIGNATURES = tuple(Signature(name, re.compile(pattern), re.compile(_TELLING.get(name, ""))) for name, pattern in _TABLE)
 
 HINTS = re.compile("|".join(pattern for _name, pattern in _TABLE))
 """Finds a line that has any of them, in one search instead of forty."""

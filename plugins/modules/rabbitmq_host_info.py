@@ -170,10 +170,12 @@ service:
         at: {description: "When.", type: str}
         status: {description: "systemd's words for it.", type: str, sample: 9/KILL}
     stopped_by:
-      description: Who asked for the last stop, with proof from the journal. V(null) without.
+      description:
+        - Who asked for the last stop, with proof from the journal or dpkg's log. V(null) without, and if the last run
+          did not end in order. That somebody was logged in is no proof.
       type: dict
       contains:
-        who: {description: "The user, or V(the shutdown of the host).", type: str}
+        who: {description: "The user, V(the package manager), V(the shutdown of the host) or V(Ansible).", type: str}
         how: {description: "The command.", type: str}
         at: {description: "When.", type: str}
 process:
@@ -254,13 +256,13 @@ signatures:
       description: How often in all that was read.
       type: int
     last_at:
-      description: When it was last written. Lines of a failing boot have no time.
+      description: When it was last written. Some lines of a failing boot have no time.
       type: str
     line:
-      description: The last line.
+      description: The last line, of several about one failure the one that says most. Passwords are masked.
       type: str
     file:
-      description: The file with that line.
+      description: The file with that line, V(journal) for the journal.
       type: str
 listeners:
   description: The ports of O(ports), from the kernel's table; nothing is connected to.
@@ -284,12 +286,12 @@ listeners:
         pid: {description: "Its process id.", type: int}
         name: {description: "Its name.", type: str}
 disk:
-  description: The file system of O(data_dir). Values are V(null) if it can't be looked at.
+  description: The file system of the broker's data. Values are V(null) if it can't be looked at.
   returned: always
   type: dict
   contains:
     path:
-      description: The value of O(data_dir).
+      description: O(data_dir), or below it the node's own directory or C(mnesia) if that is on another file system.
       type: str
     free:
       description: Bytes that are free for a user without privileges.
@@ -307,14 +309,17 @@ disk:
       description: What RV(disk.writable) is based on.
       type: str
     limit:
-      description: Free bytes below which the broker raises its disk alarm, as its log says. V(null) if it does not.
+      description:
+        - Free bytes below which the broker raises its disk alarm, as its log says, else its configuration.
+          V(null) if neither does.
       type: int
     write_error:
       description:
         - Why nothing can be written there, tried with a file without a name while the broker's process does not live.
           V(null) if something can, or it was not tried.
+        - V(ETIMEDOUT) means that the attempt did not end within 2 s.
       type: str
-      choices: [EDQUOT, ENOSPC, EROFS]
+      choices: [EDQUOT, ENOSPC, EROFS, ETIMEDOUT]
     snapshot_since:
       description:
         - Since when its file system is the one that it is. Later than the broker's older data, it means that a
@@ -330,7 +335,7 @@ disk:
       description: When a file below the directory was last written, as far as 5000 entries tell. A sign of life.
       type: str
 directories:
-  description: The directories and files that the broker must write, and whether its user may, by owner and mode.
+  description: The directories and files that the broker must use, and whether its user may, by owner and mode.
   returned: always
   type: list
   elements: dict
@@ -339,7 +344,7 @@ directories:
     owner: {description: "Its owner.", type: str}
     group: {description: "Its group.", type: str}
     mode: {description: "Its mode, octal.", type: str}
-    ok: {description: "Whether the service's user may write it. V(null) if that is not known.", type: bool}
+    ok: {description: "Whether the service's user may use it as needed. V(null) if that is not known.", type: bool}
     detail: {description: "The same in words.", type: str}
 cookie:
   description: The Erlang cookie's file. Its content is never read.
@@ -373,7 +378,7 @@ memory:
     total: {description: "What this host sees.", type: int}
     container_limit: {description: "The limit of this host's own control group, if it has one.", type: int}
     peak: {description: "The most that the control group has used.", type: int}
-    watermark: {description: "Above which the broker raises its memory alarm, as its log says.", type: int}
+    watermark: {description: "Above which it raises its memory alarm, by its log or configuration.", type: int}
     used: {description: "What the broker's process holds.", type: int}
     oom_count: {description: "Processes that the kernel has killed, by the control groups' counters.", type: int}
     oom_kills:
@@ -420,7 +425,7 @@ changes:
   elements: dict
   contains:
     at: {description: "When.", type: str}
-    kind: {description: "What kind of thing.", type: str, choices: [configuration, package, unit]}
+    kind: {description: "What kind of thing.", type: str, choices: [configuration, host, package, unit]}
     what: {description: "What.", type: str}
 probe:
   description: What M(veza.rabbitmq.amqp_probe) returns. V(null) if O(probe) was not given.
@@ -469,6 +474,8 @@ unknown:
   elements: str
 """
 
+import glob
+import os
 import re
 from collections.abc import Callable
 from dataclasses import asdict
@@ -493,7 +500,15 @@ PACKAGES = re.compile(r"^(rabbitmq|erlang|systemd|libc6|openssl|libssl|linux-ima
 """Packages whose change may bring the broker down."""
 
 CONFIGURATION = ["/etc/rabbitmq/*", "/etc/rabbitmq/conf.d/*", "/etc/default/rabbitmq-server"]
-UNITS = ["/etc/systemd/system/{0}.service", "/etc/systemd/system/{0}.service.d/*.conf"]
+READ = ["/etc/rabbitmq", "/etc/rabbitmq/*.conf*", "/etc/rabbitmq/conf.d/*.conf", "/etc/rabbitmq/enabled_plugins"]
+"""What the broker itself must be able to read: its configuration, of which a later file counts more."""
+UNITS = [
+    "/etc/systemd/system/{0}.service",
+    *(f"/{place}/{{0}}.service.d/*.conf" for place in ("etc/systemd/system", "etc/systemd/system.control",
+                                                       "run/systemd/system", "run/systemd/system.control")),
+]  # fmt: skip
+NAMES = ["/etc/hostname", "/etc/hosts"]
+"""A node is named after its host."""
 
 USER = "rabbitmq"
 """As whom the broker runs where the service manager does not say: that of every package."""
@@ -631,8 +646,8 @@ class Look:
         return process
 
     def disk(self) -> dict[str, Any]:
-        """Look at the data directory."""
-        path = self.params["data_dir"]
+        """Look at the file system of the data."""
+        path = _host_state.written_to(self.params["data_dir"])
         disk = self.attempt(lambda: self.host.disk(path), None)
         return {
             "path": path,
@@ -643,15 +658,27 @@ class Look:
             "detail": disk and disk.note,
             "inodes_free": disk and disk.inodes_free,
             "inodes_total": disk and disk.inodes_total,
-            "last_write_at": instant(self.host.last_write(path)) if disk else None,
+            "last_write_at": instant(self.host.last_write(self.params["data_dir"])) if disk else None,
         }
 
     def journal(self) -> list[_journal.Entry] | None:
         """Read the journal of the last day; None if there is none, or it can't be read."""
         if self.params["service_manager"] != "systemd":
             return None
-        ran = self.attempt(lambda: self.host.run(_journal.COMMAND, self.params["timeout"]), None)
-        return None if ran is None or ran.code != 0 else _journal.parse(ran.out)
+        command = _journal.command(self.params["service"])
+        ran = self.attempt(lambda: self.host.run(command, self.params["timeout"]), None)
+        if ran is None:
+            return None
+        if ran.code != 0:
+            self.unknown.append(
+                f"journalctl ended with exit code {ran.code}: {' '.join(ran.err.split()) or 'silence'}."
+            )
+            return None
+        entries = _journal.parse(ran.out)
+        cut = _journal.cut_at(entries)
+        if cut:
+            self.unknown.append(f"What the journal says from before {cut}: it has more than {_journal.LINES} entries.")
+        return entries
 
     def memory(
         self, entries: list[_journal.Entry] | None, exits: list[dict[str, Any]], pid: int | None
@@ -710,7 +737,8 @@ class Look:
         """Collect what changed lately."""
         written = _changes.files(CONFIGURATION, "configuration")
         units = _changes.files([path.format(self.params["service"]) for path in UNITS], "unit")
-        return _changes.lately([*written, *units, *_changes.dpkg(PACKAGES)], self.host.now())
+        names = _changes.files(NAMES, "host")
+        return _changes.lately([*written, *units, *names, *_changes.dpkg(PACKAGES)], self.host.now())
 
     def clock(self) -> dict[str, Any]:
         """Look at the clock."""
@@ -746,12 +774,6 @@ def sentence(result: dict[str, Any]) -> str:
     return f"{said}; {end}."
 
 
-def journal_tail(entries: list[_journal.Entry] | None, service: str) -> list[Tail]:
-    """Return what the service wrote to the journal, as one more log file."""
-    text = _journal.own_lines(entries or [], service)
-    return [Tail("journal", text, entries[-1].at, False)] if text and entries else []
-
-
 def disk_limit(tails: list[Tail]) -> int | None:
     """Return the limit of the disk alarm that the broker's log told last."""
     found = [match for tail in reversed(tails) for match in _LIMIT.findall(tail.text)]
@@ -780,18 +802,23 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
     entries = look.journal()
     exits = None if entries is None else _journal.exits(entries, params["service"])
     tails = look.tails()
-    log = _broker_log.read([*tails, *journal_tail(entries, params["service"])])
+    log = _broker_log.read(tails, _journal.own_lines(entries or [], params["service"]))
     started = process["started_at"] and moment(process["started_at"])
     lifecycle, unclear = _broker_log.lifecycle(log, process["running"], started)
     # Who runs it under an operator's own manager is not known, so neither is what it may write.
     user = service["user"] or (USER if params["service_manager"] != "command" else "")
     files = [tail.path for tail in tails]
+    node = _host_state.node(params["data_dir"], look.node)
+    read = sorted(path for pattern in READ for path in glob.glob(pattern))
+    limits = _host_state.configured(path for path in read if os.path.isfile(path))
+    changes = look.changes()
+    asked = moment(lifecycle["stopped_at"]).timestamp() if lifecycle["stopped_at"] else None
     result = {
         "changed": False,
         "service": {
             **service,
             "exits": exits,
-            "stopped_by": _journal.stopped_by(entries or [], params["service"]),
+            "stopped_by": _journal.stopped_by(entries or [], params["service"], asked, changes),
         },
         "process": process,
         "lifecycle": lifecycle,
@@ -799,22 +826,29 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
         "listeners": look.listeners(listening, process["running"]),
         "disk": {
             **look.disk(),
-            "limit": disk_limit(tails),
+            "limit": disk_limit(tails) or limits.get("disk_free_limit"),
             "snapshot_since": _host_state.snapshot_since(params["data_dir"]),
-            # A broker that lives writes by itself.
-            "write_error": None if process["running"] else _host_state.write_error(params["data_dir"]),
+            # A broker that lives, or may, writes by itself.
+            "write_error": (
+                _host_state.write_error(_host_state.written_to(params["data_dir"]))
+                if process["running"] is False
+                else None
+            ),
         },
-        "directories": _host_state.directories(params["data_dir"], files, user),
+        "directories": _host_state.directories(params["data_dir"], files, user, node["name"], read),
         "cookie": _host_state.cookie(params["data_dir"], user),
-        "node": _host_state.node(params["data_dir"], look.node),
-        "memory": {**look.memory(entries, exits or [], process["pid"]), "watermark": watermark(tails)},
+        "node": node,
+        "memory": {
+            **look.memory(entries, exits or [], process["pid"]),
+            "watermark": watermark(tails) or limits.get("vm_memory_high_watermark"),
+        },
         "files": _host_state.open_files(process["pid"]) if process["pid"] else {"open": None, "limit": None},
         "firewall": look.firewall(),
         "pressure": {
             "io_full": _host_state.io_full(params["service"]),
             "stuck": _host_state.waits_for_disk(process["pid"]) if process["pid"] else None,
         },
-        "changes": look.changes(),
+        "changes": changes,
         "clock": {**clock, "stepped_at": _journal.stepped_at(entries or [])},
         "probe": asdict(probe(target)) if target else None,
         "last_log_at": _broker_log.last_at(log),

@@ -76,6 +76,57 @@ Error during startup: {error,failed_to_prepare_configuration}
 
 """
 
+# 4.0.5: a configuration that was refused, then mended; a broker that served, and was stopped.
+REFUSED = """\
+2026-11-24 10:59:39.888317+00:00 [error] <0.153.0> Error preparing configuration in phase transform_datatypes:
+2026-11-24 10:59:39.903575+00:00 [error] <0.153.0>   - Error transforming datatype for: listeners.tcp.default
+2026-11-24 10:59:39.903660+00:00 [error] <0.153.0>   - "s3cret-val" cannot be converted to a(n) integer
+2026-11-24 10:59:39.905951+00:00 [error] <0.153.0> BOOT FAILED
+2026-11-24 10:59:39.905951+00:00 [error] <0.153.0> Error during startup: {error,failed_to_prepare_configuration}
+2026-11-24 10:59:40.906496+00:00 [error] <0.153.0>     reason: failed_to_prepare_configuration
+{exit,terminating,[{application_controller,call,2,[{file,"application_controller.erl"},{line,511}]}],\
+{failed_to_prepare_configuration}}
+2026-11-24 10:59:40.907032+00:00 [notice] <0.45.0> Application rabbitmq_prelaunch exited with reason: \
+{{shutdown,{failed_to_start_child,prelaunch,failed_to_prepare_configuration}},{rabbit_prelaunch_app,start,[normal,[]]}
+"""
+
+SERVED = """\
+2026-11-24 11:06:16.000000+00:00 [notice] <0.216.0> Logging: configured log handlers are now ACTIVE
+2026-11-24 11:06:19.000000+00:00 [info] <0.586.0> Server startup complete; 4 plugins started.
+2026-11-24 11:06:22.368000+00:00 [info] <0.820.0> RabbitMQ is asked to stop...
+2026-11-24 11:06:22.500000+00:00 [info] <0.820.0> Successfully stopped RabbitMQ and its dependencies
+"""
+
+SERVED_STDOUT = """\
+
+  ##  ##      RabbitMQ 4.0.5
+  ##########  Copyright (c) 2007-2024 Broadcom Inc and/or its subsidiaries
+  Starting broker... completed with 4 plugins.
+Stopping and halting node rabbit@b ...
+"""
+
+REFUSED_STDERR = """\
+BOOT FAILED
+===========
+Error during startup: {error,failed_to_prepare_configuration}
+
+Kernel pid terminated (application_controller) ("{application_start_failure,rabbitmq_prelaunch,{{shutdown,\
+{failed_to_start_child,prelaunch,failed_to_prepare_configuration}},{rabbit_prelaunch_app,start,[normal,[]]}}}")
+
+Crash dump is being written to: erl_crash.dump...done
+"""
+
+COOKIE_STDERR = """\
+BOOT FAILED
+===========
+error:{badmatch,{error,{{shutdown,{failed_to_start_child,auth,\
+{"Cookie file /var/lib/rabbitmq/.erlang.cookie must be accessible by owner only",[]}}}}}}
+
+Crash dump is being written to: erl_crash.dump...done
+"""
+
+HALTED = "Gracefully halting Erlang VM\n"
+
 FAULTS = """\
 2026-11-23 21:10:01.359000+00:00 [error] <0.861.0> Error on AMQP connection <0.861.0> (127.0.0.1:45010 -> \
 127.0.0.1:5672, state: starting):

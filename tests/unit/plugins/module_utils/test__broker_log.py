@@ -16,11 +16,17 @@ from tests.unit.plugins.module_utils.broker_logs import (
     ASKED,
     BOOT,
     BOOT_BEGUN,
+    COOKIE_STDERR,
     CTL_STOP,
     FAULTS,
+    HALTED,
     MAIN,
     PRELAUNCH_FAILURE,
     PRELAUNCH_FAILURE_STDERR,
+    REFUSED,
+    REFUSED_STDERR,
+    SERVED,
+    SERVED_STDOUT,
     SIGTERM,
     STDERR,
     STDOUT,
@@ -186,6 +192,57 @@ def test_lines_without_an_instant_count_by_their_file() -> None:
     assert counts(tail(BOOT), after)["boot_failed"] == (1, 1)
     rows = logs.signatures(logs.read([tail(BOOT), after]))
     assert [row["last_at"] for row in rows if row["name"] == "boot_failed"] == [None]
+
+
+def test_a_failure_that_was_mended_is_none_of_the_broker_that_served_since() -> None:
+    """Its standard output and error are written on, to the same files, and most of their lines have no time."""
+    written = "2026-11-24T11:06:22.510+00:00"
+    stdout = tail(REFUSED + SERVED_STDOUT, STDOUT, written)
+    stderr = tail(REFUSED_STDERR + HALTED, STDERR, written)
+    found = counts(tail(SERVED, MAIN, written), stdout, stderr)
+    assert {name: count for name, (count, _total) in found.items()} == {
+        "boot_failed": 0, "crash_dump": 0, "configuration": 0,
+    }  # fmt: skip
+
+
+def test_a_failure_is_not_taken_for_the_one_before_it() -> None:
+    written = "2026-11-24T11:10:00+00:00"
+    main = tail(SERVED, MAIN, "2026-11-24T11:06:22.510+00:00")
+    found = counts(main, tail(REFUSED_STDERR + HALTED + COOKIE_STDERR, STDERR, written))
+    assert (found["configuration"][0], found["cookie_file"][0], found["boot_failed"]) == (0, 1, (1, 3))
+    again = counts(main, tail(COOKIE_STDERR + REFUSED_STDERR, STDERR, written))
+    assert (again["configuration"][0] > 0, again["cookie_file"][0]) == (True, 0)
+    no_dump = COOKIE_STDERR.rpartition("Crash dump")[0]
+    assert counts(main, tail(no_dump + HALTED, STDERR, written))["cookie_file"][0] == 0
+
+
+def test_what_a_boot_says_before_it_fails_belongs_to_it() -> None:
+    rows = logs.signatures(logs.read([tail(SERVED, MAIN), tail(REFUSED.replace(" 10:59:", " 11:59:"), STDOUT)]))
+    found = {row["name"]: row for row in rows}["configuration"]
+    assert found["count"] == found["total"] == 5
+    assert found["line"].endswith("Error transforming datatype for: listeners.tcp.default")
+    assert found["last_at"] == "2026-11-24T11:59:40.907Z"
+    assert "s3cret" not in str(rows)
+
+
+def test_the_telling_line_of_a_failure_is_quoted() -> None:
+    lines = [
+        "    reason: {listen_error,{acceptor,{0,0,0,0,0,0,0,0},5672},eaddrinuse}",
+        "                                 eaddrinuse}}}}}}},",
+    ]
+    text = "".join(f"{PREFIX}{line}\n" for line in lines)
+    (found,) = [row for row in logs.signatures(logs.read([tail(text)])) if row["name"] == "port_in_use"]
+    assert (found["count"], found["line"].endswith("5672},eaddrinuse}")) == (2, True)
+
+
+def test_lines_of_the_journal_have_its_time() -> None:
+    written = datetime.fromisoformat("2026-11-24T10:59:40+00:00")
+    line = logs.line_of("Cookie file /x must be accessible by owner only", "journal", written)
+    found = logs.signatures(logs.read([tail(SERVED)], [line]))
+    assert [(row["name"], row["count"], row["file"], row["last_at"]) for row in found] == [
+        ("cookie_file", 0, "journal", "2026-11-24T10:59:40.000Z")
+    ]
+    assert logs.last_at(logs.read([tail(SERVED)], [line])) == "2026-11-24T11:06:22.500Z"
 
 
 # Lines of 3.10.8 and 4.0.5 that each signature must find.

@@ -108,7 +108,6 @@ def test_the_errors_of_the_last_trouble_only() -> None:
         "last_line": "eventbus: publish failed",
     }
     assert _containers.errors("\n".join(log), "2026-11-24T09:00:00.000Z") is None
-    assert _containers.masked("amqp://veza:secret@h/") == "amqp://veza:***@h/"
 
 
 def test_an_engine_that_is_not_there_and_one_that_fails(tmp_path: Path) -> None:

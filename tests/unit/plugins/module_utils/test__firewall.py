@@ -37,6 +37,45 @@ COMMIT
 """
 
 
+# As nftables 1.1.3 prints it.
+NFT_SETS = """\
+table inet t {
+\tset bad {
+\t\ttype inet_service
+\t\telements = { 5672, 15672 }
+\t}
+
+\tset empty {
+\t\ttype inet_service
+\t}
+
+\tset peers {
+\t\ttype ipv4_addr
+\t\telements = { 198.18.77.21 }
+\t}
+
+\tchain i {
+\t\ttype filter hook input priority filter; policy accept;
+\t\tip saddr 198.18.77.21 tcp dport @bad drop
+\t\ttcp dport @empty drop
+\t\tip saddr @peers tcp dport 22 drop
+\t\tip saddr 198.18.77.22 drop
+\t}
+}
+table inet u {
+\tchain i {
+\t\ttcp dport @bad drop
+\t}
+}
+"""
+
+
+def test_ports_in_a_set_of_the_same_table() -> None:
+    assert _firewall.nft(NFT_SETS, {5672}) == [
+        {"table": "inet t", "chain": "i", "rule": "ip saddr 198.18.77.21 tcp dport @bad drop"}
+    ]
+
+
 def test_rules_of_nftables_about_our_ports() -> None:
     rules = _firewall.nft(NFT, {5672, 53})
     assert [(rule["table"], rule["chain"]) for rule in rules] == [

@@ -29,6 +29,110 @@ def test_who_may_write_a_directory_by_its_mode(tmp_path: Path, mode: int, user: 
 
 
 @pytest.mark.parametrize(
+    ("mode", "verb", "ok"),
+    [(0o701, "pass through", True), (0o704, "pass through", False), (0o704, "read", True), (0o703, "read", False)],
+)
+def test_who_may_use_it_otherwise(tmp_path: Path, mode: int, verb: str, ok: bool) -> None:
+    tmp_path.chmod(mode)
+    found = _host_state.usable(str(tmp_path), NOBODY, verb)
+    assert found is not None
+    assert (found["ok"], found["detail"]) == (ok, f"nobody can{'' if ok else chr(39) + 't'} {verb} it")
+
+
+def test_what_only_an_access_control_list_can_allow_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "listxattr", lambda _path: ["system.posix_acl_access"])
+    tmp_path.chmod(0o700)
+    assert (_host_state.usable(str(tmp_path), NOBODY) or {})["ok"] is None
+    tmp_path.chmod(0o777)
+    assert (_host_state.usable(str(tmp_path), NOBODY) or {})["ok"] is True
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Path:
+    """Directories of a broker, which belong to somebody else than nobody, and which nobody may all use."""
+    tmp_path.chmod(0o755)
+    (tmp_path / _host_state.COOKIE).write_text("COOKIE")
+    for name in ("mnesia", "mnesia/rabbit@a", "log"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o777)
+    for name in ("log/rabbit@a.log", "log/rabbit@b.log", "conf"):
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(0o666)
+    return tmp_path
+
+
+def unusable(broker: Path, own: str | None = "rabbit@a") -> list[str]:
+    logs = [f"{broker}/log/rabbit@{name}.log" for name in "ab" if (broker / f"log/rabbit@{name}.log").exists()]
+    found = _host_state.directories(
+        str(broker), [*logs, f"{broker}/log/rabbitmq-server.log"], NOBODY, own, [f"{broker}/conf"]
+    )
+    return [entry["path"].removeprefix(f"{broker}/") for entry in found if entry["ok"] is False]
+
+
+def test_what_the_broker_can_not_use(broker: Path) -> None:
+    """A directory in which nothing has to be made may belong to anybody, as 4.0.5 shows."""
+    assert unusable(broker) == []
+    for name, mode in (("log", 0o755), ("log/rabbit@b.log", 0o600)):
+        (broker / name).chmod(mode)
+    assert unusable(broker) == []
+    assert unusable(broker, None) == ["log/rabbit@b.log"]
+    for name in ("mnesia", "mnesia/rabbit@a", "log/rabbit@a.log", "conf"):
+        (broker / name).chmod(0o700)
+    assert unusable(broker) == ["mnesia", "mnesia/rabbit@a", "log/rabbit@a.log", "conf"]
+
+
+def test_a_broker_that_has_yet_to_make_its_files(broker: Path) -> None:
+    (broker / "log").chmod(0o755)
+    for name in ("log/rabbit@a.log", "log/rabbit@b.log", _host_state.COOKIE):
+        (broker / name).unlink()
+    assert unusable(broker) == [str(broker), "log"]
+
+
+CONFIGURATION = """
+# disk_free_limit.absolute = 1GB
+disk_free_limit.absolute = 2GB
+default_pass = disk_free_limit.absolute = 3
+vm_memory_high_watermark.relative = 0.5
+"""
+
+
+def test_limits_of_the_configuration(tmp_path: Path) -> None:
+    assert _host_state.limits([CONFIGURATION], 1000) == {
+        "disk_free_limit": 2 * 10**9,
+        "vm_memory_high_watermark": 500,
+    }
+    later = "disk_free_limit.absolute = 50MiB\nvm_memory_high_watermark.relative = 0.6"
+    assert _host_state.limits([CONFIGURATION, later], None)["disk_free_limit"] == 50 * 2**20
+    assert "vm_memory_high_watermark" not in _host_state.limits([later], None)
+    assert _host_state.limits(["disk_free_limit.absolute = 1.2.3\ndisk_free_limit.absolute = 5 parsecs"], 1) == {}
+    (tmp_path / "x.conf").write_text(CONFIGURATION)
+    assert _host_state.configured([f"{tmp_path}/x.conf", f"{tmp_path}/missing"])["disk_free_limit"] == 2 * 10**9
+
+
+def test_a_disk_that_takes_a_write_and_one_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _host_state.write_error(str(tmp_path)) is None
+    assert list(tmp_path.iterdir()) == []
+    assert _host_state.write_error(f"{tmp_path}/missing") is None
+    monkeypatch.setattr(_host_state, "_write_error", lambda _path: "ENOSPC")
+    assert _host_state.write_error(str(tmp_path)) == "ENOSPC"
+    monkeypatch.setattr(_host_state, "WRITE_TIMEOUT", 0.1)
+    # Ends by itself: what hangs in a disk can't be ended.
+    monkeypatch.setattr(_host_state, "_write_error", lambda _path: _host_state.time.sleep(1) or "ENOSPC")
+    assert _host_state.write_error(str(tmp_path)) == "ETIMEDOUT"
+
+
+def test_the_file_system_that_the_broker_writes_to(broker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _host_state.written_to(str(broker)) == str(broker)
+    assert _host_state.written_to(f"{broker}/missing") == f"{broker}/missing"
+    real = os.stat
+    mounted = os.stat_result((*real(broker)[:2], 1, *real(broker)[3:]))
+    monkeypatch.setattr(os, "stat", lambda path, **given: mounted if "rabbit@" in str(path) else real(path, **given))
+    assert _host_state.written_to(str(broker)) == f"{broker}/mnesia/rabbit@a"
+
+
+@pytest.mark.parametrize(
     ("mode", "content", "user", "wrong"),
     [
         (0o400, "COOKIE", ME, ""),
