@@ -256,13 +256,14 @@ class FakeBroker:
         over, sockets = threading.Event(), []
 
         def listen(name: str, serve: Fault) -> None:
-            listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-            self.ports[name] = listener.getsockname()[1]
-            if name in self.deaf:
-                listener.close()
-                return
+            listener = socket.socket()
+            listener.bind(("127.0.0.1", 0))
             sockets.append(listener)
-            threading.Thread(target=accept, args=(listener, serve), daemon=True).start()
+            self.ports[name] = listener.getsockname()[1]
+            # A deaf port is kept and refuses: one that was given up would soon be that of another broker.
+            if name not in self.deaf:
+                listener.listen(64)
+                threading.Thread(target=accept, args=(listener, serve), daemon=True).start()
 
         def accept(listener: socket.socket, serve: Fault) -> None:
             with suppress(OSError):
