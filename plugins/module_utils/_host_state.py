@@ -84,7 +84,8 @@ def usable(path: str, user: str, verb: str = "write") -> dict[str, Any] | None:
     shift = 6 if status.st_uid == uid else 3 if status.st_gid in groups else 0
     held = status.st_mode >> shift & 7
     may = None if known is None else uid == 0 or held & wanted == wanted
-    detail = f"{user} can{'' if may else chr(39) + 't'} {verb} it" if known else f"no user {user}"
+    can = "can" if may else "can't"
+    detail = f"{user} {can} {verb} it" if known else f"no user {user}"
     if may is False and _has_acl(path):
         may, detail = None, f"{user} may {verb} it only by its access control list"
     return {
@@ -193,10 +194,13 @@ def written_to(data_dir: str) -> str:
     return data_dir
 
 
-_UNITS = {
-    "": 1, "k": 2**10, "kib": 2**10, "ki": 2**10, "kb": 10**3, "m": 2**20, "mib": 2**20, "mi": 2**20, "mb": 10**6,
+UNITS = {
+    "": 1, "b": 1,
+    "k": 2**10, "kib": 2**10, "ki": 2**10, "kb": 10**3, "m": 2**20, "mib": 2**20, "mi": 2**20, "mb": 10**6,
     "g": 2**30, "gib": 2**30, "gi": 2**30, "gb": 10**9, "t": 2**40, "tib": 2**40, "ti": 2**40, "tb": 10**12,
 }  # fmt: skip
+"""Bytes by the unit, in lower case, that RabbitMQ's configuration takes and its log prints."""
+
 _LIMIT = re.compile(
     r"^\s*(disk_free_limit|vm_memory_high_watermark)\.(absolute|relative)\s*=\s*['\"]?([\d.]+)\s*([A-Za-z]*)",
     re.MULTILINE,
@@ -211,7 +215,7 @@ def limits(texts: Iterable[str], total: int | None) -> dict[str, int]:
     found = {}
     for text in texts:
         for name, kind, number, unit in _LIMIT.findall(text):
-            factor = total if kind == "relative" else _UNITS.get(unit.lower())
+            factor = total if kind == "relative" else UNITS.get(unit.lower())
             with suppress(ValueError):
                 if factor:
                     found[name] = int(float(number) * factor)

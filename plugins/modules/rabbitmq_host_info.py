@@ -513,7 +513,6 @@ NAMES = ["/etc/hostname", "/etc/hosts"]
 USER = "rabbitmq"
 """As whom the broker runs where the service manager does not say: that of every package."""
 
-SIZES = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _LIMIT = re.compile(r"Disk free limit set to (\d+)(\w*)")
 _WATERMARK = re.compile(r"Memory high watermark set to \d+ MiB \((\d+) bytes\)")
 
@@ -645,8 +644,8 @@ class Look:
             self.unknown.append(unclear)
         return process
 
-    def disk(self) -> dict[str, Any]:
-        """Look at the file system of the data."""
+    def disk(self, running: bool | None) -> dict[str, Any]:
+        """Look at the file system of the data; ``running`` tells whether the broker's process lives."""
         path = _host_state.written_to(self.params["data_dir"])
         disk = self.attempt(lambda: self.host.disk(path), None)
         return {
@@ -659,6 +658,8 @@ class Look:
             "inodes_free": disk and disk.inodes_free,
             "inodes_total": disk and disk.inodes_total,
             "last_write_at": instant(self.host.last_write(self.params["data_dir"])) if disk else None,
+            # A broker that lives, or may, writes by itself.
+            "write_error": _host_state.write_error(path) if running is False else None,
         }
 
     def journal(self) -> list[_journal.Entry] | None:
@@ -777,7 +778,11 @@ def sentence(result: dict[str, Any]) -> str:
 def disk_limit(tails: list[Tail]) -> int | None:
     """Return the limit of the disk alarm that the broker's log told last."""
     found = [match for tail in reversed(tails) for match in _LIMIT.findall(tail.text)]
-    return int(found[-1][0]) * SIZES[found[-1][1]] if found and found[-1][1] in SIZES else None
+    if not found:
+        return None
+    number, unit = found[-1]
+    factor = _host_state.UNITS.get(unit.lower())
+    return int(number) * factor if factor else None
 
 
 def watermark(tails: list[Tail]) -> int | None:
@@ -825,15 +830,9 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
         "signatures": _broker_log.signatures(log),
         "listeners": look.listeners(listening, process["running"]),
         "disk": {
-            **look.disk(),
+            **look.disk(process["running"]),
             "limit": disk_limit(tails) or limits.get("disk_free_limit"),
             "snapshot_since": _host_state.snapshot_since(params["data_dir"]),
-            # A broker that lives, or may, writes by itself.
-            "write_error": (
-                _host_state.write_error(_host_state.written_to(params["data_dir"]))
-                if process["running"] is False
-                else None
-            ),
         },
         "directories": _host_state.directories(params["data_dir"], files, user, node["name"], read),
         "cookie": _host_state.cookie(params["data_dir"], user),

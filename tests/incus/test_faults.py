@@ -4,8 +4,8 @@
 
 """A representative part of the fault catalogue; ``make game-day`` runs all of it.
 
-One fault of each sort that must go well today: one that the recovery mends, one of the broker's resources, one of the
-way to it. That a stopped broker is left to a person is seen in test_recover.py.
+One fault of each sort that must go well today: one that the recovery mends, one that it must leave to a person, one of
+the broker's resources, one of the way to it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.game_day.ground import LabGround
 from tests.game_day.run import Run
 from tests.lab.incus.lab import IncusLab
 
-FAULTS = ("crash", "disk_alarm", "path_dropped")
+FAULTS = ("crash", "left_stopped", "disk_alarm", "path_dropped")
 
 
 @pytest.mark.parametrize("name", FAULTS)

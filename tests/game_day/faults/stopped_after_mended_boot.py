@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.game_day import means
-from tests.game_day.fault import Fault, Params
-
-from . import bad_config, stopped
+from tests.game_day.fault import Params
+from tests.game_day.faults import bad_config, stopped
 
 if TYPE_CHECKING:
     from tests.lab.incus.lab import IncusLab
@@ -21,24 +21,21 @@ if TYPE_CHECKING:
 def inject(lab: IncusLab, rng: random.Random) -> Params:
     """Let it fail to boot, mend that, then stop it."""
     failed = bad_config.inject(lab, rng)
-    proof = means.until(lambda: bad_config.present(lab, failed), 45.0)
+    proof = means.until(lambda: bad_config.present(lab, failed), bad_config.FAULT.timeout)
     bad_config.heal(lab, failed)
     return {**failed, "failed": proof, **stopped.inject(lab, rng)}
 
 
 def present(lab: IncusLab, params: Params) -> str | None:
-    """It is stopped in order, and its logs still tell of the boots that failed."""
+    """It had failed to boot, and now it is stopped in order."""
     return stopped.present(lab, params) if params["failed"] else None
 
 
-FAULT = Fault(
+FAULT = replace(
+    stopped.FAULT,
     name="stopped_after_mended_boot",
     title="Somebody stopped a broker whose configuration had been broken, and was mended, before",
     source="found on a real host: old failures were taken for the cause",
-    causes=stopped.FAULT.causes,
     inject=inject,
     present=present,
-    heal=stopped.heal,
-    recovers=True,
-    flags=stopped.FAULT.flags,
 )
