@@ -27,6 +27,7 @@ from ._record import stamp
 SERVICE = "com.docker.compose.service"
 FILES = "com.docker.compose.project.config_files"
 DIRECTORY = "com.docker.compose.project.working_dir"
+PROJECT = "com.docker.compose.project"
 
 STREAK = 600.0
 """Seconds without an AMQP error after which the next one is the first of another trouble."""
@@ -128,6 +129,8 @@ def described(document: dict[str, Any]) -> dict[str, Any]:
         "name": str(document.get("Name", "")).lstrip("/"),
         "service": (config.get("Labels") or {}).get(SERVICE),
         "image": config.get("Image"),
+        "id": document.get("Id"),
+        "pid": state.get("Pid") or None,
         "state": state.get("Status"),
         "created_at": instant(document.get("Created")),
         "started_at": instant(state.get("StartedAt")),
@@ -141,7 +144,7 @@ def described(document: dict[str, Any]) -> dict[str, Any]:
 
 def missing(name: str, service: str | None) -> dict[str, Any]:
     """Return a container that was asked for, and that is not there."""
-    keys = ("image", "created_at", "started_at", "finished_at", "exit_code", "restarts", "restart_policy")
+    keys = ("image", "id", "pid", "created_at", "started_at", "finished_at", "exit_code", "restarts", "restart_policy")
     return {"name": name, "service": service, "state": "missing", "oom_killed": False, **dict.fromkeys(keys)}
 
 

@@ -48,6 +48,17 @@ options:
       - The variable in a container's environment that holds its AMQP URL.
     type: str
     default: AMQP_URL
+  env_variable:
+    description:
+      - The variable in the environment file of a container's compose project that holds its AMQP URL, or the password
+        alone. The same as O(amqp_variable) by default.
+    type: str
+  show:
+    description:
+      - Variables of the containers' environments whose values are returned. Name none that holds a secret.
+    type: list
+    elements: str
+    default: []
   ports:
     description:
       - The broker's ports. The host's firewall rules about them, and about DNS, are returned.
@@ -135,6 +146,10 @@ containers:
     name: {description: "Its name.", type: str}
     service: {description: "Its compose service, V(null) if it has none.", type: str}
     image: {description: "The image as it was asked for.", type: str}
+    id: {description: "Its id. A recreated container has another one.", type: str}
+    pid: {description: "Its main process. V(null) while it does not run.", type: int}
+    process: {description: "When that process was started, by the kernel's clock of ticks since boot.", type: str}
+    environment: {description: "What O(show) names, as far as it is set.", type: dict}
     state:
       description: The engine's word, or V(missing).
       type: str
@@ -162,6 +177,15 @@ containers:
         matches:
           description: Whether its password is O(probe.login_password). V(null) if that was not given.
           type: bool
+        file:
+          description:
+            - What its compose project's environment file holds for it, which a recreate would give it. V(null) if there
+              is no such file, or no O(env_variable) in it.
+          type: dict
+          contains:
+            path: {description: "The file.", type: str}
+            fingerprint: {description: "As RV(containers[].amqp.fingerprint), of the file's password.", type: str}
+            matches: {description: "Whether it is O(probe.login_password). V(null) if not given.", type: bool}
     probe:
       description:
         - What M(veza.rabbitmq.amqp_probe) returns, from inside the container. V(null) if it was not or could not be
@@ -223,7 +247,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _changes, _containers, _firewall, _inside
+from ..module_utils import _changes, _containers, _dotenv, _firewall, _inside
 from ..module_utils._amqp import Target, probe
 from ..module_utils._amqp_options import probe_option, target_of
 from ..module_utils._clock import offset
@@ -243,6 +267,8 @@ def argument_spec() -> dict[str, Any]:
         "services": {"type": "list", "elements": "str", "default": []},
         "container_command": {"type": "str", "default": "docker"},
         "amqp_variable": {"type": "str", "default": _inside.VARIABLE},
+        "env_variable": {"type": "str"},
+        "show": {"type": "list", "elements": "str", "default": []},
         "ports": {"type": "list", "elements": "int", "default": [5672]},
         "reference": {"type": "str"},
         "probe": probe_option(),
@@ -300,18 +326,41 @@ class Look:
     def described(self, name: str, service: str, document: dict[str, Any] | None, visit: Any) -> dict[str, Any]:
         """Return all about one container."""
         if document is None:
-            nothing = {"suspended": None, "amqp": None, "probe": None, "errors": None}
-            return {**_containers.missing(name, service or None), **nothing}
+            nothing: dict[str, Any] = {"suspended": None, "amqp": None, "probe": None, "errors": None}
+            return {**_containers.missing(name, service or None), "process": None, "environment": {}, **nothing}
         container = _containers.described(document)
-        login = _containers.login_of(_inside.environment(document), self.params["amqp_variable"])
-        pid = (document.get("State") or {}).get("Pid")
+        held = _inside.environment(document)
+        login = _containers.login_of(held, self.params["amqp_variable"])
+        pid = container["pid"]
+        values = dict(entry.partition("=")[::2] for entry in held)
         return {
             **container,
+            "process": process(pid) if pid else None,
+            "environment": {variable: values[variable] for variable in self.params["show"] if variable in values},
             "suspended": suspended(pid) if pid else None,
-            "amqp": login.shown(self.password) if login else None,
+            "amqp": {**login.shown(self.password), "file": self.in_file(document, login.user)} if login else None,
             "probe": self.finish(name, visit),
             "errors": _containers.errors(self.log(name, document), container["started_at"]),
         }
+
+    def in_file(self, document: dict[str, Any], user: str) -> dict[str, Any] | None:
+        """Return what the environment file of a container's project holds; None if there is nothing of the kind."""
+        directory = ((document.get("Config") or {}).get("Labels") or {}).get(_containers.DIRECTORY)
+        path = f"{directory}/.env"
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                text = file.read()
+        except (OSError, ValueError) as error:
+            if directory and not isinstance(error, FileNotFoundError):
+                self.unknown.append(f"{path} can't be read: {getattr(error, 'strerror', None) or 'it is no text'}.")
+            return None
+        entry = _dotenv.find(text, self.params["env_variable"] or self.params["amqp_variable"])
+        if entry is None:
+            return None
+        login = _containers.login_of([f"x={entry.value}"], "x")
+        password = login.password if login else entry.value
+        matches = None if self.password is None else password == self.password
+        return {"path": path, "fingerprint": _containers.fingerprint(user, password), "matches": matches}
 
     def finish(self, name: str, visit: Any) -> dict[str, Any] | None:
         """Return what a probe found that was under way."""
@@ -367,6 +416,15 @@ class Look:
                 files.update([f"{labels[_containers.DIRECTORY]}/.env"] if labels.get(_containers.DIRECTORY) else [])
         written = _changes.files(sorted(files), "configuration")
         return _changes.lately([*made, *written, *_changes.dpkg(PACKAGES)])
+
+
+def process(pid: int) -> str | None:
+    """Return when a process was started, in the kernel's ticks since boot; None if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[19].decode()
+    except (OSError, IndexError):
+        return None
 
 
 def sentence(containers: list[dict[str, Any]], docker: dict[str, Any]) -> str:

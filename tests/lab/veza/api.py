@@ -22,6 +22,9 @@ from .web import LOOPBACK, Request, Response, Route, serve
 ACCEPTED = 202
 BLOCKED = Response(451, {"error": "unavailable for legal reasons"})
 NOT_FOUND = Response(404, {"error": "no such track"})
+UNAUTHORIZED = Response(401, {"error": "unauthorized"}, {"WWW-Authenticate": "Bearer"})
+
+LEVEL = "/api/v1/admin/eventbus/degraded-log-level"
 
 
 class Takedowns:
@@ -81,6 +84,8 @@ class Api:
             ("POST", r"/api/v1/tracks/(\d+)/distribute", self.distribute),
             ("GET", "/api/v1/health", self.health),
             ("POST", "/api/v1/admin/cache/dmca/flush", self.flush),
+            ("GET", LEVEL, self.level),
+            ("PUT", LEVEL, self.level),
             ("POST", "/internal/cache/dmca/invalidate", self.invalidate),
             ("POST", "/_lab/health", self.ail),
         ]
@@ -143,8 +148,15 @@ class Api:
     def flush(self, request: Request) -> Response:
         """Empty the takedown cache of this instance."""
         if request.bearer() != self._admin_token:
-            return Response(401, {"error": "unauthorized"}, {"WWW-Authenticate": "Bearer"})
+            return UNAUTHORIZED
         return Response(200, {"flushed": self._takedowns.forget(), "instance": self._instance})
+
+    def level(self, request: Request) -> Response:
+        """Tell, or change until the next start, the level at which dropped events are logged."""
+        if request.bearer() != self._admin_token:
+            return UNAUTHORIZED
+        self._bus.level = str(request.body.get("level", self._bus.level))
+        return Response(200, {"level": self._bus.level, "instance": self._instance})
 
     def invalidate(self, request: Request) -> Response:
         """Forget one track; for the worker."""

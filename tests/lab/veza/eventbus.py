@@ -49,7 +49,7 @@ class EventBus:
     def __init__(self, url: str, *, limit: float, confirms: bool, heartbeat: int, level: str, logger: Logger) -> None:
         self._limit = limit
         self._confirms = confirms
-        self._level = level
+        self.level = level
         self._logger = logger
         self._parameters = pika.URLParameters(url)
         self._parameters.heartbeat = heartbeat
@@ -91,7 +91,7 @@ class EventBus:
                 # Refused on a good connection (a missing queue, say), or the connection just broke.
                 delay = min(delay * 2, MAX_DELAY, max(deadline - time.monotonic(), 0.0))
                 time.sleep(delay)
-        line = log_of_drop(event, level=self._level, instance=self._logger.instance, ts=now())
+        line = log_of_drop(event, level=self.level, instance=self._logger.instance, ts=now())
         with self._changed:
             self.dropped += 1
         self._logger.line(line)

@@ -90,6 +90,9 @@ def _handler(routes: list[Route], on_error: Callable[[BaseException], Response])
         def do_POST(self) -> None:
             self._answer("POST")
 
+        def do_PUT(self) -> None:
+            self._answer("PUT")
+
         def log_message(self, *_arguments: Any) -> None:
             """Log no access: the logs are for what the runbook looks at."""
 

@@ -93,3 +93,24 @@ def test_the_documentation_has_every_key_and_option(engine: str) -> None:
         name: entry.get("default") for name, entry in spec.items()
     }
     assert set(options["probe"]["suboptions"]) == set(spec["probe"]["options"])
+
+
+def test_what_a_recreate_would_give_a_container(engine: str, tmp_path: Path) -> None:
+    document = json.loads(json.dumps(DOCUMENTS[0]))
+    document["Config"]["Labels"][_containers.DIRECTORY] = str(tmp_path)
+    document["Config"]["Env"].append("LEVEL=warn")
+    (tmp_path / "inspected.json").write_text(json.dumps([document]))
+    asked: dict[str, Any] = {"container_command": engine, "containers": ["veza_backend_api"], "show": ["LEVEL", "X"]}
+    assert look(**asked)["containers"][0]["amqp"]["file"] is None
+    defaults = {name: spec.get("default") for name, spec in _amqp_options.probe_option()["options"].items()}
+    asked["probe"] = {**defaults, "login_host": "127.0.0.1", "login_port": 1, "login_password": "new"}
+    for line, matches in (("AMQP_URL='amqp://veza:new@h/'", True), (f"AMQP_URL=amqp://veza:{SECRET}@h/", False)):
+        (tmp_path / ".env").write_text(line + "\n")
+        found = look(**asked)
+        held = found["containers"][0]["amqp"]
+        assert held["file"]["matches"] is matches
+        assert (held["file"]["fingerprint"] == held["fingerprint"]) is not matches
+        assert SECRET not in json.dumps(found)
+    assert found["containers"][0]["environment"] == {"LEVEL": "warn"}
+    (tmp_path / ".env").write_text("PASSWORD=new\n")
+    assert look(**asked, env_variable="PASSWORD")["containers"][0]["amqp"]["file"]["matches"] is True
