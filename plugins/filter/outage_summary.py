@@ -28,6 +28,8 @@ NO_VERDICT: dict[str, Any] = {
 }
 LISTED = 30
 """Ids that the screen shows at one place; the report has more."""
+CHANGES = 6
+"""Suspects that it shows: the last ones."""
 
 
 def outage_summary(run: Mapping[str, Any]) -> list[str]:
@@ -95,10 +97,12 @@ def _proof(run: Mapping[str, Any]) -> list[str]:
 
 def _suspects(run: Mapping[str, Any]) -> list[str]:
     """What changed within half an hour before the first error; no proof that it is to blame."""
-    return [
+    suspects = run["verdict"]["suspects"]
+    lines = [
         f"{one['host']}: {one['what']} at {one['at']}; {one['first_error']} at {one['first_error_at']}"
-        for one in run["verdict"]["suspects"]
+        for one in suspects[:CHANGES]
     ]
+    return lines + ([f"and {len(suspects) - CHANGES} earlier changes"] if len(suspects) > CHANGES else [])
 
 
 def _outage(run: Mapping[str, Any]) -> list[str]:

@@ -32,6 +32,9 @@ PROJECT = "com.docker.compose.project"
 STREAK = 600.0
 """Seconds without an AMQP error after which the next one is the first of another trouble."""
 
+CALM = 60.0
+"""The same after the application has said that it is connected."""
+
 TAIL = 512 * 1024
 """Bytes that are read of the end of a container's log."""
 
@@ -40,6 +43,8 @@ _ERROR = re.compile(
     r"error|fail|refused|timed?.?out|denied|closed|reset|lost|degraded|not connected|unreachable|unresolv",
     re.IGNORECASE,
 )
+
+_CONNECTED = re.compile(r"\b(re)?connected\b|established|recovered", re.IGNORECASE)
 
 _NEVER = "0001-01-01"
 """How docker writes an instant that has not been."""
@@ -162,25 +167,37 @@ def chosen(documents: list[dict[str, Any]], names: list[str], services: list[str
 
 
 def errors(text: str, started_at: str | None) -> dict[str, Any] | None:
-    """Return the last streak of AMQP errors in a container's log (docker's json-file) since it was started."""
-    lines: list[tuple[str, str]] = []
+    """Return the last streak of AMQP errors in a container's log (docker's json-file) since it was started.
+
+    A while without errors ends a streak; a shorter one does if it began with a connection.
+    """
+    lines: list[tuple[str, str, bool]] = []
     for raw in text.splitlines():
         with suppress(ValueError, AttributeError, TypeError):
             entry = json.loads(raw)
             at, said = instant(entry.get("time")), str(entry.get("log", "")).strip()
-            if at and (not started_at or at >= started_at) and _ABOUT_AMQP.search(said) and _ERROR.search(said):
-                lines.append((at, said))
-    if not lines:
+            if at and (not started_at or at >= started_at) and _ABOUT_AMQP.search(said):
+                bad = bool(_ERROR.search(said))
+                if bad or _CONNECTED.search(said):
+                    lines.append((at, said, bad))
+    streak: list[tuple[str, str]] = []
+    before: tuple[str, bool] | None = None
+    for at, said, bad in lines:
+        if bad and before and _lapse(before[0], at) >= (STREAK if before[1] else CALM):
+            streak = []
+        if bad:
+            streak.append((at, said))
+        before = (at, bad)
+    if not streak:
         return None
-    streak = len(lines) - 1
-    while streak > 0 and _lapse(lines[streak - 1][0], lines[streak][0]) < STREAK:
-        streak -= 1
-    last = lines[-1]
+    first, last = streak[0], streak[-1]
+    connected = None if before is None or before[1] else before[0]
     return {
-        "first_at": lines[streak][0],
+        "first_at": first[0],
         "last_at": last[0],
-        "count": len(lines) - streak,
+        "count": len(streak),
         "last_line": masked(last[1]),
+        "connected_at": connected,
     }
 
 

@@ -31,6 +31,9 @@ SECOND_LOOK = 2.0
 TOTALS_AGE = 5.0
 """Seconds by which the totals of a quorum queue lag; those of a classic queue don't."""
 
+HISTORY, STEP = 600, 10
+"""Seconds of the past whose samples are read where messages come back, and from one to the next."""
+
 CONNECTIONS = 500
 """Connections that are read: as many as the broker gives on a page."""
 
@@ -114,15 +117,17 @@ class Sample:
 
 @dataclass
 class Surroundings:
-    """What does not change between two looks. ``bindings`` and ``targets`` have no key where nothing was read.
+    """What does not change between two looks. Where nothing was read there is no key.
 
     ``targets`` has the name of a queue's dead letter queue, or of the exchange where no queue is behind it.
+    ``in_vain`` counts how often a queue's messages came back since one was done with (see in_vain()).
     """
 
     bindings: Bindings = field(default_factory=dict)
     targets: dict[str, str | None] = field(default_factory=dict)
     dead_letter_queues: dict[str, str] = field(default_factory=dict)
     connections: Answer | None = None
+    in_vain: dict[str, int] = field(default_factory=dict)
 
 
 class Traffic:
@@ -179,10 +184,19 @@ class Traffic:
             if found:
                 around.dead_letter_queues[name] = found[0]
         self._add(first, list(around.dead_letter_queues.values()))
+        around.in_vain = self._history([name for name in named if comes_back(first, name)])
         if sees_all_connections:
             page = {"columns": "state,peer_host", "page": "1", "page_size": str(CONNECTIONS)}
             around.connections = self._management.ask("/api/connections", page)
         return around
+
+    def _history(self, names: Sequence[str]) -> dict[str, int]:
+        """Return how often messages came back in vain; a worker that ends at each attempt is started ever less often,
+        so that two looks some seconds apart may see nothing of it."""
+        columns = [f"message_stats.{name}_details" for name in (*COUNTERS["acked"], *COUNTERS["redelivered_count"])]
+        wanted = {"columns": ",".join(columns), "msg_rates_age": str(HISTORY), "msg_rates_incr": str(STEP)}
+        found = {name: in_vain(self._management.ask(self._path(name), wanted).document) for name in names}
+        return {name: count for name, count in found.items() if count is not None}
 
     def _bindings(self, first: Sample, queues: Sequence[str], exchanges: set[str]) -> tuple[Bindings, Bindings]:
         """Return the bindings to each queue and from each exchange; what could not be read is missing."""
@@ -294,6 +308,33 @@ def is_open(sample: Sample, name: str, named: bool) -> bool:
     return (bool(sample.depth(name).messages) and not flows) or _rate(figures, "redeliver") > 0
 
 
+def comes_back(sample: Sample, name: str) -> bool:
+    """Whether a queue holds messages, and some have come back since its statistics began."""
+    return bool(sample.depth(name).messages) and bool(counted(sample.document(name), "redelivered_count"))
+
+
+def in_vain(document: Any) -> int | None:
+    """Return at how many samples of the past messages had come back, since one was done with; None without samples."""
+    figures = mapping(mapping(document).get("message_stats"))
+
+    def past(counter: str) -> dict[Any, int]:
+        totals: dict[Any, int] = {}
+        for name in COUNTERS[counter]:
+            for entry in records(mapping(figures.get(f"{name}_details")).get("samples")):
+                if isinstance(entry.get("sample"), int) and isinstance(entry.get("timestamp"), int):
+                    totals[entry["timestamp"]] = totals.get(entry["timestamp"], 0) + entry["sample"]
+        return totals
+
+    done, back = past("acked"), past("redelivered_count")
+    times, count = sorted(back), 0
+    for earlier, later in zip(times, times[1:]):
+        if done.get(later, 0) > done.get(earlier, 0):
+            count = 0
+        elif back[later] > back[earlier]:
+            count += 1
+    return count if times else None
+
+
 def has_moved(first: Sample, second: Sample, name: str, named: bool) -> bool:
     """Whether a second look answers what the first has left open."""
     if not named:
@@ -347,6 +388,7 @@ def _queue(name: str, of: str | None, first: Sample, second: Sample | None, arou
         "redelivered": None if redelivered is None else redelivered > 0,
         "acked_total": counted(now, "acked"),
         **deltas,
+        "in_vain": around.in_vain.get(name),
         "grown": grown,
         "bindings": None if bindings is None else sum(binding.get("source") != "" for binding in bindings),
         "arguments": mapping(now.get("arguments")),

@@ -193,14 +193,15 @@ containers:
       type: dict
     errors:
       description:
-        - The last streak of AMQP errors in its log since it was started, without a pause of 10 minutes. V(null) if
-          there is none, or the log is not in a file of docker's json-file driver.
+        - The last streak of AMQP errors in its log since it was started, without a pause of 10 minutes, or of one that
+          began with a connection. V(null) if there is none, or the log is not in a file of docker's json-file driver.
       type: dict
       contains:
         first_at: {description: "When the first was written.", type: str}
         last_at: {description: "When the last was written.", type: str}
         count: {description: "How many there are.", type: int}
         last_line: {description: "The last one.", type: str}
+        connected_at: {description: "When it said that it is connected, after the last one.", type: str}
 probe:
   description: The host's own probe. V(null) if O(probe) was not given.
   returned: always
@@ -230,6 +231,7 @@ changes:
     at: {description: "When.", type: str}
     kind: {description: "What kind of thing.", type: str, choices: [container, configuration, package]}
     what: {description: "What.", type: str}
+    container: {description: "The only container that it is about. Missing where it is about all.", type: str}
 unknown:
   description: What could not be read or told, and why. One sentence each.
   returned: always
@@ -241,6 +243,7 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
@@ -252,8 +255,9 @@ from ..module_utils._amqp import Target, probe
 from ..module_utils._amqp_options import probe_option, target_of
 from ..module_utils._clock import offset
 from ..module_utils._containers import Engine, EngineSilent
+from ..module_utils._deadline import Later
 from ..module_utils._errors import BadInput, VezaError
-from ..module_utils._namespaces import NoEntry, suspended
+from ..module_utils._namespaces import NoEntry, Visit, suspended
 from ..module_utils._record import stamp
 
 PACKAGES = re.compile(r"^(docker|containerd|runc|podman|crun|nftables|iptables|linux-image)")
@@ -274,6 +278,10 @@ def argument_spec() -> dict[str, Any]:
         "probe": probe_option(),
         "timeout": {"type": "float", "default": 10.0},
     }
+
+
+Wanted = tuple[str, str, "dict[str, Any] | None", "Visit | None"]
+"""A container's name, its service, what the engine says of it, and the probe from inside."""
 
 
 class Look:
@@ -299,21 +307,14 @@ class Look:
                 self.unknown.append(f"The containers: {silence}.")
             return [], {"ok": None if silence.absent else False, "detail": str(silence)}
 
-    def containers(
-        self, documents: list[dict[str, Any]], engine: dict[str, Any]
-    ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-        """Describe the wanted containers, and probe from the host itself; all probes are under way at the same time."""
-        wanted = []
+    def containers(self, documents: list[dict[str, Any]], engine: dict[str, Any]) -> list[Wanted]:
+        """Return the wanted containers, with the probes from inside them under way."""
+        wanted: Iterable[tuple[str, str, Any]] = ()
         if engine["ok"]:
-            wanted = list(_containers.chosen(documents, self.params["containers"], self.params["services"]))
-        visits = [self.begin(document) for _name, _service, document in wanted]
-        own = asdict(probe(self.target)) if self.target else None
-        found = [
-            self.described(name, service, document, visit) for (name, service, document), visit in zip(wanted, visits)
-        ]
-        return found, own
+            wanted = _containers.chosen(documents, self.params["containers"], self.params["services"])
+        return [(name, service, document, self.begin(document)) for name, service, document in wanted]
 
-    def begin(self, document: dict[str, Any] | None) -> Any:
+    def begin(self, document: dict[str, Any] | None) -> Visit | None:
         """Begin the probe from inside a running container."""
         if document is None or self.target is None or (document.get("State") or {}).get("Status") != "running":
             return None
@@ -323,7 +324,9 @@ class Look:
             self.unknown.append(f"From inside {str(document.get('Name', '')).lstrip('/')}: {reason}.")
             return None
 
-    def described(self, name: str, service: str, document: dict[str, Any] | None, visit: Any) -> dict[str, Any]:
+    def described(
+        self, name: str, service: str, document: dict[str, Any] | None, visit: Visit | None
+    ) -> dict[str, Any]:
         """Return all about one container."""
         if document is None:
             nothing: dict[str, Any] = {"suspended": None, "amqp": None, "probe": None, "errors": None}
@@ -362,7 +365,7 @@ class Look:
         matches = None if self.password is None else password == self.password
         return {"path": path, "fingerprint": _containers.fingerprint(user, password), "matches": matches}
 
-    def finish(self, name: str, visit: Any) -> dict[str, Any] | None:
+    def finish(self, name: str, visit: Visit | None) -> dict[str, Any] | None:
         """Return what a probe found that was under way."""
         try:
             return visit.answer() if visit else None
@@ -404,7 +407,12 @@ class Look:
     def changes(self, documents: list[dict[str, Any]], containers: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Collect what changed lately."""
         made = [
-            {"at": one["created_at"], "kind": "container", "what": f"{one['name']} was made from image {one['image']}"}
+            {
+                "at": one["created_at"],
+                "kind": "container",
+                "what": f"{one['name']} was made from image {one['image']}",
+                "container": one["name"],
+            }
             for one in containers
         ]
         names = {one["name"] for one in containers}
@@ -453,13 +461,18 @@ def run(params: dict[str, Any]) -> dict[str, Any]:
     ahead = offset(params["reference"], now)
     look = Look(params)
     documents, docker = look.documents()
-    containers, own = look.containers(documents, docker)
+    wanted = look.containers(documents, docker)
+    target = look.target
+    # No thread before the last child is forked.
+    own = Later(lambda: asdict(probe(target))) if target else None
+    firewall = look.firewall()
+    containers = [look.described(*one) for one in wanted]
     result = {
         "changed": False,
         "docker": docker,
         "containers": containers,
-        "probe": own,
-        "firewall": look.firewall(),
+        "probe": own.result() if own else None,
+        "firewall": firewall,
         "clock": {"now": stamp(datetime.fromtimestamp(now, timezone.utc)), "offset": ahead},
         "changes": look.changes(documents, containers),
         "unknown": look.unknown,

@@ -302,6 +302,11 @@ traffic:
         redelivered_count:
           description: Messages delivered again between the two looks.
           type: int
+        in_vain:
+          description:
+            - How often, within the last 10 minutes and since a message was last done with, messages were delivered
+              again. V(null) where none has come back, none is left, or the broker keeps no samples.
+          type: int
         grown:
           description: By how much RV(traffic.queues[].messages) has changed between the two looks.
           type: int

@@ -315,8 +315,8 @@ disk:
       type: int
     write_error:
       description:
-        - Why nothing can be written there, tried with a file without a name while the broker's process does not live.
-          V(null) if something can, or it was not tried.
+        - Why nothing can be written there, tried with a file without a name while the broker's process does not live,
+          or boots. V(null) if something can, or it was not tried.
         - V(ETIMEDOUT) means that the attempt did not end within 2 s.
       type: str
       choices: [EDQUOT, ENOSPC, EROFS, ETIMEDOUT]
@@ -489,6 +489,7 @@ from ..module_utils import _broker_log, _changes, _firewall, _host_state, _journ
 from ..module_utils._amqp import probe
 from ..module_utils._amqp_options import probe_option, target_of
 from ..module_utils._clock import offset
+from ..module_utils._deadline import Later
 from ..module_utils._errors import BadInput, VezaError
 from ..module_utils._host import Beam, Host, Tail, Unreadable
 from ..module_utils._record import instant as moment
@@ -512,6 +513,9 @@ NAMES = ["/etc/hostname", "/etc/hosts"]
 
 USER = "rabbitmq"
 """As whom the broker runs where the service manager does not say: that of every package."""
+
+BOOTING = ("starting", "restarting", "failed")
+"""States of the service in which a process that lives is not at work."""
 
 _LIMIT = re.compile(r"Disk free limit set to (\d+)(\w*)")
 _WATERMARK = re.compile(r"Memory high watermark set to \d+ MiB \((\d+) bytes\)")
@@ -644,8 +648,8 @@ class Look:
             self.unknown.append(unclear)
         return process
 
-    def disk(self, running: bool | None) -> dict[str, Any]:
-        """Look at the file system of the data; ``running`` tells whether the broker's process lives."""
+    def disk(self, works: bool) -> dict[str, Any]:
+        """Look at the file system of the data; ``works`` tells whether the broker may be at work, and so writes."""
         path = _host_state.written_to(self.params["data_dir"])
         disk = self.attempt(lambda: self.host.disk(path), None)
         return {
@@ -658,8 +662,7 @@ class Look:
             "inodes_free": disk and disk.inodes_free,
             "inodes_total": disk and disk.inodes_total,
             "last_write_at": instant(self.host.last_write(self.params["data_dir"])) if disk else None,
-            # A broker that lives, or may, writes by itself.
-            "write_error": _host_state.write_error(path) if running is False else None,
+            "write_error": None if works else _host_state.write_error(path),
         }
 
     def journal(self) -> list[_journal.Entry] | None:
@@ -804,6 +807,11 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
     service = look.service()
     # The process before the log: one that ends in between has then written its last line.
     process = look.process(service, listening)
+    # One that boots has not written yet, and may be about to die of it.
+    works = process["running"] is not False and service["state"] not in BOOTING
+    disk = look.disk(works)
+    # From here on it is asked beside all the rest: one that hangs takes its whole time.
+    answer = Later(lambda: asdict(probe(target))) if target else None
     entries = look.journal()
     exits = None if entries is None else _journal.exits(entries, params["service"])
     tails = look.tails()
@@ -830,7 +838,7 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
         "signatures": _broker_log.signatures(log),
         "listeners": look.listeners(listening, process["running"]),
         "disk": {
-            **look.disk(process["running"]),
+            **disk,
             "limit": disk_limit(tails) or limits.get("disk_free_limit"),
             "snapshot_since": _host_state.snapshot_since(params["data_dir"]),
         },
@@ -849,7 +857,7 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
         },
         "changes": changes,
         "clock": {**clock, "stepped_at": _journal.stepped_at(entries or [])},
-        "probe": asdict(probe(target)) if target else None,
+        "probe": answer.result() if answer else None,
         "last_log_at": _broker_log.last_at(log),
         "logs": [{"path": t.path, "modified_at": instant(t.modified), "whole": t.whole} for t in tails],
         "unknown": look.unknown + ([unclear] if unclear else []),

@@ -17,6 +17,9 @@ from ._findings import NO, UNKNOWN, Evidence, Finding, Proof, Question, Truth, i
 Queue = Mapping[str, Any]
 
 SOURCE = "/api/queues"
+AGAIN = 2
+"""How often messages must have come back before that tells more than one worker's end."""
+
 NO_ACK_AFTER = 60_000
 """Milliseconds of a node's uptime after which a worker that holds messages should have acknowledged one."""
 
@@ -63,9 +66,18 @@ def moved(queue: Queue, counter: str) -> bool | None:
 
 
 def redelivered_in_vain(queue: Queue) -> Truth:
-    """Whether messages are delivered again and again, and none is acknowledged."""
-    again, acked = moved(queue, "redelivered_count"), moved(queue, "acked")
+    """Whether messages are delivered again and again, and none is acknowledged: between the looks, or before."""
+    again, acked, before = moved(queue, "redelivered_count"), moved(queue, "acked"), queue.get("in_vain")
+    if not acked and before is not None and before >= AGAIN:
+        return True
     return None if again is None or acked is None else again and not acked
+
+
+def tell_in_vain(queue: Queue) -> str:
+    """Say what came back."""
+    if moved(queue, "redelivered_count"):
+        return f"{queue['name']}: {queue['redelivered_count']} redeliveries, no acknowledgement, between two samples"
+    return f"{queue['name']}: {queue['in_vain']} times in 10 min messages came back, and none was acknowledged since"
 
 
 def never_acked(evidence: Evidence) -> Finding:
@@ -172,7 +184,7 @@ FINDINGS: dict[str, Question] = {
     "held_and_stuck": stuck,
     "redelivered_in_vain": queues(
         redelivered_in_vain,
-        lambda q: f"{q['name']}: {q['redelivered_count']} redeliveries, no acknowledgement, between two samples",
+        tell_in_vain,
     ),
     "bindings_missing": queues(
         lambda q: None if q.get("bindings") is None else q["bindings"] == 0,

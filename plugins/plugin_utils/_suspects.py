@@ -15,8 +15,8 @@ WITHIN = 1800.0
 """Seconds before the first error in which a change is suspect: the runbook's 30 minutes."""
 
 
-STILL = 600.0
-"""Seconds after its last error for which a container is still in trouble."""
+STILL, CALM = 600.0, 60.0
+"""Seconds after its last error for which a container is still in trouble; and after one that a connection followed."""
 
 
 def suspects(evidence: Evidence, began: str | None) -> list[dict[str, Any]]:
@@ -38,18 +38,25 @@ def _current(container: Any, info: Any) -> dict[str, Any]:
     """Return the errors of a container that are not over: an old trouble's have no part in this one."""
     errors = container.get("errors") or {}
     age = seconds_between(errors.get("last_at"), (info.get("clock") or {}).get("now"))
-    return errors if age is not None and age < STILL else {}
+    return errors if age is not None and age < (CALM if errors.get("connected_at") else STILL) else {}
 
 
 def _of_apps(evidence: Evidence) -> Iterator[dict[str, Any]]:
+    """Yield each change once, with the first error that it may have caused."""
     for host, info in infos(evidence, "apps"):
-        for container in (info or {}).get("containers") or []:
-            errors = _current(container, info or {})
-            for change in (info or {}).get("changes") or []:
-                if _before(change["at"], errors.get("first_at")):
-                    what = f"the first AMQP error of {container['name']}"
-                    yield {"host": host, "what": change["what"], "at": change["at"], "first_error": what,
-                           "first_error_at": errors["first_at"]}  # fmt: skip
+        containers = [(one, _current(one, info or {})) for one in (info or {}).get("containers") or []]
+        for change in (info or {}).get("changes") or []:
+            # A container that was made anew breaks no other.
+            about = change.get("container")
+            errors = [
+                (found["first_at"], one["name"])
+                for one, found in containers
+                if about in (None, one["name"]) and _before(change["at"], found.get("first_at"))
+            ]
+            if errors:
+                first, name = min(errors)
+                yield {"host": host, "what": change["what"], "at": change["at"],
+                       "first_error": f"the first AMQP error of {name}", "first_error_at": first}  # fmt: skip
 
 
 def _of_brokers(evidence: Evidence, began: str | None) -> Iterator[dict[str, Any]]:

@@ -64,7 +64,8 @@ def queue(name: str = "transcode_jobs", **changes: Any) -> dict[str, Any]:
     return {
         "name": name, "of": None, "type": "classic", "state": "running", "messages": 3, "ready": 2, "unacked": 1,
         "consumers": 1, "redelivered": False, "acked": 5, "delivered": 5, "redelivered_count": 0, "published": 5,
-        "acked_total": 50, "grown": 0, "bindings": 1, "arguments": {"x-dead-letter-exchange": "dead"}, "policy": {},
+        "in_vain": None, "acked_total": 50, "grown": 0, "bindings": 1,
+        "arguments": {"x-dead-letter-exchange": "dead"}, "policy": {},
         "dead_letter_target": f"{name}.dlq",
         "limits": {"ttl": None, "max_length": None, "delivery_limit": None}, "consumer_hosts": ["198.18.77.30"],
         **changes,
@@ -414,6 +415,14 @@ SITUATIONS = {
         "delivery_limit_drops",
     ),
     "consumer timeout": (at_work([queue(acked=0, redelivered_count=2)], "ack_timeout"), "consumer_timeout"),
+    "poison between two attempts": (
+        at_work([queue(acked=0, in_vain=2)], workers=worker(state="restarting", restarts=7)),
+        "poison_message",
+    ),
+    "worker that ends at once": (
+        at_work([queue(acked=0, in_vain=1)], workers=worker(state="restarting", restarts=7)),
+        "worker_crash_loop",
+    ),
     "poison": (
         at_work([queue(acked=0, redelivered_count=2)], workers=worker(state="restarting", restarts=7)),
         "poison_message",

@@ -223,6 +223,25 @@ def test_a_deploy_shortly_before_the_first_error_is_suspect(changed: str, error:
     assert [one["at"] for one in verdict["suspects"]] == ([changed] if suspect else [])
 
 
+def test_each_change_is_suspect_once_and_a_container_only_of_its_own_errors() -> None:
+    workers = [
+        container(name, state="running", errors={"first_at": at, "last_at": AT})
+        for name, at in (("w-1", "2026-01-31T02:03:00.000Z"), ("w-2", "2026-01-31T02:02:00.000Z"))
+    ]
+    over = {"first_at": "2026-01-31T02:01:35.000Z", "last_at": "2026-01-31T02:03:30.000Z", "connected_at": AT}
+    workers.append(container("w-4", state="running", errors=over))
+    changes = [
+        {"at": "2026-01-31T02:01:00.000Z", "kind": "configuration", "what": ".env was written"},
+        {"at": "2026-01-31T02:01:30.000Z", "kind": "container", "what": "w-1 was made", "container": "w-1"},
+        {"at": "2026-01-31T02:01:40.000Z", "kind": "container", "what": "w-3 was made", "container": "w-3"},
+    ]
+    seen = evidence(health(), info("stopped"), None, workers=app(*workers, changes=changes))
+    told = [(one["what"], one["first_error"]) for one in outage_verdict(seen, causes())["suspects"]]
+    assert told == [
+        ("w-1 was made", "the first AMQP error of w-1"), (".env was written", "the first AMQP error of w-2")
+    ]  # fmt: skip
+
+
 OWN = {
     "title": "The moon is full",
     "when": "length(health.traffic.queues[?consumers > `9`]) > `0`",

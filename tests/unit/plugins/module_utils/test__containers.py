@@ -106,8 +106,20 @@ def test_the_errors_of_the_last_trouble_only() -> None:
         "last_at": "2026-11-24T08:05:00.123Z",
         "count": 2,
         "last_line": "eventbus: publish failed",
+        "connected_at": None,
     }
     assert _containers.errors("\n".join(log), "2026-11-24T09:00:00.000Z") is None
+
+
+@pytest.mark.parametrize(("again", "first"), [("08:00:30", "08:00:00"), ("08:01:30", "08:01:30")])
+def test_a_connection_that_lasted_ends_a_trouble(again: str, first: str) -> None:
+    log = [
+        line("08:00:00", "amqp connect failed"), line("08:00:10", "amqp connected"), line(again, "amqp connection lost")
+    ]  # fmt: skip
+    found = _containers.errors("\n".join([*log, line("08:02:00", "amqp reconnected")]), None)
+    assert found is not None
+    assert found["connected_at"] == "2026-11-24T08:02:00.123Z"
+    assert found["first_at"] == f"2026-11-24T{first}.123Z"
 
 
 def test_an_engine_that_is_not_there_and_one_that_fails(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._traffic import (
     consumer_hosts,
     counted,
     dead_letters,
+    in_vain,
     is_open,
     limits,
     receivers,
@@ -189,6 +190,39 @@ def test_of_thousands_only_the_named_are_asked(read: Made) -> None:
 def test_dead_letters_to_nowhere_name_the_exchange(read: Made) -> None:
     found = read(queue(arguments=DEAD), (f"/api/bindings/v?{COLUMNS}", BINDINGS[:2]), CONNECTIONS, LIST)
     assert [entry["dead_letter_target"] for entry in found["queues"]] == ["dlx"]
+
+
+def samples(**counters: list[int]) -> dict[str, Any]:
+    past = {
+        f"{name}_details": {
+            "samples": [{"sample": total, "timestamp": 1000 + at} for at, total in reversed(list(enumerate(totals)))]
+        }
+        for name, totals in counters.items()
+    }
+    return {"message_stats": past}
+
+
+@pytest.mark.parametrize(
+    ("past", "count"),
+    [
+        (samples(redeliver=[0, 0, 9, 9, 18], ack=[3, 3, 3, 3, 3]), 2),
+        (samples(redeliver=[0, 9, 18, 27], ack=[3, 3, 3, 4]), 0),
+        (samples(redeliver=[0, 9, 18, 27], deliver_no_ack=[3, 4, 4, 4]), 2),
+        (samples(redeliver=[9, 9], ack=[3, 3]), 0),
+        ({"message_stats": {"redeliver": 3}}, None),
+        ({}, None),
+    ],
+)
+def test_messages_that_came_back_since_one_was_done_with(past: dict[str, Any], count: int | None) -> None:
+    assert in_vain(past) == count
+
+
+def test_the_past_is_asked_for_where_messages_have_come_back(read: Made) -> None:
+    first = queue(messages=9, **stats(redeliver=18))
+    columns = ",".join(f"message_stats.{name}_details" for name in ("ack", "deliver_no_ack", "get_no_ack", "redeliver"))
+    past = (f"/api/queues/v/jobs?columns={columns}&msg_rates_age=600&msg_rates_incr=10", samples(redeliver=[0, 9, 18]))
+    found = read(first, (f"/api/bindings/v?{COLUMNS}", []), past, CONNECTIONS, LIST, seconds=0)
+    assert found["queues"][0]["in_vain"] == 2
 
 
 def test_what_was_not_answered_is_unknown(read: Made) -> None:
