@@ -53,6 +53,10 @@ options:
       - The variable in the environment file of a container's compose project that holds its AMQP URL, or the password
         alone. The same as O(amqp_variable) by default.
     type: str
+  env_file:
+    description:
+      - That environment file. Without it, or empty, C(.env) in the directory that a container's labels name.
+    type: path
   show:
     description:
       - Variables of the containers' environments whose values are returned. Name none that holds a secret.
@@ -272,6 +276,7 @@ def argument_spec() -> dict[str, Any]:
         "container_command": {"type": "str", "default": "docker"},
         "amqp_variable": {"type": "str", "default": _inside.VARIABLE},
         "env_variable": {"type": "str"},
+        "env_file": {"type": "path"},
         "show": {"type": "list", "elements": "str", "default": []},
         "ports": {"type": "list", "elements": "int", "default": [5672]},
         "reference": {"type": "str"},
@@ -349,12 +354,14 @@ class Look:
     def in_file(self, document: dict[str, Any], user: str) -> dict[str, Any] | None:
         """Return what the environment file of a container's project holds; None if there is nothing of the kind."""
         directory = ((document.get("Config") or {}).get("Labels") or {}).get(_containers.DIRECTORY)
-        path = f"{directory}/.env"
+        if not directory:
+            return None
+        path = self.params["env_file"] or f"{directory}/.env"
         try:
             with open(path, encoding="utf-8", newline="") as file:
                 text = file.read()
         except (OSError, ValueError) as error:
-            if directory and not isinstance(error, FileNotFoundError):
+            if not isinstance(error, FileNotFoundError):
                 self.unknown.append(f"{path} can't be read: {getattr(error, 'strerror', None) or 'it is no text'}.")
             return None
         entry = _dotenv.find(text, self.params["env_variable"] or self.params["amqp_variable"])

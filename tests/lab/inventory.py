@@ -128,6 +128,8 @@ def variables(lab: Lab) -> dict[str, Any]:
         # Plain processes.
         "veza_backend_container": "",
         "veza_worker_services": [],
+        "veza_api_identity": "[pid, started_at]",
+        "veza_eventbus_level": lab.options.log_level,
         "veza_incident_dir": lab.paths["incidents"],
         "veza_publisher_backoff": lab.options.backoff,
         "veza_longest_upload": 1,

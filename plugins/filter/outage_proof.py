@@ -1,0 +1,160 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether everybody is served again: what was asked of whom, and who is missing. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain, untrusted
+
+CONSUMED = "consumers of "
+"""How the checks are named that ask whether a queue is consumed."""
+
+Result = Mapping[str, Any]
+
+
+def outage_seats(looks: Sequence[Result], backends: Sequence[str]) -> list[dict[str, Any]]:
+    """Return from where the broker is to be reached: each container, else the host where there is none.
+
+    A container that does not run is named and not asked. ``looks`` are the results of a loop of app_host_info over
+    hosts. A host that did not answer has its own seat, so that its probe tells why.
+    """
+    seats: list[dict[str, Any]] = []
+    for look in plain(looks):
+        host = look["item"]
+        found = look.get("containers") or []
+        for one in found:
+            seat = {"host": host, "container": one["name"], "service": one.get("service"), "state": one["state"]}
+            seats.append(
+                {**seat, "backend": host in backends and not _is_worker(one), "label": f"{one['name']} on {host}"}
+            )
+        if not found:
+            seat = {"host": host, "container": "", "service": None, "state": "running"}
+            seats.append({**seat, "backend": host in backends, "label": host})
+    return seats
+
+
+def _is_worker(container: Result) -> bool:
+    return str(container.get("service") or "").startswith("worker")
+
+
+def outage_consumers(queues: Sequence[Result], before: Result | None = None) -> list[dict[str, Any]]:
+    """Return the checks for rabbitmq_health that each queue of the table has its consumers.
+
+    ``before`` is what rabbitmq_health returned before the recovery: as many as then, and one at least.
+    """
+    traffic = plain(before or {}).get("traffic") or {}
+    had = {queue["name"]: queue.get("consumers") or 0 for queue in traffic.get("queues") or []}
+    return [
+        {
+            "name": f"{CONSUMED}{queue['name']}",
+            "query": f'queues."{queue["name"]}".consumers >= `{max(1, had.get(queue["name"], 0))}`',
+        }
+        for queue in plain(queues)
+        if queue.get("worker")
+    ]
+
+
+def outage_proof(facts: Result) -> dict[str, Any]:
+    """Return ``{served, complete, proof, missing}``.
+
+    served: each backend gets through, and its event bus is connected. complete: so does every worker, and each queue
+    has its consumers. ``missing`` has a sentence for each who does not; ``proof`` for each who does.
+    """
+    seen = plain(facts)
+    proof: list[str] = []
+    vital: list[str] = []
+    others: list[str] = []
+    probes = {result["item"]["label"]: result for result in seen["probes"] if result and "item" in result}
+    for seat in seen["seats"]:
+        result = probes.get(seat["label"]) or {}
+        missing = vital if seat["backend"] else others
+        if seat["state"] != "running":
+            missing.append(f"{seat['label']} is {seat['state']}")
+        elif result.get("ok"):
+            proof.append(f"{seat['label']}: {result['message']}")
+        else:
+            missing.append(f"{seat['label']}: {_why(result)}")
+    for result in seen["apis"]:
+        host = result["item"]
+        if result.get("connected"):
+            proof.append(f"{host}: {result['message']}")
+        else:
+            vital.append(f"{host}: {_why(result)}")
+    for check in (seen.get("consumers") or {}).get("checks") or []:
+        if check["name"].startswith(CONSUMED):
+            queue = check["name"][len(CONSUMED) :]
+            if check["result"] == "pass":
+                proof.append(f"{queue} is consumed")
+            else:
+                others.append(f"{queue} has too few consumers ({check['detail']})")
+    if seen.get("consumers") is not None and not (seen["consumers"] or {}).get("checks"):
+        others.append(f"whether the queues are consumed is not known: {_why(seen['consumers'])}")
+    return {"served": not vital, "complete": not vital and not others, "proof": proof, "missing": [*vital, *others]}
+
+
+def _why(result: Result) -> str:
+    return " ".join(str(result.get("message") or result.get("msg") or "it was not asked").split())
+
+
+def outage_backends(before: Result, after: Sequence[Result], allowed: Sequence[str]) -> dict[str, Any]:
+    """Return ``{unchanged, allowed, changed, unknown, text}`` of the API's process on each backend.
+
+    ``before`` holds what told each process from the next when the incident was opened, by host; ``after`` are the
+    results of a loop of app_host_info or api_health over the hosts; ``allowed`` are hosts on which this incident's own
+    action, which a person has permitted, has recreated it.
+    """
+    told: dict[str, Any] = {"unchanged": [], "allowed": [], "changed": [], "unknown": []}
+    now = outage_processes(after)
+    for host, was in sorted(plain(before).items()):
+        if not was or not now.get(host):
+            told["unknown"].append(host)
+        elif was == now[host]:
+            told["unchanged"].append(host)
+        else:
+            told["allowed" if host in allowed else "changed"].append(host)
+    says = {
+        "unchanged": "API process unchanged on {}",
+        "allowed": "recreated on {}, as was allowed for this run",
+        "changed": "ANOTHER API PROCESS on {}, and not by this recovery: somebody or something else restarted it",
+        "unknown": "not known on {}",
+    }
+    texts = [text.format(", ".join(told[name])) for name, text in says.items() if told[name]]
+    return {**told, "text": "; ".join(texts) or "no backend was asked"}
+
+
+def outage_processes(results: Sequence[Result]) -> dict[str, Any]:
+    """Return by host what tells the API's process from the next one; None where it is not known.
+
+    ``results`` are those of a loop over hosts: app_host_info's, whose first container is the API's, or api_health's.
+    """
+    found: dict[str, Any] = {}
+    for result in plain(results):
+        one = next(iter(result.get("containers") or []), None)
+        identity = None
+        if one and one["state"] == "running":
+            identity = {key: one.get(key) for key in ("id", "started_at", "pid", "process")}
+        elif one:
+            identity = {"state": one["state"]}
+        elif result.get("identity") is not None:
+            identity = {"identity": result["identity"]}
+        found[str(result["item"])] = identity
+    return found
+
+
+class FilterModule:
+    """The proof of a recovery."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return them by name."""
+        return {
+            "outage_seats": untrusted(outage_seats),
+            "outage_consumers": untrusted(outage_consumers),
+            "outage_proof": untrusted(outage_proof),
+            "outage_processes": untrusted(outage_processes),
+            "outage_backends": untrusted(outage_backends),
+        }
