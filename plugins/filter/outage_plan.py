@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
+from ansible_collections.veza.rabbitmq.plugins.module_utils._version import VERSION
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._actions import Choice, choose
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain, untrusted
+
+Plan = dict[str, Any]
+
+ACTS = ("act", "finish")
+"""Decisions after which something is done."""
+
+DECISION = ("cause", "remedy", "targets", "queues", "arguments")
+"""What of a step is the decision that a person approves; figures change by themselves."""
 
 
 def outage_plan(
@@ -17,28 +27,81 @@ def outage_plan(
     remedies: Mapping[str, Mapping[str, Any]],
     incident: Mapping[str, Any],
     settings: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return ``{decision, reason, remedy, actions}``.
-
-    ``remedies`` is vars/main.yml of the role outage_recover; ``incident`` is what the module incident read, with
-    ``served_at``: when the broker of the last incident, if that is closed, was proved to serve;
-    ``settings`` holds ``start_stopped`` (bool), ``apis`` (backends whose cache can be flushed) and ``database`` (bool).
-
-    decision is ``nothing`` (it serves, and no incident is open), ``finish`` (it serves, but an incident is open: a run
-    was interrupted), ``act``, or ``ask`` (only a human may decide; nothing is done).
-    """
-    remedy = remedies[verdict["remedy"]]
-    decision, reason = _decide(verdict, remedy, incident, settings)
-    return {
+    evidence: Mapping[str, Any] | None = None,
+    approved: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Return what outage_plan.yml describes."""
+    verdict, evidence, settings = plain(verdict), plain(evidence or {}), plain(settings)
+    causes = [verdict, *(other for other in verdict["also"] if remedies[other["remedy"]]["kind"] != "none")]
+    considered = _once([_consider(cause, remedies, settings, evidence) for cause in causes])
+    decision, reason = _decide(verdict, remedies[verdict["remedy"]], considered[0], incident)
+    steps = [step for step in considered if not step["ask"]] if decision in ACTS else []
+    plan = {
         "decision": decision,
         "reason": reason,
         "remedy": verdict["remedy"],
-        "actions": _actions(verdict, remedy, settings) if decision in ("act", "finish") else [],
+        "steps": steps,
+        "actions": [*(one for step in steps for one in step.pop("actions")), *_afterwards(settings)] if steps else [],
+        "asks": [{"cause": step["cause"], "ask": step["ask"]} for step in considered if step["ask"]],
+        "not_simulated": [text for step in steps for text in step.pop("not_simulated")],
+        "approval": {
+            "incident": incident["id"] if incident["open"] else None,
+            "version": VERSION,
+            "steps": [{key: step[key] for key in DECISION} for step in steps],
+        },
+    }
+    return _approved(plan, plain(approved)) if approved else plan
+
+
+def _once(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Drop what an earlier cause has had done already."""
+    once: dict[str, dict[str, Any]] = {}
+    for step in steps:
+        once.setdefault(repr([step[key] for key in ("remedy", "targets", "queues", "ask")]), step)
+    return list(once.values())
+
+
+def _consider(
+    cause: Mapping[str, Any],
+    remedies: Mapping[str, Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    evidence: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the step that a cause leads to; ``ask`` is why there is none before a human has decided."""
+    remedy = remedies[cause["remedy"]]
+    step = {
+        "cause": cause["cause"],
+        "remedy": cause["remedy"],
+        "targets": cause["targets"],
+        "queues": cause["queues"],
+        "says": remedy["says"],
+    }
+    choice = _chosen(step, cause, remedy, settings, evidence)
+    return {
+        **step,
+        "arguments": choice.arguments,
+        "actions": choice.actions,
+        "ask": choice.ask,
+        "not_simulated": choice.not_simulated,
     }
 
 
+def _chosen(
+    step: Mapping[str, Any],
+    cause: Mapping[str, Any],
+    remedy: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    evidence: Mapping[str, Any],
+) -> Choice:
+    # The advice says how to say yes (a unit test takes care).
+    flag = remedy.get("needs")
+    if remedy["kind"] == "ask" or (flag and not settings["flags"][flag]):
+        return Choice(ask=cause["advice"])
+    return choose(step, remedy, evidence, settings)
+
+
 def _decide(
-    verdict: Mapping[str, Any], remedy: Mapping[str, Any], incident: Mapping[str, Any], settings: Mapping[str, Any]
+    verdict: Mapping[str, Any], remedy: Mapping[str, Any], step: Mapping[str, Any], incident: Mapping[str, Any]
 ) -> tuple[str, str]:
     if remedy["kind"] == "none":
         if incident.get("open"):
@@ -49,9 +112,7 @@ def _decide(
             "nothing",
             f"It serves, and the incident {incident['id']}, which is closed, has accounted for that outage.",
         )
-    if remedy["kind"] == "ask" or (remedy["kind"] == "ask_to_start" and not settings["start_stopped"]):
-        return "ask", verdict["advice"]
-    return "act", remedy["says"]
+    return ("ask", step["ask"]) if step["ask"] else ("act", step["says"])
 
 
 def _accounted(verdict: Mapping[str, Any], incident: Mapping[str, Any]) -> bool:
@@ -60,19 +121,46 @@ def _accounted(verdict: Mapping[str, Any], incident: Mapping[str, Any]) -> bool:
     return bool(began and served and not incident.get("open") and began < served)
 
 
-def _actions(
-    verdict: Mapping[str, Any], remedy: Mapping[str, Any], settings: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """Return the actions in the order in which they are taken."""
-    actions = [
-        {"name": name, "target": host, "may_lose": remedy["may_lose"]}
-        for name in remedy["actions"]
-        for host in verdict["targets"]
-    ]
+def _afterwards(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the actions that follow whatever the remedies were, in their order."""
     flushes = [{"name": "dmca_flush", "target": host, "may_lose": "nothing"} for host in settings["apis"]]
     requeue = [{"name": "transcode_requeue", "target": "database", "may_lose": "nothing"}]
     again = [{**flush, "name": "dmca_flush_again"} for flush in flushes]
-    return [*actions, *flushes, *(requeue if settings["database"] else []), *again]
+    return [*flushes, *(requeue if settings["database"] else []), *again]
+
+
+def _approved(plan: Plan, approved: Mapping[str, Any]) -> Plan:
+    """Refuse to do anything else than what was approved; that nothing is left to do is no difference."""
+    if plan["decision"] not in ACTS:
+        return plan
+    differ = [name for name in ("incident", "version", "steps") if approved.get(name) != plan["approval"][name]]
+    # That a run before this one has opened the incident is not another decision.
+    differ = [name for name in differ if not (name == "incident" and approved.get("incident") is None)]
+    if not differ:
+        return plan
+    return {
+        **plan,
+        "decision": "ask",
+        "reason": "What would be done now is not what was approved: "
+        + "; ".join(
+            f"{name}: approved {_told(approved.get(name))}, now {_told(plan['approval'][name])}" for name in differ
+        )
+        + ". Nothing was done. Look at the plan (--check) and approve it anew.",
+        "steps": [],
+        "actions": [],
+    }
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, list):
+        return (
+            ", ".join(
+                f"{step.get('remedy')} on {', '.join(step.get('targets') or step.get('queues') or ['-'])}"
+                for step in value
+            )
+            or "nothing"
+        )
+    return str(value)
 
 
 class FilterModule:

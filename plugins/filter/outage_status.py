@@ -48,7 +48,9 @@ def _holder(lease: Mapping[str, Any]) -> str:
 
 def _phase(lease: Mapping[str, Any]) -> str:
     eta = f", expected to end by {lease['eta_at']}" if lease.get("eta_at") else ""
-    return f"{lease.get('phase')}{eta}"
+    abort = lease.get("abort")
+    stops = f"; asked to stop at {abort['at']}: it does so before its next action" if abort else ""
+    return f"{lease.get('phase')}{eta}{stops}"
 
 
 class FilterModule:

@@ -26,6 +26,7 @@ NO_VERDICT: dict[str, Any] = {
     "not_ruled_out": [],
     "ruled_out": [],
 }
+WHEN_IT_SERVES = "what the queues hold and what was lost, which a broker tells only when it serves"
 LISTED = 30
 """Ids that the screen shows at one place; the report has more."""
 CHANGES = 6
@@ -148,7 +149,8 @@ def _plan(run: Mapping[str, Any]) -> list[str]:
     lines = [
         f"would {action['name']} on {action['target']} (may lose: {action['may_lose']})" for action in plan["actions"]
     ]
-    return [*lines, "not simulated: what the queues hold and what was lost, which a broker tells only when it serves"]
+    unknown = [*(plan.get("not_simulated") or []), WHEN_IT_SERVES]
+    return [*lines, *(f"not simulated: {text}" for text in unknown)]
 
 
 def _done(run: Mapping[str, Any]) -> list[str]:
@@ -203,7 +205,11 @@ def _next(run: Mapping[str, Any]) -> list[str]:
         return ["mend what FAILED names, then run the same command again: it finishes the work and doubles nothing"]
     if plan is None and run["verdict"]["remedy"] not in ("none", "ask"):
         return [run["verdict"]["advice"], "ansible-playbook veza.rabbitmq.recover_rabbitmq"]
-    return [run["verdict"]["advice"]] if plan is None or plan["decision"] == "ask" else []
+    if plan is None:
+        return [run["verdict"]["advice"]]
+    if plan["decision"] == "ask":
+        return [plan["reason"]]
+    return [f"{one['cause']}: {one['ask']}" for one in plan.get("asks") or []]
 
 
 class FilterModule:

@@ -230,6 +230,7 @@ def _about(cause: Mapping[str, Any], findings: Mapping[str, Finding]) -> dict[st
         "proof": seen.proof,
         "targets": seen.targets,
         "queues": seen.queues,
+        "remedy": cause["remedy"],
         "advice": cause["advice"],
     }
 

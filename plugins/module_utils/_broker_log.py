@@ -300,6 +300,33 @@ def _counted(signature: Signature, hits: list[tuple[Line, bool]]) -> dict[str, A
     }
 
 
+_DROPPED = re.compile(
+    r"Queue (?P<queue>.+) in vhost (?P<vhost>.+) dropped (?P<persistent>\d+(?:/\d+)*) persistent messages and "
+    r"(?P<transient>\d+) transient messages after unclean shutdown"
+)
+
+
+def dropped(log: Log) -> list[dict[str, Any]]:
+    """Return which classic queues say that they lost messages when the node booted last, ``{queue, vhost, persistent,
+    transient}``. RabbitMQ counts the persistent ones by where they lay, in three figures.
+    """
+    start = log.run[0].at if log.run and log.run[0].step.state == "starting" else None
+    found = [
+        match
+        for line in log.main
+        if line.at and (start is None or line.at >= start) and (match := _DROPPED.search(line.text))
+    ]
+    return [
+        {
+            "queue": match["queue"],
+            "vhost": match["vhost"],
+            "persistent": sum(int(part) for part in match["persistent"].split("/")),
+            "transient": int(match["transient"]),
+        }
+        for match in found
+    ]
+
+
 def last_at(log: Log) -> str | None:
     """Return the time of the last line of the main log, or of the boot that failed before it had one."""
     times = [line.at for line in [*log.main, *(event.line for event in log.run)] if line.at]

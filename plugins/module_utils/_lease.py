@@ -4,9 +4,10 @@
 
 """Who may act on a site: pure decisions over the content of lease.json, the holder's identity and the time.
 
-A lease is ``{token, holder, acquired_at, renewed_at, expires_at, ttl, phase, eta_at}``. A holder is ``{host, boot_id,
-pid_namespace, pid, started, user, job, playbook}``: its first five keys tell one process of one machine from all
-others. The token grows with each new holder, and the file stays when the lease is released, so that it never shrinks.
+A lease is ``{token, holder, acquired_at, renewed_at, expires_at, ttl, phase, eta_at, abort}``; ``abort`` is ``{at,
+by}`` of who asked the holder to stop, else None. A holder is ``{host, boot_id, pid_namespace, pid, started, user, job,
+playbook}``: its first five keys tell one process of one machine from all others. The token grows with each new holder,
+and the file stays when the lease is released, so that it never shrinks.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ class Decision:
     """What becomes of the lease. ``lease`` is its new content, None when nothing is written."""
 
     lease: dict[str, Any] | None
-    what: str  # acquired | renewed | released | held | lost | not_held
+    what: str  # acquired | renewed | released | aborted | held | lost | stopped | not_held
     message: str
     taken_over: dict[str, Any] | None = None
 
     @property
     def refused(self) -> bool:
         """True when the caller must not act."""
-        return self.what in ("held", "lost")
+        return self.what in ("held", "lost", "stopped")
 
 
 def same_process(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -82,6 +83,8 @@ def acquire(lease: Mapping[str, Any] | None, asked: Asked, now: datetime) -> Dec
     if lease is None or lease["holder"] is None:
         return Decision(_granted(lease, asked, now), "acquired", "The lease was free.")
     if same_process(lease["holder"], asked.holder):
+        if lease.get("abort"):
+            return Decision(None, "stopped", _stopped(lease))
         return Decision(_renewed(lease, asked, now), "renewed", "The lease was this run's already.")
     reason = _takeover_reason(lease, asked, now)
     if reason is None:
@@ -98,6 +101,8 @@ def check(lease: Mapping[str, Any] | None, asked: Asked, now: datetime) -> Decis
     A lease that expired without being taken is still the caller's.
     """
     if lease is not None and lease["holder"] is not None and _owns(lease, asked):
+        if lease.get("abort"):
+            return Decision(None, "stopped", _stopped(lease))
         return Decision(_renewed(lease, asked, now), "renewed", "The lease is this run's.")
     return Decision(None, "lost", _lost(lease, asked))
 
@@ -106,14 +111,25 @@ def release(lease: Mapping[str, Any] | None, asked: Asked, now: datetime) -> Dec
     """Give the caller's lease back; somebody else's is left alone."""
     if lease is None or lease["holder"] is None or not _owns(lease, asked):
         return Decision(None, "not_held", "There was nothing to release: the lease isn't this run's.")
-    freed = {**lease, "holder": None, "phase": None, "eta_at": None, "renewed_at": stamp(now), "expires_at": stamp(now)}
+    freed = {**lease, "renewed_at": stamp(now), "expires_at": stamp(now)}
+    freed.update(holder=None, phase=None, eta_at=None, abort=None)
     return Decision(freed, "released", "The lease is free.")
+
+
+def abort(lease: Mapping[str, Any] | None, asked: Asked, now: datetime) -> Decision:
+    """Mark the holder's lease, whoever that is: it stops before its next action. The next holder begins without."""
+    if lease is None or lease["holder"] is None:
+        return Decision(None, "not_held", "There is nothing to stop: nobody holds the lease.")
+    by = {name: asked.holder.get(name) for name in ("user", "host", "playbook")}
+    marked = {**lease, "abort": lease.get("abort") or {"at": stamp(now), "by": by}}
+    return Decision(marked, "aborted", f"{who(lease['holder'])} stops before its next action.")
 
 
 DECISIONS: dict[str, Callable[[Mapping[str, Any] | None, Asked, datetime], Decision]] = {
     "acquired": acquire,
     "checked": check,
     "released": release,
+    "aborted": abort,
 }
 
 
@@ -148,6 +164,7 @@ def _granted(lease: Mapping[str, Any] | None, asked: Asked, now: datetime) -> di
         "ttl": asked.ttl,
         "phase": asked.phase,
         "eta_at": asked.eta_at,
+        "abort": None,
     }
 
 
@@ -171,6 +188,14 @@ def _held(lease: Mapping[str, Any], now: datetime) -> str:
         f"{who(lease['holder'])} is at work here since {lease['acquired_at']}{phase}{eta}. Its lease runs until "
         f"{lease['expires_at']} ({remaining(lease, now):.0f} s from now) unless it is renewed. Follow that run, "
         "or stop it and run again: on its own controller at once, elsewhere when the lease has run out."
+    )
+
+
+def _stopped(lease: Mapping[str, Any]) -> str:
+    by = lease["abort"]["by"]
+    return (
+        f"{by.get('user')} on {by.get('host')} asked this run to stop, at {lease['abort']['at']}. Nothing more is done "
+        "by it. Run the same command again to go on: it finishes the work and doubles nothing."
     )
 
 

@@ -68,7 +68,7 @@ DROPPED = {
 # What is read of queues that are listed; who consumes them is told one by one only.
 _QUEUE = (
     "name", "type", "state", "consumers", "messages", "messages_ready", "messages_unacknowledged",
-    "messages_details", "message_stats", "arguments", "effective_policy_definition",
+    "messages_persistent", "messages_details", "message_stats", "arguments", "effective_policy_definition",
 )  # fmt: skip
 
 _NODE = (
@@ -382,6 +382,7 @@ def _queue(name: str, of: str | None, first: Sample, second: Sample | None, arou
         "messages": depth.messages,
         "ready": depth.ready,
         "unacked": depth.unacked,
+        "persistent": now.get("messages_persistent"),
         "age": age(depth),
         "consumers": depth.consumers,
         "consumer_hosts": consumer_hosts(now),

@@ -103,8 +103,10 @@ options:
       - V(checked) renews the lease O(token) and fails when it isn't this run's any more.
         A lease that has expired but that nobody has taken is still the run's.
       - V(released) gives the lease back. A lease that isn't this run's is left alone, which is no failure.
+      - V(aborted) asks the run that holds the lease, whichever that is, to stop. Its next V(checked) fails, so it stops
+        before its next action. That nobody holds it is no failure.
     type: str
-    choices: [acquired, checked, released]
+    choices: [acquired, checked, released, aborted]
   token:
     description:
       - The RV(token) that V(acquired) returned, for O(lease=checked) and O(lease=released).
@@ -233,6 +235,20 @@ events:
   returned: O(state=read)
   type: list
   elements: dict
+recent_actions:
+  description: What the site's incidents of the last day have done, oldest first, whichever incident is meant.
+  returned: O(state=read)
+  type: list
+  elements: dict
+  contains:
+    at: {description: "When it was done, UTC.", type: str}
+    name: {description: "Name of the action.", type: str}
+    target: {description: "What it was done to.", type: str}
+    incident: {description: "In which incident.", type: str}
+aborted:
+  description: Whether a holder was there that has been asked to stop.
+  returned: O(lease) is given
+  type: bool
 lease:
   description: The lease after the task (in check mode, before it). Null when nobody has ever had it.
   returned: always
@@ -251,6 +267,7 @@ lease:
     ttl: {description: "Seconds that a renewal gives.", type: int}
     phase: {description: "What the holder is doing.", type: str}
     eta_at: {description: "When it expects that to end.", type: str}
+    abort: {description: "C(at) and C(by) of who asked the holder to stop, else null.", type: dict}
 token:
   description: The caller's token, in check mode the one that it would get. Null when it was refused or released.
   returned: O(lease) is given
@@ -268,7 +285,9 @@ released:
   returned: O(lease) is given
   type: bool
 refused:
-  description: V(held) when another run has the lease, V(lost) when the caller's token is not valid any more, else null.
+  description:
+    - V(held) when another run has the lease, V(lost) when the caller's token is not valid any more, V(stopped) when
+      somebody asked the caller to stop, else null.
   returned: O(lease) is given, failures included
   type: str
 taken_over:
@@ -281,7 +300,7 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -289,6 +308,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._errors import BadInput, Refused, VezaError
 from ..module_utils._lease import DECISIONS, Asked, Decision, view
 from ..module_utils._record import Incident, SiteDirectory, encode, instant, stamp
+
+RECENT = timedelta(days=1)
+"""How far back actions count for a budget."""
 
 NO_INCIDENT = "No incident is open for site {site}, and none was named. Open one first, with state=opened."
 
@@ -414,7 +436,23 @@ def record_result(request: Request, plan: Plan) -> dict[str, Any]:
     }
     if added is not None:
         result["diff"] = {"before": "", "after": encode(added).decode(), "after_header": result["file"] or ""}
-    return {**result, **({"events": events} if request.params["state"] == "read" else {"event": added or plan.stands})}
+    if request.params["state"] != "read":
+        return {**result, "event": added or plan.stands}
+    return {**result, "events": events, "recent_actions": recent_actions(request)}
+
+
+def recent_actions(request: Request) -> list[dict[str, Any]]:
+    """Return what was done in the incidents of the last day, superseded events included, oldest first."""
+    since = stamp(request.now - RECENT)
+    done = []
+    for incident in request.site.incidents():
+        if not incident.events or incident.events[-1]["at"] < since:
+            break
+        for event in incident.events:
+            if event["type"] == "action" and event["at"] >= since and event["data"].get("changed", True):
+                named = {name: str(event["data"].get(name)) for name in ("name", "target")}
+                done.append({"at": event["at"], **named, "incident": incident.id})
+    return sorted(done, key=lambda action: str(action["at"]))
 
 
 def decide_lease(request: Request, lease: dict[str, Any] | None) -> tuple[Decision, dict[str, Any]]:
@@ -430,6 +468,7 @@ def decide_lease(request: Request, lease: dict[str, Any] | None) -> tuple[Decisi
         "acquired": decision.what == "acquired",
         "renewed": decision.what == "renewed",
         "released": decision.what == "released",
+        "aborted": decision.what == "aborted",
         "refused": decision.what if decision.refused else None,
         "taken_over": decision.taken_over,
     }
@@ -495,7 +534,7 @@ def argument_spec() -> dict[str, Any]:
         "on_same_key": {"type": "str", "choices": ["keep", "replace"], "default": "keep"},
         "reason": {"type": "str", "default": "The outage is over."},
         "phase": {"type": "str"},
-        "lease": {"type": "str", "choices": ["acquired", "checked", "released"]},
+        "lease": {"type": "str", "choices": ["acquired", "checked", "released", "aborted"]},
         "token": {"type": "int", "no_log": False},
         "ttl": {"type": "int", "default": 120},
         "eta_at": {"type": "str"},

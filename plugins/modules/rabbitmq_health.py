@@ -274,8 +274,13 @@ traffic:
         unacked:
           description: Messages that a consumer holds.
           type: int
+        persistent:
+          description: Messages that a classic queue keeps when the broker stops, by its statistics.
+          type: int
         age:
-          description: Seconds by which these three may lag. Everything else about a queue may lag by 10 s.
+          description: >-
+            Seconds by which RV(traffic.queues[].messages), ready and unacked may lag. Everything else about a queue may
+            lag by 10 s.
           type: float
         consumers:
           description: How many consumers it has.

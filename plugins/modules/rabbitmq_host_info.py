@@ -264,6 +264,16 @@ signatures:
     file:
       description: The file with that line, V(journal) for the journal.
       type: str
+dropped:
+  description: Classic queues that lost messages in the last boot, because the run before had not ended in order.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    queue: {description: "Name of the queue.", type: str}
+    vhost: {description: "Its virtual host.", type: str}
+    persistent: {description: "Persistent messages that were lost.", type: int}
+    transient: {description: "Transient messages that were lost.", type: int}
 listeners:
   description: The ports of O(ports), from the kernel's table; nothing is connected to.
   returned: always
@@ -836,6 +846,7 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
         "process": process,
         "lifecycle": lifecycle,
         "signatures": _broker_log.signatures(log),
+        "dropped": _broker_log.dropped(log),
         "listeners": look.listeners(listening, process["running"]),
         "disk": {
             **disk,

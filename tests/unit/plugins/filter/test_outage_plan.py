@@ -15,11 +15,30 @@ from tests.unit.plugins.filter.test_outage_verdict import REMEDIES
 
 CLOSED = {"open": False, "id": None, "served_at": None}
 OPEN = {"open": True, "id": "20260131T020310Z-paris-3f9a"}
+SINCE = "2026-01-31T01:30:00.000Z"
+YES = {"flags": {"outage_recover_start_stopped": True}}
 
 
-def plan(situation: str, incident: dict | None = None, **settings: object) -> dict:
-    known = {"start_stopped": False, "apis": ["backend-1", "backend-2"], "database": True, **settings}
-    return outage_plan(outage_verdict(SITUATIONS[situation][0], causes()), REMEDIES, incident or CLOSED, known)
+def plan(situation: str, incident: dict | None = None, approved: dict | None = None, **settings: object) -> dict:
+    seen = SITUATIONS[situation][0]
+    known = {
+        "flags": {"outage_recover_start_stopped": False},
+        "apis": ["backend-1", "backend-2"],
+        "database": True,
+        "recent_actions": [],
+        "restarts": 2,
+        "restarts_since": SINCE,
+        **settings,
+    }
+    return outage_plan(outage_verdict(seen, causes()), REMEDIES, incident or CLOSED, known, seen, approved)
+
+
+def started(at: str, target: str = "rabbitmq", name: str = "start_broker") -> dict:
+    return {"name": name, "target": target, "at": at, "incident": "x"}
+
+
+def names(planned: dict) -> list[str]:
+    return [action["name"] for action in planned["actions"]]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +50,7 @@ def plan(situation: str, incident: dict | None = None, **settings: object) -> di
         ("killed", OPEN, {}, "act"),
         ("stopped", CLOSED, {}, "ask"),
         ("stopped", OPEN, {}, "ask"),
-        ("stopped", CLOSED, {"start_stopped": True}, "act"),
+        ("stopped", CLOSED, YES, "act"),
         ("gone, log unreadable", CLOSED, {}, "ask"),
         ("booting", CLOSED, {}, "act"),
         ("crashed, back", CLOSED, {}, "act"),
@@ -39,9 +58,9 @@ def plan(situation: str, incident: dict | None = None, **settings: object) -> di
         ("crashed, back", {**CLOSED, "id": "x", "served_at": "2026-01-31T02:04:00.000Z"}, {}, "nothing"),
         ("segfault, back", {**CLOSED, "id": "x", "served_at": "2026-01-31T02:04:00.000Z"}, {}, "nothing"),
         ("killed", {**CLOSED, "id": "x", "served_at": "2026-01-31T02:04:00.000Z"}, {}, "act"),
-        ("disk alarm", CLOSED, {"start_stopped": True}, "ask"),
-        ("silent", CLOSED, {"start_stopped": True}, "ask"),
-        ("nothing seen", OPEN, {"start_stopped": True}, "ask"),
+        ("disk alarm", CLOSED, YES, "ask"),
+        ("silent", CLOSED, {}, "act"),
+        ("nothing seen", OPEN, YES, "ask"),
     ],
 )
 def test_the_decision(situation: str, incident: dict, settings: dict, decision: str) -> None:
@@ -52,8 +71,7 @@ def test_the_decision(situation: str, incident: dict, settings: dict, decision: 
 
 
 def test_the_actions_in_their_order() -> None:
-    steps = [(action["name"], action["target"]) for action in plan("killed")["actions"]]
-    assert steps == [
+    assert [(action["name"], action["target"]) for action in plan("killed")["actions"]] == [
         ("start_broker", "rabbitmq"),
         ("dmca_flush", "backend-1"),
         ("dmca_flush", "backend-2"),
@@ -61,6 +79,75 @@ def test_the_actions_in_their_order() -> None:
         ("dmca_flush_again", "backend-1"),
         ("dmca_flush_again", "backend-2"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("situation", "action"),
+    [
+        ("silent", "restart_broker"),
+        ("stop_app", "start_app"),
+        ("maintenance", "revive_broker"),
+    ],
+)
+def test_what_lives_and_does_not_serve(situation: str, action: str) -> None:
+    assert names(plan(situation, **YES))[0] == action
+    if action == "restart_broker":
+        assert names(plan(situation))[0] == action
+    else:
+        refused = plan(situation)
+        assert (refused["decision"], refused["actions"], refused["steps"]) == ("ask", [], [])
+        assert "outage_recover_start_stopped=true" in refused["reason"]
+
+
+def test_a_broker_that_goes_down_again_and_again_is_not_started_for_ever() -> None:
+    once, twice = [started("2026-01-31T01:40:00.000Z")], [started("2026-01-31T01:40:00.000Z"), started(SINCE)]
+    assert plan("killed", recent_actions=once)["decision"] == "act"
+    refused = plan("killed", recent_actions=twice)
+    assert (refused["decision"], refused["actions"]) == ("ask", [])
+    assert "2 times" in refused["reason"]
+    assert "outage_recover_restarts" in refused["reason"]
+    others = [started("2026-01-31T01:40:00.000Z", "elsewhere"), started("2026-01-31T01:00:00.000Z"), *once]
+    assert plan("killed", recent_actions=others)["decision"] == "act"
+
+
+def test_a_person_who_says_yes_is_not_held_back_by_the_budget() -> None:
+    twice = [started("2026-01-31T01:40:00.000Z"), started(SINCE)]
+    assert plan("stopped", recent_actions=twice, **YES)["decision"] == "act"
+
+
+def test_an_approved_plan_is_carried_out_and_no_other() -> None:
+    approved = plan("killed")["approval"]
+    assert plan("killed", approved=approved)["decision"] == "act"
+    # The run that carries it out has opened the incident meanwhile.
+    assert plan("killed", OPEN, approved=approved)["decision"] == "act"
+    other = plan("stopped", approved=approved, **YES)
+    assert (other["decision"], other["actions"], other["steps"]) == ("ask", [], [])
+    assert "not what was approved" in other["reason"]
+    assert plan("healthy", approved=approved)["decision"] == "nothing"
+    elsewhere = {**approved, "version": "0.0.1"}
+    assert "version: approved 0.0.1" in plan("killed", approved=elsewhere)["reason"]
+    of_another = plan("killed", {**OPEN, "id": "another"})["approval"]
+    assert plan("killed", OPEN, approved=of_another)["decision"] == "ask"
+
+
+def test_a_second_cause_that_only_a_human_may_decide_about_is_said_and_not_touched() -> None:
+    seen = SITUATIONS["killed"][0]
+    verdict = outage_verdict(seen, causes())
+    also = {"cause": "worker_crash_loop", "remedy": "ask", "targets": [], "queues": ["q"], "advice": "Read its log."}
+    settings = {
+        "flags": {},
+        "apis": [],
+        "database": False,
+        "recent_actions": [],
+        "restarts": 2,
+        "restarts_since": SINCE,
+    }
+    planned = outage_plan({**verdict, "also": [also]}, REMEDIES, CLOSED, settings, seen)
+    assert [step["cause"] for step in planned["steps"]] == ["broker_crashed"]
+    assert planned["asks"] == [{"cause": "worker_crash_loop", "ask": "Read its log."}]
+    both = {**also, "remedy": "wait_for_boot"}
+    planned = outage_plan({**verdict, "also": [both, both]}, REMEDIES, CLOSED, settings, seen)
+    assert [step["remedy"] for step in planned["steps"]] == ["start_broker", "wait_for_boot"]
 
 
 def test_a_booting_broker_is_never_started_again() -> None:

@@ -150,6 +150,12 @@ def test_every_remedy_that_acts_has_its_tasks() -> None:
     assert {path.stem for path in tasks.glob("*.yml")} == acting
 
 
+def test_an_advice_says_how_to_say_yes() -> None:
+    for name, cause in causes().items():
+        flag = REMEDIES[cause["remedy"]].get("needs")
+        assert flag is None or f"-e {flag}=" in " ".join(cause["advice"].split()), name
+
+
 def test_every_cause_has_a_situation() -> None:
     assert {cause for _seen, cause in SITUATIONS.values()} == {*causes(), "unknown"}
 

@@ -322,3 +322,16 @@ def test_the_end_of_the_run_before_is_known_while_the_next_one_boots() -> None:
     before = PREFIX.replace("21:10:01", "20:10:01") + "accepting AMQP connection\n"
     assert life(tail(before + BOOT_BEGUN), running=True)["previous_end"] == "2026-11-23T20:10:01.000Z"
     assert life(tail(BOOT_BEGUN), running=True)["previous_end"] is None
+
+
+def test_what_a_boot_dropped_is_a_number() -> None:
+    text = (
+        "2026-01-31 02:00:00.000000+00:00 [info] <0.1.0>  Starting RabbitMQ 4.0.5 on Erlang 27.3.4.1 [jit]\n"
+        "2026-01-31 02:00:01.000000+00:00 [warning] <0.2.0> Queue old in vhost /veza dropped 9/9/9 persistent messages "
+        "and 9 transient messages after unclean shutdown\n"
+        "2026-01-31 02:03:00.000000+00:00 [info] <0.1.0>  Starting RabbitMQ 4.0.5 on Erlang 27.3.4.1 [jit]\n"
+        "2026-01-31 02:03:01.000000+00:00 [warning] <0.2.0> Queue a queue in vhost /veza dropped 3/4/0 persistent "
+        "messages and 1 transient messages after unclean shutdown\n"
+    )
+    log = logs.read([Tail("/var/log/rabbitmq/rabbit@mq.log", text, 0.0, True)])
+    assert logs.dropped(log) == [{"queue": "a queue", "vhost": "/veza", "persistent": 7, "transient": 1}]

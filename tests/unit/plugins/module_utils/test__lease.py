@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.veza.rabbitmq.plugins.module_utils._lease import (
     GONE,
     Asked,
+    abort,
     acquire,
     check,
     is_dead,
@@ -60,6 +61,7 @@ def test_a_lease_that_nobody_has_is_given() -> None:
         "ttl": 120,
         "phase": "diagnose",
         "eta_at": None,
+        "abort": None,
     }
 
 
@@ -196,3 +198,25 @@ def test_a_holder_elsewhere_can_not_be_seen(key: str) -> None:
 
 def test_a_job_is_named() -> None:
     assert who(BOB) == "bob on ctl-2 (pid 42, recover_rabbitmq.yml, job 17)"
+
+
+def test_who_is_asked_to_stop_does_so_at_its_next_check_and_the_next_holder_does_not() -> None:
+    marked = abort(alices(), asked(BOB), after(1))
+    assert (marked.what, marked.refused) == ("aborted", False)
+    assert marked.lease is not None
+    assert marked.lease["abort"]["by"]["user"] == BOB["user"]
+    assert abort(marked.lease, asked(ALICE), after(2)).lease == marked.lease
+    for decision in (check(marked.lease, asked(token=1), after(3)), acquire(marked.lease, asked(), after(3))):
+        assert (decision.what, decision.refused, decision.lease) == ("stopped", True, None)
+        assert BOB["user"] in decision.message
+    freed = release(marked.lease, asked(token=1), after(4)).lease
+    assert freed is not None
+    for lease in (freed, acquire(freed, asked(), after(5)).lease, acquire(marked.lease, asked(BOB), after(500)).lease):
+        assert lease is not None
+        assert lease["abort"] is None
+
+
+def test_nobody_is_asked_to_stop_where_nobody_is_at_work() -> None:
+    for lease in (None, release(alices(), asked(token=1), after(1)).lease):
+        decision = abort(lease, asked(BOB), after(2))
+        assert (decision.what, decision.refused, decision.lease) == ("not_held", False, None)

@@ -1,0 +1,80 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which actions a step of the plan takes: check mode prints them, and the real run takes exactly these. Pure.
+
+An action is ``{name, target, may_lose}``, and may have ``arguments`` that are part of the decision. A remedy whose
+actions depend on what was seen has a function in ``ACTIONS``; the others take the table's actions on each target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Step = Mapping[str, Any]
+"""``{cause, remedy, targets, queues}``: a cause that was named, and what is to be done about it."""
+
+
+@dataclass
+class Choice:
+    """What a step comes to. Without actions it waits, proves or accounts only."""
+
+    actions: list[dict[str, Any]] = field(default_factory=list)
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """What its tasks need besides the targets. Part of the decision, so no figures that change by themselves."""
+    ask: str | None = None
+    """Why a human must decide after all; then there are no actions."""
+    not_simulated: list[str] = field(default_factory=list)
+    """What it may do besides, which can't be known beforehand."""
+
+
+Planner = Callable[[Step, Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], Choice]
+"""Takes the step, its remedy (vars/main.yml of outage_recover), the evidence and the settings."""
+
+
+def choose(step: Step, remedy: Mapping[str, Any], evidence: Mapping[str, Any], settings: Mapping[str, Any]) -> Choice:
+    """Return what a step comes to."""
+    return ACTIONS.get(step["remedy"], on_each_target)(step, remedy, evidence, settings)
+
+
+def on_each_target(
+    step: Step, remedy: Mapping[str, Any], _evidence: Mapping[str, Any], _settings: Mapping[str, Any]
+) -> Choice:
+    """The remedy's actions, one after the other, each on all targets."""
+    return Choice(
+        [
+            {"name": name, "target": target, "may_lose": remedy["may_lose"]}
+            for name in remedy["actions"]
+            for target in step["targets"]
+        ]
+    )
+
+
+def within_budget(
+    step: Step, remedy: Mapping[str, Any], evidence: Mapping[str, Any], settings: Mapping[str, Any]
+) -> Choice:
+    """Start or restart a broker that nobody stopped, but not again and again: what kills it would go on."""
+    since = settings["restarts_since"]
+    recent = [
+        action
+        for action in settings["recent_actions"]
+        if action["name"] in RESTARTS and action["target"] in step["targets"] and action["at"] >= since
+    ]
+    if len(recent) >= settings["restarts"]:
+        when = ", ".join(f"{action['target']} at {action['at']}" for action in recent)
+        return Choice(
+            ask=f"This command has started it {len(recent)} times already ({when}), and it went down again. Find what "
+            "ends it, in the proof and in its log; raise outage_recover_restarts to have it started once more."
+        )
+    return on_each_target(step, remedy, evidence, settings)
+
+
+RESTARTS = ("start_broker", "restart_broker")
+
+ACTIONS: dict[str, Planner] = {
+    "start_broker": within_budget,
+    "restart_broker": within_budget,
+}
