@@ -18,7 +18,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import _amqp_frames as amqp
@@ -68,7 +68,6 @@ _CONNECT = (
 
 _PROPERTIES = {
     "product": "veza.rabbitmq",
-    "connection_name": "veza.rabbitmq.amqp_probe",
     "capabilities": {"authentication_failure_close": True, "connection.blocked": True, "publisher_confirms": True},
 }
 
@@ -105,6 +104,8 @@ class Target:
     publish: bool = False
     timeout: float = 5.0
     slow_after: float = 1.0
+    name: str = "veza.rabbitmq.amqp_probe"
+    """What the broker shows as the connection's name."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class Failed(Exception):
         self.detail = detail
 
 
-class _Closed(Exception):
+class Closed(Exception):
     """The broker closed the connection or the channel, and said why."""
 
     def __init__(self, code: int, text: str, connection: bool) -> None:
@@ -157,6 +158,33 @@ class _Closed(Exception):
 def probe(target: Target, clock: Callable[[], float] = time.monotonic) -> Probe:
     """Probe ``target``; every failure is an outcome, nothing is raised, and the deadline holds to a second."""
     return _Run(target, clock).probe()
+
+
+@contextmanager
+def connected(target: Target, clock: Callable[[], float] = time.monotonic) -> Iterator[Link]:
+    """Log in and open the virtual host, give the connection, and leave it as the protocol wants.
+
+    ``target.timeout`` bounds the way there; after that the caller bounds each step, by the link's ``remaining``.
+    Failed, with a whole sentence as its detail, when the way ends before.
+    """
+    run = _Run(replace(target, publish=False), clock)
+    outcome = ""
+    try:
+        try:
+            for name, walk in run.plan():
+                run.stage(name, walk)
+        except Failed as failure:
+            raise Failed(failure.outcome, run.message(failure.outcome, failure.detail)) from None
+        try:
+            yield run.link
+        except Closed as closed:
+            run.open = not closed.connection
+            raise
+        except Failed as failure:
+            outcome = failure.outcome
+            raise
+    finally:
+        run.goodbye(wait=outcome != "blocked")
 
 
 def printable(raw: str | bytes) -> str:
@@ -204,7 +232,7 @@ def judge_greeting(raw: bytes) -> Failed | None:
     return None
 
 
-class _Link:
+class Link:
     """A connected socket; each operation ends by the deadline, or fails."""
 
     def __init__(self, sock: socket.socket, remaining: Callable[[], float]) -> None:
@@ -285,7 +313,7 @@ class _Link:
     def expect(self, *names: str) -> amqp.Frame:
         """Return the next frame, which must be one of the named methods.
 
-        _Closed when the broker closes instead (the answer that it wants is sent), Failed when it blocks.
+        Closed when the broker closes instead (the answer that it wants is sent), Failed when it blocks.
         """
         while True:
             frame = self.frame()
@@ -296,7 +324,7 @@ class _Link:
                 code, text = reader.unpack("H"), printable(reader.short_string())
                 with suppress(Failed):
                     self.send(amqp.method(f"{frame.name}-ok", frame.channel))
-                raise _Closed(code, text, connection=frame.channel == 0)
+                raise Closed(code, text, connection=frame.channel == 0)
             if frame.name == "connection.blocked":
                 raise Failed("blocked", printable(frame.reader().short_string()))
             if frame.name != "connection.unblocked":
@@ -337,7 +365,7 @@ class _Run:
         self.server: dict[str, str] = {}
         self.addresses: list[dict[str, str]] = []
         self.found: list[tuple[Any, ...]] = []
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self.open = False
         """Whether a Connection.Close is due: before the virtual host is open the broker takes none."""
         self.start: dict[str, Any] = {}
@@ -390,7 +418,7 @@ class _Run:
             detail, failure = walk(), None
         except Failed as error:
             failure = error
-        except _Closed as closed:
+        except Closed as closed:
             self.open = self.open and not closed.connection
             failure = Failed(outcome_of_close(name, closed.code, closed.text), f"{closed.code} {closed.text}")
         except ValueError as error:  # a broker's method whose arguments can't be read
@@ -411,7 +439,7 @@ class _Run:
         return f"AMQP probe of {where}{who}: {SENTENCES[outcome]}{last}."
 
     @property
-    def link(self) -> _Link:
+    def link(self) -> Link:
         """The connection, which the stage connect has made."""
         if self._link is None:
             raise Failed("unreachable", "there is no connection")
@@ -450,7 +478,7 @@ class _Run:
                 entry["detail"] = f"no answer within {share:.1f} s" if not error.errno else str(error.strerror)
             else:
                 entry["result"] = "connected"
-                self._link = _Link(sock, self.remaining)
+                self._link = Link(sock, self.remaining)
                 return entry["address"]
         results = [entry["result"] for entry in self.addresses]
         outcome = next((outcome for outcome, _numbers in _CONNECT if outcome in results), "unreachable")
@@ -501,7 +529,11 @@ class _Run:
         if "PLAIN" not in self.start["mechanisms"]:
             raise Failed("login_refused", f"it offers {', '.join(self.start['mechanisms'])}, not PLAIN")
         secret = "\0".join(["", self.target.user or "", self.target.password or ""]).encode()
-        arguments = amqp.table(_PROPERTIES) + amqp.short_string("PLAIN") + amqp.long_string(secret)
+        arguments = (
+            amqp.table({**_PROPERTIES, "connection_name": self.target.name})
+            + amqp.short_string("PLAIN")
+            + amqp.long_string(secret)
+        )
         self.link.send(amqp.method("connection.start-ok", 0, arguments + amqp.short_string("en_US")))
         try:
             answer = self.link.expect("connection.tune", "connection.secure")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The bytes of AMQP 0-9-1, as far as a probe needs them: pure, standard library only.
+"""The bytes of AMQP 0-9-1, as far as this collection needs them: pure, standard library only.
 
 Every decoder raises ValueError for bytes that are not what they should be, and nothing else.
 """
@@ -10,7 +10,7 @@ Every decoder raises ValueError for bytes that are not what they should be, and 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,8 @@ METHODS = {
     "channel.close-ok": (20, 41),
     "queue.declare": (50, 10),
     "queue.declare-ok": (50, 11),
+    "queue.delete": (50, 40),
+    "queue.delete-ok": (50, 41),
     "basic.publish": (60, 40),
     "basic.return": (60, 50),
     "basic.get": (60, 70),
@@ -51,6 +53,10 @@ METHODS = {
     "basic.nack": (60, 120),
     "confirm.select": (85, 10),
     "confirm.select-ok": (85, 11),
+    "tx.select": (90, 10),
+    "tx.select-ok": (90, 11),
+    "tx.commit": (90, 20),
+    "tx.commit-ok": (90, 21),
 }
 _NAMES = {number: name for name, number in METHODS.items()}
 
@@ -85,6 +91,11 @@ class Reader:
     def __init__(self, data: bytes, position: int = 0) -> None:
         self._data = data
         self._position = position
+
+    @property
+    def position(self) -> int:
+        """How many bytes have been taken."""
+        return self._position
 
     def more(self) -> bool:
         """Whether bytes are left."""
@@ -171,13 +182,68 @@ def method(name: str, channel: int = 0, arguments: bytes = b"") -> bytes:
     return frame(METHOD, channel, struct.pack(">HH", *METHODS[name]) + arguments)
 
 
-def content(channel: int, body: bytes, frame_max: int) -> bytes:
-    """Return the frames of a persistent message that follow its basic.publish."""
-    persistent = struct.pack(">HB", 0x1000, 2)  # the flag of delivery-mode, and the mode
-    head = frame(CONTENT_HEADER, channel, struct.pack(">HHQ", BASIC, 0, len(body)) + persistent)
+PERSISTENT = struct.pack(">HB", 0x1000, 2)
+"""The properties of a message that is persistent and nothing else: the flag of delivery-mode, and the mode."""
+
+
+def content(channel: int, body: bytes, frame_max: int, properties: bytes = PERSISTENT) -> bytes:
+    """Return the frames of a message that follow its basic.publish; ``properties`` begin with their flags."""
+    head = frame(CONTENT_HEADER, channel, struct.pack(">HHQ", BASIC, 0, len(body)) + properties)
     size = max(frame_max - OVERHEAD, 1)
     bodies = [frame(CONTENT_BODY, channel, body[at : at + size]) for at in range(0, len(body), size)]
     return head + b"".join(bodies)
+
+
+# The properties of a message in the order of their flags, from the highest bit on, and how each is read.
+_PROPERTIES: tuple[tuple[str, Callable[[Reader], Any]], ...] = (
+    ("content_type", Reader.short_string),
+    ("content_encoding", Reader.short_string),
+    ("headers", Reader.table),
+    ("delivery_mode", lambda reader: reader.unpack("B")),
+    ("priority", lambda reader: reader.unpack("B")),
+    ("correlation_id", Reader.short_string),
+    ("reply_to", Reader.short_string),
+    ("expiration", Reader.short_string),
+    ("message_id", Reader.short_string),
+    ("timestamp", lambda reader: reader.unpack("Q")),
+    ("type", Reader.short_string),
+    ("user_id", Reader.short_string),
+    ("app_id", Reader.short_string),
+    ("cluster_id", Reader.short_string),
+)
+
+
+def properties_of(raw: bytes) -> dict[str, Any]:
+    """Return the properties of a message by name, only those that are set."""
+    return {name: value for name, value, _begin, _end in _spans(raw)}
+
+
+def without_headers(raw: bytes, names: Iterable[str]) -> bytes:
+    """Return properties without these entries of their headers; everything else stays as it is, byte for byte."""
+    for name, _value, begin, end in _spans(raw):
+        if name == "headers":
+            table, kept = Reader(raw[begin + 4 : end]), b""
+            while table.more():
+                at = begin + 4 + table.position
+                key = table.short_string()
+                table.value(_DEPTH)
+                if key not in names:
+                    kept += raw[at : begin + 4 + table.position]
+            return raw[:begin] + long_string(kept) + raw[end:]
+    return raw
+
+
+def _spans(raw: bytes) -> list[tuple[str, Any, int, int]]:
+    """Return each property that is set: name, value, and where it begins and ends."""
+    reader = Reader(raw)
+    flags, spans = reader.unpack("H"), []
+    if flags & 1:
+        raise ValueError("more properties than there are")
+    for number, (name, read) in enumerate(_PROPERTIES):
+        if flags & (0x8000 >> number):
+            begin = reader.position
+            spans.append((name, read(reader), begin, reader.position))
+    return spans
 
 
 def short_string(text: str) -> bytes:

@@ -35,6 +35,7 @@ ORDER = (
     "test_recover_scenarios",
     "test_rabbitmq_host_info",
     "test_amqp_probe",
+    "test_queue_give_up",
     "test_rabbitmq_health",
     "test_dmca_flush",
     "test_eventbus_dropped_info",

@@ -114,3 +114,28 @@ def test_a_short_string_has_its_limit_in_bytes() -> None:
     assert amqp.short_string("ü" * 127)[0] == 254
     with pytest.raises(ValueError, match="255"):
         amqp.short_string("ü" * 128)
+
+
+def message_properties(headers: bytes, message_id: str = "m1") -> bytes:
+    flags = 0x2000 | 0x1000 | 0x0080  # headers, delivery-mode, message-id
+    return struct.pack(">H", flags) + headers + b"\x02" + amqp.short_string(message_id)
+
+
+def test_properties_have_their_names() -> None:
+    raw = message_properties(amqp.table({"key": "k"}))
+    assert amqp.properties_of(raw) == {"headers": {"key": "k"}, "delivery_mode": 2, "message_id": "m1"}
+    assert amqp.properties_of(struct.pack(">H", 0)) == {}
+
+
+def test_a_header_is_left_out_and_all_else_stays_byte_for_byte() -> None:
+    odd = b"\x03odd" + b"D\x02\0\0\0\x05"  # a decimal, which we would not write the same way
+    count = b"\x10x-delivery-count" + b"l" + b"\0" * 7 + b"\x03"
+    raw = message_properties(amqp.long_string(odd + count + b"\x01zt\x01"))
+    assert amqp.without_headers(raw, ["x-delivery-count"]) == message_properties(amqp.long_string(odd + b"\x01zt\x01"))
+    assert amqp.without_headers(raw, ["other"]) == raw
+    assert amqp.without_headers(struct.pack(">H", 0), ["x-delivery-count"]) == struct.pack(">H", 0)
+
+
+def test_properties_that_go_on_for_ever_are_none() -> None:
+    with pytest.raises(ValueError, match="more properties"):
+        amqp.properties_of(struct.pack(">H", 1))
