@@ -102,7 +102,9 @@ def outage_verdict(
         "also": also,
         "impact": _impact.impact(evidence, [{**cause, "queues": seen.queues, "targets": seen.targets}, *also], queues,
                                  outage["start"]),
-        "suspects": [] if cause["cause"] == "healthy" else _suspects.suspects(evidence, outage["start"]),
+        "suspects": [] if cause["cause"] == "healthy" else _suspects.suspects(
+            evidence, outage["start"], _in_trouble([{**cause, "targets": seen.targets}, *also])
+        ),
         "not_ruled_out": sorted(name for name, truth in judged.items() if truth is None),
         "ruled_out": sorted(name for name, truth in judged.items() if truth is False),
         "unknown": _unseen(evidence),
@@ -221,6 +223,13 @@ def _together(cause: Mapping[str, Any], findings: Mapping[str, Finding]) -> Find
         sorted({host for finding in about for host in finding.targets}),
         sorted({queue for finding in about for queue in finding.queues}),
     )
+
+
+def _in_trouble(causes: Sequence[Mapping[str, Any]]) -> set[str] | None:
+    """Return the application's hosts on which something is wrong; None where that is not known."""
+    if any(cause["affects"] != "targets" for cause in causes):
+        return None
+    return {host for cause in causes for host in cause["targets"]}
 
 
 def _about(cause: Mapping[str, Any], findings: Mapping[str, Finding]) -> dict[str, Any]:

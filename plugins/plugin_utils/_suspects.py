@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from ._findings import Evidence, infos, seconds_between
@@ -19,14 +19,14 @@ STILL, CALM = 600.0, 60.0
 """Seconds after its last error for which a container is still in trouble; and after one that a connection followed."""
 
 
-def suspects(evidence: Evidence, began: str | None) -> list[dict[str, Any]]:
+def suspects(evidence: Evidence, began: str | None, about: Collection[str] | None = None) -> list[dict[str, Any]]:
     """Return the changes before the trouble, the last first: ``{host, what, at, first_error, first_error_at}``.
 
     Both times must be known, else a change is no suspect. The first error of a container is that of its own log; that
-    of a broker is ``began``.
+    of a broker is ``began``. ``about`` are the application's hosts that are in trouble, None for all.
     """
-    found = [*_of_apps(evidence), *_of_brokers(evidence, began)]
-    return sorted(found, key=lambda one: str(one["at"]), reverse=True)
+    of_apps = (one for one in _of_apps(evidence) if about is None or one["host"] in about)
+    return sorted([*of_apps, *_of_brokers(evidence, began)], key=lambda one: str(one["at"]), reverse=True)
 
 
 def _before(at: str | None, error: str | None) -> bool:

@@ -229,6 +229,16 @@ def test_a_deploy_shortly_before_the_first_error_is_suspect(changed: str, error:
     assert [one["at"] for one in verdict["suspects"]] == ([changed] if suspect else [])
 
 
+def test_a_change_on_a_host_that_is_well_is_no_suspect() -> None:
+    errors = {"first_at": "2026-01-31T02:03:00.000Z", "last_at": AT}
+    changes = [{"at": "2026-01-31T02:01:00.000Z", "kind": "configuration", "what": ".env was written"}]
+    well = app(container(seen=probe(), errors=errors), changes=changes)
+    ill = app(container(seen=probe("timed_out", "connect"), errors=errors), changes=changes)
+    seen = evidence(health(), info(), apps={"ill": {"info": ill}, "well": {"info": well}})
+    verdict = outage_verdict(seen, causes())
+    assert (verdict["affects"], [one["host"] for one in verdict["suspects"]]) == ("targets", ["ill"])
+
+
 def test_each_change_is_suspect_once_and_a_container_only_of_its_own_errors() -> None:
     workers = [
         container(name, state="running", errors={"first_at": at, "last_at": AT})
