@@ -74,7 +74,7 @@ def outage_verdict(
     ``when`` (JMESPath over the evidence: true, false, or null for unknown), an ``advice``, and may have ``explains``
     and ``affects``.
     """
-    evidence = plain(evidence)
+    evidence = {**plain(evidence), "queues": plain(queues)}
     every = {name: {**cause, "name": name} for name, cause in {**causes, **_checked(own or {}, causes)}.items()}
     findings = _ask(evidence, every)
     serves = _findings_apps.healthy(evidence).holds

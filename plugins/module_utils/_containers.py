@@ -144,12 +144,33 @@ def described(document: dict[str, Any]) -> dict[str, Any]:
         "oom_killed": bool(state.get("OOMKilled")),
         "restarts": document.get("RestartCount"),
         "restart_policy": policy.get("Name") or None,
+        "networks": _networks(document),
     }
+
+
+def _networks(document: dict[str, Any]) -> list[str] | None:
+    """Return the networks that a container is in; None where it was given the host's, or another container's."""
+    mode = str((document.get("HostConfig") or {}).get("NetworkMode") or "")
+    if mode in ("host", "none") or mode.startswith("container:"):
+        return None
+    found = (document.get("NetworkSettings") or {}).get("Networks")
+    return None if found is None else sorted(found)
 
 
 def missing(name: str, service: str | None) -> dict[str, Any]:
     """Return a container that was asked for, and that is not there."""
-    keys = ("image", "id", "pid", "created_at", "started_at", "finished_at", "exit_code", "restarts", "restart_policy")
+    keys = (
+        "image",
+        "id",
+        "pid",
+        "created_at",
+        "started_at",
+        "finished_at",
+        "exit_code",
+        "restarts",
+        "restart_policy",
+        "networks",
+    )
     return {"name": name, "service": service, "state": "missing", "oom_killed": False, **dict.fromkeys(keys)}
 
 

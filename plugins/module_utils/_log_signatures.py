@@ -44,6 +44,10 @@ _TABLE = (
     ("handshake_timeout", r"\{handshake_timeout,"),
     ("bad_header", r"\{bad_header,"),
     ("heartbeats_missed", r"missed heartbeats from client"),
+    ("permission_refused", r"exception access_refused: .*access to .* refused for user"),
+    ("exclusive_use", r"exception (?:access_refused|resource_locked): .*\bexclusive\b"),
+    ("exchange_missing", r"exception not_found: .*no exchange '"),
+    ("operation_refused", r"operation \S+ caused a (?:channel|connection) exception (?!connection_forced)"),
     ("arguments_refused", r"\binequivalent arg '"),
     ("connection_limit", r"connection limit \(\d+\) is reached|channel limit \(\d+\) is reached"
                          r"|number of (?:connections|channels) opened .* has reached the maximum"),

@@ -165,6 +165,10 @@ containers:
     oom_killed: {description: "Whether it ended for want of memory.", type: bool}
     restarts: {description: "How often the engine has restarted it by itself.", type: int}
     restart_policy: {description: "When the engine restarts it.", type: str, sample: unless-stopped}
+    networks:
+      description: The engine's networks that it is in. V(null) if it has the host's network, or another container's.
+      type: list
+      elements: str
     suspended:
       description: Whether one of its processes is stopped by a signal, and so hangs. V(null) if that can't be seen.
       type: bool

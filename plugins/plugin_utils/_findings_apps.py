@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,10 @@ Container = Mapping[str, Any]
 
 NO_WAY = ("timed_out", "unreachable")
 CLOSED = ("refused", "reset")
+IN_ORDER = (0, 143)
+"""Exit codes of a container that was asked to end, and did: by itself, or of the signal."""
+OF_LIMIT = re.compile(r"limit \(\d+\) is reached")
+"""What the broker says to a login that it refuses only because there are too many."""
 
 
 def running(evidence: Evidence) -> Iterator[tuple[str, Container | None]]:
@@ -82,24 +87,52 @@ def containers(holds: Callable[[Container], Truth], tell: Callable[[Container], 
 
     def ask(evidence: Evidence) -> Finding:
         answers: list[tuple[str, Truth, list[Proof]]] = []
+        found = []
         for host, info in infos(evidence, "apps"):
             if info is None:
                 answers.append((host, None, []))
                 continue
             for container in info.get("containers") or []:
-                if not str(container.get("service") or "").startswith(services):
+                service = str(container.get("service") or "")
+                if not service.startswith(services):
                     continue
                 truth = holds(container)
-                at = container.get("finished_at") if container["state"] != "running" else container.get("started_at")
-                answers.append((host, truth, [proof(host, "docker", tell(container), at)] if truth else []))
-        return anywhere(answers)
+                if truth:
+                    found.append(service)
+                answers.append(
+                    (host, truth, [proof(host, "docker", tell(container), since(container))] if truth else [])
+                )
+        return anywhere(answers, [one["name"] for one in evidence.get("queues") or [] if one.get("worker") in found])
 
     return ask
 
 
+def since(container: Container) -> str | None:
+    """Return since when it is as it is, as far as the engine tells: of a paused one it does not."""
+    times = {"running": container.get("started_at"), "paused": None}
+    return times.get(container["state"], container.get("finished_at"))
+
+
 def down(container: Container) -> Truth:
     """Whether it does not run, for whatever reason."""
-    return container["state"] not in ("running", "restarting")
+    return container["state"] not in ("running", "restarting", "paused")
+
+
+def frozen(container: Container) -> Truth:
+    """Whether it is paused, or a signal has suspended it."""
+    return container["state"] == "paused" or bool(container.get("suspended"))
+
+
+def tell_frozen(container: Container) -> str:
+    """Say how it is frozen."""
+    if container["state"] == "paused":
+        return f"{container['name']} is paused: docker has frozen its processes"
+    return f"{container['name']} is running for docker, but its process is suspended by a signal"
+
+
+def of_worker(container: Container) -> bool:
+    """Whether it is a worker's."""
+    return str(container.get("service") or "").startswith("worker")
 
 
 def tell_state(container: Container) -> str:
@@ -134,6 +167,20 @@ def all_get_through(evidence: Evidence) -> Finding:
     return UNKNOWN if holds is None else Finding(holds)
 
 
+def host_gets_through(evidence: Evidence) -> Finding:
+    """Whether a host gets through whose containers do not: then it is their own network or names."""
+    answers: list[tuple[str, Truth, list[Proof]]] = []
+    for host, info in infos(evidence, "apps"):
+        own = (info or {}).get("probe")
+        inside = [one["probe"]["ok"] for one in (info or {}).get("containers") or [] if one.get("probe")]
+        holds = None if not own or not inside else bool(own["ok"]) and not all(inside)
+        told = [
+            proof(host, "amqp_probe", "the host itself gets through, so it is the container's own network or names")
+        ]
+        answers.append((host, holds, told if holds else []))
+    return anywhere(answers)
+
+
 def docker_down(evidence: Evidence) -> Finding:
     """Whether a host's container engine does not answer."""
     answers: list[tuple[str, Truth, list[Proof]]] = []
@@ -166,18 +213,23 @@ FINDINGS: dict[str, Question] = {
     "app_no_way": probes(lambda probe, _one: ended(probe, *NO_WAY, stage="connect")),
     "app_connection_refused": probes(lambda probe, _one: ended(probe, *CLOSED, stage="connect")),
     "app_login_refused": password_differs,
-    "app_vhost_refused": probes(lambda probe, _one: ended(probe, "vhost_missing", "vhost_refused")),
+    "app_vhost_refused": probes(
+        lambda probe, _one: ended(probe, "vhost_missing", "vhost_refused") and not OF_LIMIT.search(probe["message"])
+    ),
     "app_blocked": probes(lambda probe, _one: ended(probe, "blocked")),
     "app_filtered": blocked_rules,
+    "app_host_gets_through": host_gets_through,
+    "app_without_network": containers(
+        lambda one: both(one["state"] == "running", None if one.get("networks") is None else not one["networks"]),
+        lambda one: f"{one['name']} runs, and is in no network",
+    ),
     "engine_down": docker_down,
-    "backend_down": containers(
-        lambda one: both(down(one), not str(one.get("service") or "").startswith("worker")), tell_state
-    ),
+    "backend_down": containers(lambda one: both(down(one), not of_worker(one)), tell_state),
     "worker_down": containers(down, tell_state, services="worker"),
-    "worker_suspended": containers(
-        lambda one: bool(one.get("suspended")),
-        lambda one: f"{one['name']} is running for docker, but its process is suspended by a signal",
-        services="worker",
+    "worker_stopped": containers(
+        lambda one: one["state"] == "exited" and one.get("exit_code") in IN_ORDER, tell_state, services="worker"
     ),
+    "backend_frozen": containers(lambda one: both(frozen(one), not of_worker(one)), tell_frozen),
+    "worker_frozen": containers(frozen, tell_frozen, services="worker"),
     "worker_crash_loops": containers(crash_loops, tell_state, services="worker"),
 }  # fmt: skip

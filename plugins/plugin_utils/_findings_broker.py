@@ -504,6 +504,16 @@ def tell_filter(host: str, info: Info) -> list[Proof]:
     return [proof(host, f"firewall {rule['table']} {rule['chain']}", rule["rule"]) for rule in info["firewall"]]
 
 
+def listens_unheard(info: Info) -> Truth:
+    """Whether the broker listens, and yet no connection to it comes about on its own host."""
+    seen = info.get("probe")
+    if not seen:
+        return None
+    last = seen["stages"][-1]["name"] if seen["stages"] else ""
+    cut = seen["outcome"] in ("timed_out", "refused", "unreachable", "reset") and last == "connect"
+    return both(opposite(gone(info)), opposite(closed(info)), cut)
+
+
 # ---- from the controller -------------------------------------------------------------------------------------------
 
 
@@ -649,6 +659,7 @@ FINDINGS: dict[str, Question] = {
     "certificate_expired": certificate_expired,
     "host_unreachable": unreachable,
     "broker_filtered": on_brokers(filtered, tell_filter),
+    "broker_listens_unheard": on_brokers(listens_unheard, tell_probe),
 }  # fmt: skip
 
 

@@ -12,13 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ._findings import NO, UNKNOWN, Evidence, Finding, Proof, Question, Truth, infos, proof
+from ._findings import NO, RECENT, UNKNOWN, Evidence, Finding, Proof, Question, Truth, infos, proof, seconds_between
+from ._findings_apps import OF_LIMIT, probes
 
 Queue = Mapping[str, Any]
 
 SOURCE = "/api/queues"
 AGAIN = 2
 """How often messages must have come back before that tells more than one worker's end."""
+
+REPEATED = 120.0
+"""Seconds within which a client that is refused has tried again: their backoff ends at 30 s."""
 
 NO_ACK_AFTER = 60_000
 """Milliseconds of a node's uptime after which a worker that holds messages should have acknowledged one."""
@@ -158,24 +162,39 @@ def publishers_blocked(evidence: Evidence) -> Finding:
     )
 
 
-def logged(*names: str) -> Question:
-    """Return the question whether a line about clients stands in a broker's log since its last start."""
+def logged(*names: str, within: float = REPEATED) -> Question:
+    """Return the question whether a line about clients was written to a broker's log since its last start, and lately.
+
+    ``within`` is how many seconds may pass before a trouble that goes on has written another one.
+    """
 
     def ask(evidence: Evidence) -> Finding:
-        told, unknown = [], False
+        told, queues, unknown = [], [], False
         for host, info in infos(evidence, "brokers"):
             if info is None or not info.get("logs"):
                 unknown = True
                 continue
-            lines = [found for found in info.get("signatures") or [] if found["name"] in names and found["count"]]
-            told += [
-                proof(host, line["file"], f"{line['line']} ({line['count']} times)", line["last_at"]) for line in lines
-            ]
+            now = (info.get("clock") or {}).get("now")
+            for line in info.get("signatures") or []:
+                lapse = seconds_between(line["last_at"], now)
+                if line["name"] in names and line["count"] and (lapse is None or lapse < within):
+                    text = f"{line['line']} ({line['count']} times)"
+                    told.append(proof(host, line["file"], text, line["last_at"]))
+                    queues += [one["name"] for one in evidence.get("queues") or [] if f"'{one['name']}'" in text]
         if told:
-            return Finding(True, told)
+            return Finding(True, told, queues=sorted(set(queues)))
         return UNKNOWN if unknown else NO
 
     return ask
+
+
+def refused_by_limit(evidence: Evidence) -> Finding:
+    """Whether the broker refuses connections or channels for a limit: to a container that was asked, or by its log."""
+    seen = probes(lambda probe, _one: not probe["ok"] and bool(OF_LIMIT.search(probe["message"])))(evidence)
+    by_log = logged("connection_limit")(evidence)
+    if seen.holds or by_log.holds:
+        return Finding(True, [*by_log.proof, *seen.proof], seen.targets)
+    return by_log
 
 
 FINDINGS: dict[str, Question] = {
@@ -214,6 +233,10 @@ FINDINGS: dict[str, Question] = {
     "unroutable": lambda e: dropped(e, "unroutable"),
     "publishers_blocked": publishers_blocked,
     "arguments_refused": logged("arguments_refused"),
-    "ack_timeout": logged("ack_timeout"),
-    "connections_refused_by_limit": logged("connection_limit"),
+    "permission_refused": logged("permission_refused"),
+    "exclusive_use": logged("exclusive_use"),
+    "exchange_missing": logged("exchange_missing"),
+    "operation_refused": logged("operation_refused"),
+    "ack_timeout": logged("ack_timeout", within=RECENT),
+    "connections_refused_by_limit": refused_by_limit,
 }  # fmt: skip

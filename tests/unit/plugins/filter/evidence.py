@@ -401,6 +401,21 @@ SITUATIONS = {
         evidence(health(), info(), probe(), workers=app(container(state="exited", exit_code=137, seen=None))),
         "backend_down",
     ),
+    "backend paused": (
+        evidence(health(), info(), probe(), workers=app(container(state="paused", seen=None))), "backend_frozen"
+    ),
+    "no network": (
+        evidence(health(), info(), probe(), workers=app(container(networks=[], seen=probe("name_not_resolved")))),
+        "container_without_network",
+    ),
+    "broker filtered": (
+        evidence(SILENT, info(probe=LONELY, firewall=[{"table": "t", "chain": "c", "rule": "drop"}]), LONELY),
+        "broker_filtered",
+    ),
+    "permissions": (at_work([queue()], "permission_refused", "operation_refused"), "permissions_missing"),
+    "exchange gone": (at_work([queue(bindings=0)], "exchange_missing", "operation_refused"), "exchange_missing"),
+    "exclusive": (at_work([queue()], "exclusive_use", "operation_refused"), "queue_in_exclusive_use"),
+    "refused": (at_work([queue()], "operation_refused"), "operation_refused"),
     "no binding": (at_work([queue(bindings=0)]), "bindings_missing"),
     "406": (at_work([queue(consumers=0)], "arguments_refused"), "queue_arguments_mismatch"),
     "TTL": (
@@ -428,6 +443,8 @@ SITUATIONS = {
         "poison_message",
     ),
     "worker wedged": (at_work([queue(consumers=0)], workers=worker(suspended=True)), "worker_wedged"),
+    "worker paused": (at_work([queue(consumers=0)], workers=worker(state="paused")), "worker_wedged"),
+    "worker stopped": (at_work([queue(consumers=0)], workers=worker(state="exited", exit_code=143)), "worker_stopped"),
     "worker gone": (at_work([queue(consumers=0)], workers=worker(state="exited", exit_code=137)), "worker_crashed"),
     "worker ends again and again": (at_work([queue()], workers=worker(state="restarting")), "worker_crash_loop"),
     "no consumer": (at_work([queue(consumers=0)]), "no_consumers"),

@@ -29,6 +29,7 @@ from tests.unit.plugins.filter.evidence import (
     fail,
     health,
     info,
+    line,
     probe,
     queue,
 )
@@ -194,6 +195,31 @@ def test_the_password_was_rotated_and_the_network_is_whole_comes_out_of_one_look
     verdict = outage_verdict(seen, causes())
     assert (verdict["cause"], verdict["targets"]) == ("credentials_rotated", ["workers"])
     assert "is not the inventory's" in str(verdict["proof"])
+
+
+def test_what_clients_were_refused_some_minutes_ago_is_over() -> None:
+    now = info(signatures=[line("connection_limit", at="2026-01-31T02:04:00.000Z")])
+    over = info(signatures=[line("connection_limit", at="2026-01-31T02:02:00.000Z")])
+    assert outage_verdict(evidence(health(), now, probe()), causes())["cause"] == "connection_limit"
+    assert outage_verdict(evidence(health(), over, probe()), causes())["cause"] == "healthy"
+    timeout = info(signatures=[line("ack_timeout", at="2026-01-31T01:32:00.000Z")])
+    assert outage_verdict(evidence(health(), timeout, probe()), causes())["cause"] == "consumer_timeout"
+
+
+def test_a_limit_of_connections_is_no_missing_permission() -> None:
+    refused = {**probe("vhost_refused", "vhost"), "message": "530: user connection limit (0) is reached"}
+    verdict = outage_verdict(evidence(health(), info(), refused), causes())
+    assert (verdict["cause"], verdict["also"]) == ("connection_limit", [])
+
+
+def test_a_worker_and_a_refusal_name_their_queue() -> None:
+    queues = [{**QUEUES[1], "worker": "worker-dmca"}]
+    gone = app(container("w", "worker-dmca", state="exited", exit_code=137, finished_at=AT))
+    verdict = outage_verdict(at_work([queue()], workers=gone), causes(), queues)
+    assert (verdict["queues"], verdict["targets"]) == (["dmca_propagation"], ["workers"])
+    text = "access to queue 'dmca_propagation' in vhost '/veza' refused for user 'veza'"
+    refused = evidence(health(), info(signatures=[line("permission_refused", text)]), probe())
+    assert outage_verdict(refused, causes(), queues)["queues"] == ["dmca_propagation"]
 
 
 def test_what_is_affected_comes_from_the_cause() -> None:

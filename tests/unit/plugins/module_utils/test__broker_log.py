@@ -265,6 +265,13 @@ LINES = {
     "handshake_timeout": "{handshake_timeout,frame_header}",
     "bad_header": '{bad_header,<<"-e AMQP\\\\">>}',
     "heartbeats_missed": "missed heartbeats from client, timeout: 60s",
+    "permission_refused": "operation basic.publish caused a channel exception access_refused: write access to exchange "
+                          "'veza.events' in vhost '/veza' refused for user 'veza'",
+    "exclusive_use": "operation basic.consume caused a channel exception access_refused: queue 'dmca_propagation' in "
+                     "vhost '/veza' in exclusive use",
+    "exchange_missing": "operation basic.publish caused a channel exception not_found: no exchange 'veza.events' in "
+                        "vhost '/veza'",
+    "operation_refused": "operation queue.declare caused a channel exception not_found: no queue 'q' in vhost '/veza'",
     "arguments_refused": "operation queue.declare caused a channel exception precondition_failed: inequivalent arg "
                          "'x-max-length' for queue 'transcode_jobs' in vhost '/veza': received '7'",
     "connection_limit": "Error on AMQP connection <0.1.0>: access to vhost '/veza' refused for user 'veza': connection "
