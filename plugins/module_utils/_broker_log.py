@@ -285,7 +285,7 @@ def _ended(line: Line) -> bool:
 def _counted(signature: Signature, hits: list[tuple[Line, bool]]) -> dict[str, Any]:
     counted = [line for line, recent in hits if recent]
     among = counted or [line for line, _recent in hits]
-    newest = max((line.near for line in among if line.near), default=None)
+    times = [line.near for line in among if line.near]
     telling = [line for line in among if signature.telling.search(line.text)] or among
     timed = sorted(((line.near, line) for line in telling if line.near), key=lambda pair: pair[0])
     # Lines without any time are in the order of the files, the one written last at the end.
@@ -294,7 +294,8 @@ def _counted(signature: Signature, hits: list[tuple[Line, bool]]) -> dict[str, A
         "name": signature.name,
         "count": len(counted),
         "total": len(hits),
-        "last_at": stamp(newest) if newest else None,
+        "first_at": stamp(min(times)) if times else None,
+        "last_at": stamp(max(times)) if times else None,
         "line": quote(quoted),
         "file": quoted.path,
     }

@@ -244,17 +244,20 @@ signatures:
       sample: disk_alarm_set
       choices: [disk_low, disk_alarm_set, disk_alarm_cleared, memory_high, memory_alarm_set, memory_alarm_cleared,
         file_descriptors, disk_quota, disk_full, login_refused, guest_from_afar, vhost_missing, vhost_refused,
-        http_refused, connection_lost, handshake_timeout, bad_header, heartbeats_missed, arguments_refused,
-        connection_limit, ack_timeout, partition, peer_lost, minority_paused, autoheal, waiting_for_tables,
-        cookie_of_peer, quorum_member_missing, sigterm, maintenance, unclean_before, messages_dropped, boot_failed,
-        crash_dump, configuration, port_in_use, cookie_file, permissions, feature_flags, inconsistent_cluster,
-        peers_missing, name_resolution]
+        http_refused, connection_lost, handshake_timeout, bad_header, heartbeats_missed, permission_refused,
+        exclusive_use, exchange_missing, operation_refused, arguments_refused, connection_limit, ack_timeout,
+        partition, peer_lost, minority_paused, autoheal, waiting_for_tables, cookie_of_peer, quorum_member_missing,
+        sigterm, maintenance, unclean_before, messages_dropped, boot_failed, crash_dump, configuration, port_in_use,
+        cookie_file, permissions, feature_flags, inconsistent_cluster, peers_missing, name_resolution]
     count:
       description: How often since the last start of the broker.
       type: int
     total:
       description: How often in all that was read.
       type: int
+    first_at:
+      description: When it was first written, of those that RV(signatures[].count) counts.
+      type: str
     last_at:
       description: When it was last written. Some lines of a failing boot have no time.
       type: str

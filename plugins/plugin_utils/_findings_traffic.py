@@ -24,6 +24,9 @@ AGAIN = 2
 REPEATED = 120.0
 """Seconds within which a client that is refused has tried again: their backoff ends at 30 s."""
 
+QUIET, PAUSES = 40.0, 5.0
+"""Seconds, and a multiple of the usual pause between two lines, after which a trouble is over; the longer of them."""
+
 NO_ACK_AFTER = 60_000
 """Milliseconds of a node's uptime after which a worker that holds messages should have acknowledged one."""
 
@@ -162,10 +165,20 @@ def publishers_blocked(evidence: Evidence) -> Finding:
     )
 
 
-def logged(*names: str, within: float = REPEATED) -> Question:
+def goes_on(line: Mapping[str, Any], now: str | None, within: float, quiet: float) -> bool:
+    """Whether a trouble that writes a line is not over: one that wrote it often would have written it again by now."""
+    lapse, lasted = seconds_between(line["last_at"], now), seconds_between(line.get("first_at"), line["last_at"])
+    if lapse is None:
+        return True
+    pause = lasted / (line["count"] - 1) if lasted and line["count"] > 1 else within
+    return lapse < min(within, max(quiet, PAUSES * pause))
+
+
+def logged(*names: str, within: float = REPEATED, quiet: float = QUIET) -> Question:
     """Return the question whether a line about clients was written to a broker's log since its last start, and lately.
 
-    ``within`` is how many seconds may pass before a trouble that goes on has written another one.
+    ``within`` is after how many seconds a trouble that goes on has certainly written another one, ``quiet`` before how
+    many that can't be told.
     """
 
     def ask(evidence: Evidence) -> Finding:
@@ -176,8 +189,7 @@ def logged(*names: str, within: float = REPEATED) -> Question:
                 continue
             now = (info.get("clock") or {}).get("now")
             for line in info.get("signatures") or []:
-                lapse = seconds_between(line["last_at"], now)
-                if line["name"] in names and line["count"] and (lapse is None or lapse < within):
+                if line["name"] in names and line["count"] and goes_on(line, now, within, quiet):
                     text = f"{line['line']} ({line['count']} times)"
                     told.append(proof(host, line["file"], text, line["last_at"]))
                     queues += [one["name"] for one in evidence.get("queues") or [] if f"'{one['name']}'" in text]
@@ -237,6 +249,6 @@ FINDINGS: dict[str, Question] = {
     "exclusive_use": logged("exclusive_use"),
     "exchange_missing": logged("exchange_missing"),
     "operation_refused": logged("operation_refused"),
-    "ack_timeout": logged("ack_timeout", within=RECENT),
+    "ack_timeout": logged("ack_timeout", within=RECENT, quiet=RECENT),
     "connections_refused_by_limit": refused_by_limit,
 }  # fmt: skip

@@ -202,6 +202,10 @@ def test_what_clients_were_refused_some_minutes_ago_is_over() -> None:
     over = info(signatures=[line("connection_limit", at="2026-01-31T02:02:00.000Z")])
     assert outage_verdict(evidence(health(), now, probe()), causes())["cause"] == "connection_limit"
     assert outage_verdict(evidence(health(), over, probe()), causes())["cause"] == "healthy"
+    often = {**line("connection_limit", at="2026-01-31T02:04:10.000Z"), "count": 61}
+    for first, cause in (("2026-01-31T02:03:10.000Z", "healthy"), ("2026-01-31T01:50:10.000Z", "connection_limit")):
+        seen = evidence(health(), info(signatures=[{**often, "first_at": first}]), probe())
+        assert outage_verdict(seen, causes())["cause"] == cause
     timeout = info(signatures=[line("ack_timeout", at="2026-01-31T01:32:00.000Z")])
     assert outage_verdict(evidence(health(), timeout, probe()), causes())["cause"] == "consumer_timeout"
 
