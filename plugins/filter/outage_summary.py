@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ NO_VERDICT: dict[str, Any] = {
     "not_ruled_out": [],
     "ruled_out": [],
 }
+RECOVER = "veza.rabbitmq.recover_rabbitmq"
 WHEN_IT_SERVES = "what the queues hold and what was lost, which a broker tells only when it serves"
 LISTED = 30
 """Ids that the screen shows at one place; the report has more."""
@@ -37,7 +39,8 @@ def outage_summary(run: Mapping[str, Any]) -> list[str]:
     """Return the lines for ``run``.
 
     Keys: ``verdict`` (outage_verdict), and as far as the run got: ``plan`` (outage_plan), ``check`` (bool), ``record``
-    (outage_record), ``failure`` (text), ``report`` (path). An audit by itself has a record and no verdict.
+    (outage_record), ``failure`` (text), ``report`` (path). An audit by itself has a record and no verdict. A diagnosis
+    has ``inventories``, the files that its command was given.
     """
     run = {"verdict": NO_VERDICT, **run}
     sections = (
@@ -51,8 +54,8 @@ def outage_summary(run: Mapping[str, Any]) -> list[str]:
         ("DONE", _done(run)),
         ("LOST", _lost(run)),
         ("LEFT", _left(run)),
-        ("UNKNOWN", _unknown(run)),
         ("NEXT", _next(run)),
+        ("UNKNOWN", _unknown(run)),
         ("REPORT", [run["report"]] if run.get("report") else []),
     )
     lines = []
@@ -204,7 +207,8 @@ def _next(run: Mapping[str, Any]) -> list[str]:
     if run.get("failure"):
         return ["mend what FAILED names, then run the same command again: it finishes the work and doubles nothing"]
     if plan is None and run["verdict"]["remedy"] not in ("none", "ask"):
-        return [run["verdict"]["advice"], "ansible-playbook veza.rabbitmq.recover_rabbitmq"]
+        inventories = [f"-i {shlex.quote(str(one))}" for one in run.get("inventories") or []]
+        return [run["verdict"]["advice"], " ".join(["ansible-playbook", *inventories, RECOVER])]
     if plan is None:
         return [run["verdict"]["advice"]]
     if plan["decision"] == "ask":

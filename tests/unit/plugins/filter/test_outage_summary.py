@@ -1,0 +1,40 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.veza.rabbitmq.plugins.filter.outage_summary import CHANGES, outage_summary
+from ansible_collections.veza.rabbitmq.plugins.filter.outage_verdict import outage_verdict
+from tests.unit.plugins.filter.evidence import AT, QUEUES, SITUATIONS, causes
+
+
+def told(situation: str, **run: Any) -> list[str]:
+    """Return the block that a diagnosis of this situation prints."""
+    return outage_summary({"verdict": outage_verdict(SITUATIONS[situation][0], causes(), QUEUES), **run})
+
+
+def labels(lines: list[str]) -> list[str]:
+    return [line.split()[0] for line in lines if line[0] != " "]
+
+
+def test_first_the_cause_then_proof_impact_next_step_and_what_is_unknown() -> None:
+    lines = told("killed", inventories=["/etc/veza/hosts file.yml"])
+    assert labels(lines) == ["CAUSE", "PROOF", "OUTAGE", "AFFECTED", "NEXT"]
+    assert lines[-1].strip() == "ansible-playbook -i '/etc/veza/hosts file.yml' veza.rabbitmq.recover_rabbitmq"
+    lines = told("nothing seen")
+    assert labels(lines) == ["CAUSE", "AFFECTED", "NEXT", "UNKNOWN"]
+    assert any("not ruled out: " in line for line in lines)
+
+
+@pytest.mark.parametrize(("count", "more"), [(CHANGES, False), (CHANGES + 3, True)])
+def test_the_screen_shows_the_last_changes_only(count: int, more: bool) -> None:
+    verdict = outage_verdict(SITUATIONS["killed"][0], causes(), QUEUES)
+    one = {"host": "a", "what": "changed", "at": AT, "first_error": "the outage", "first_error_at": AT}
+    lines = outage_summary({"verdict": {**verdict, "suspects": [one] * count}})
+    assert sum("changed" in line for line in lines) == CHANGES
+    assert ("and 3 earlier changes" in " ".join(lines)) is more
