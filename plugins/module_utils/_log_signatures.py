@@ -51,7 +51,8 @@ _TABLE = (
     ("arguments_refused", r"\binequivalent arg '"),
     ("connection_limit", r"connection limit \(\d+\) is reached|channel limit \(\d+\) is reached"
                          r"|number of (?:connections|channels) opened .* has reached the maximum"),
-    ("ack_timeout", r"has timed out waiting for a consumer acknowledgement"),
+    # RabbitMQ before 4 says: waiting for delivery acknowledgement.
+    ("ack_timeout", r"has timed out waiting for (?:a consumer|delivery) acknowledgement"),
     # Cluster
     ("partition", r"mnesia_event got \{inconsistent_database, (?:running|starting)_partitioned_network,"),
     ("peer_lost", r"\*\* Node '?\S+'? not responding \*\*|rabbit on node '?\S+'? down"

@@ -16,7 +16,7 @@ from tests.lab.veza.events import QUEUES
 if TYPE_CHECKING:
     from tests.lab.incus.lab import IncusLab
 
-TIMED_OUT = "has timed out waiting for a"
+TIMED_OUT = "has timed out waiting for"
 
 
 def inject(lab: IncusLab, rng: random.Random) -> Params:

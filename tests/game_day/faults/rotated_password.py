@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from tests.game_day import means
+from tests.game_day import means, workers
 from tests.game_day.fault import EXTRA_VARS, Fault, Params
 
 if TYPE_CHECKING:
@@ -29,9 +29,8 @@ def inject(lab: IncusLab, rng: random.Random) -> Params:
 def present(lab: IncusLab, params: Params) -> str | None:
     """No backend is connected, and the broker's log says why."""
     states = {backend: means.bus(lab, backend) for backend in means.BACKENDS}
-    refused = f"login refused: user '{params['user']}' - invalid credentials"
-    seen = means.shell(lab, means.BROKER, f'grep -c "{refused}" /var/log/rabbitmq/rabbit@*.log', check=False).strip()
-    if "connected" not in states.values() and int(seen or 0) > 0:
+    seen = workers.logged(lab, f"login refused: user '{params['user']}' - invalid credentials")
+    if "connected" not in states.values() and seen:
         return f"the broker refused {seen} logins of {params['user']}; backends: {states}"
     return None
 

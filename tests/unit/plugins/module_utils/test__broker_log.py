@@ -309,6 +309,11 @@ def test_every_signature_has_a_line_here() -> None:
     assert list(LINES) == [signature.name for signature in SIGNATURES]
 
 
+def test_an_older_broker_tells_of_a_late_acknowledgement_in_other_words() -> None:
+    text = "Consumer 2 on channel 1 has timed out waiting for delivery acknowledgement. Timeout used: 4000 ms."
+    assert counts(tail(PREFIX + text + "\n")) == {"ack_timeout": (1, 1)}
+
+
 @pytest.mark.parametrize("name", LINES)
 def test_each_signature_finds_its_line(name: str) -> None:
     assert HINTS.search(LINES[name])
