@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils._mask import masked
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
 
 LOOKS = {"brokers": "__outage_diagnose_broker", "apps": "__outage_diagnose_app"}
@@ -44,7 +45,10 @@ def _finished(name: str, result: Mapping[str, Any] | None) -> Mapping[str, Any] 
 
 
 def _why(look: Mapping[str, Any]) -> str:
-    return " ".join(str(look.get("msg") or "no answer").split())
+    """Return Ansible's reason, and what the interpreter said last when it got no further."""
+    said = [line for line in str(look.get("module_stderr") or "").splitlines() if line.strip()]
+    texts = [str(look.get("msg") or "no answer"), *(masked(line, 200) for line in said[-1:])]
+    return ": ".join(" ".join(text.split()).rstrip(":.") for text in texts)
 
 
 class FilterModule:

@@ -329,7 +329,7 @@ disk:
     write_error:
       description:
         - Why nothing can be written there, tried with a file without a name while the broker's process does not live,
-          or boots. V(null) if something can, or it was not tried.
+          boots, or does not listen on the first of O(ports). V(null) if something can, or it was not tried.
         - V(ETIMEDOUT) means that the attempt did not end within 2 s.
       type: str
       choices: [EDQUOT, ENOSPC, EROFS, ETIMEDOUT]
@@ -820,8 +820,9 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
     service = look.service()
     # The process before the log: one that ends in between has then written its last line.
     process = look.process(service, listening)
-    # One that boots has not written yet, and may be about to die of it.
-    works = process["running"] is not False and service["state"] not in BOOTING
+    # One that boots has not written yet, and may be about to die of it; one that does not listen may have.
+    heard = listening is None or all(port in listening for port in params["ports"][:1])
+    works = process["running"] is not False and service["state"] not in BOOTING and heard
     disk = look.disk(works)
     # From here on it is asked beside all the rest: one that hangs takes its whole time.
     answer = Later(lambda: asdict(probe(target))) if target else None

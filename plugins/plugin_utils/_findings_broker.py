@@ -257,7 +257,7 @@ def disk_is_full(info: Info) -> Truth:
         return None
     full = disk["free"] < (disk.get("limit") or DISK_LIMIT) or disk.get("inodes_free") == 0
     full = full or write_fails(info, "ENOSPC")
-    return both(full, either(logged(info, "disk_full"), gone(info), booting(info)))
+    return both(full, either(logged(info, "disk_full"), gone(info), booting(info), closed(info)))
 
 
 def tell_disk(host: str, info: Info) -> list[Proof]:

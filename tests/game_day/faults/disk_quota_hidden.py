@@ -30,12 +30,16 @@ def inject(lab: IncusLab, rng: random.Random) -> Params:
 
 
 def present(lab: IncusLab, _params: Params) -> str | None:
-    """df has plenty, no byte can be written, and the broker is gone. No log tells: it is on the same disk."""
+    """df has plenty, no byte can be written, and the broker serves nobody. No log tells: it is on the same disk.
+
+    It dies of it, again and again; one of before 4 may live on, with its port closed.
+    """
     free, unit = means.free_bytes(lab), means.unit(lab)
     attempt = f"head -c 65536 /dev/zero >{means.DATA}/attempt; sync {means.DATA}/attempt"
     tried = lab.on(means.BROKER, "sh", "-c", attempt, check=False, timeout=20)
     lab.on(means.BROKER, "rm", "-f", f"{means.DATA}/attempt", check=False, timeout=20)
-    if free > ROOM and unit["ActiveState"] != "active" and "quota" in tried.stderr.lower():
+    over = unit["ActiveState"] != "active" or means.hello(lab) == "refused"
+    if free > ROOM and over and "quota" in tried.stderr.lower():
         said = tried.stderr.splitlines()[0]
         return f"{free // 1024**2} MiB free by df; writing fails: {said}; the unit is {unit['SubState']}"
     return None

@@ -177,7 +177,7 @@ def test_evidence_keeps_results_and_says_why_there_is_none() -> None:
     hostvars = {
         "rabbitmq": {"__outage_diagnose_broker": {"unreachable": True, "msg": "no  route"}},
         "backend-1": {"__outage_diagnose_app": app()},
-        "backend-2": {"__outage_diagnose_app": {"failed": True, "msg": "no python"}},
+        "backend-2": {"__outage_diagnose_app": {"failed": True, "msg": "no python:", "module_stderr": "a\nsh: No.\n"}},
         "workers": {},
     }
     seen = outage_evidence({"health": {"msg": "boom"}}, hostvars, ["rabbitmq"], ["backend-1", "backend-2", "workers"])
@@ -186,7 +186,7 @@ def test_evidence_keeps_results_and_says_why_there_is_none() -> None:
     assert seen["brokers"] == {"rabbitmq": {"info": None}}
     assert [host for host, views in seen["apps"].items() if views["info"]] == ["backend-1"]
     assert seen["unreachable"] == {"rabbitmq": "no route"}
-    assert seen["failed"] == {"backend-2": "no python"}
+    assert seen["failed"] == {"backend-2": "no python: sh: No"}
 
 
 def test_the_password_was_rotated_and_the_network_is_whole_comes_out_of_one_look() -> None:

@@ -127,6 +127,26 @@ def test_one_that_boots_is_booting_from_its_first_moment() -> None:
     assert look(FakeHost(brokers=[young], tails=[tail(BOOT + SIGTERM)]))["lifecycle"]["last"] == "starting"
 
 
+STARTING = "LoadState=loaded\nActiveState=activating\nSubState=start\nMainPID=712\nNRestarts=3\nResult=success\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "tried"),
+    [
+        ({}, False),
+        ({"listening": Unreadable("No.")}, False),
+        ({"listening": {15672: {4712}}}, True),
+        ({"run": Ran(0, STARTING, "")}, True),
+        ({"run": Ran(0, STOPPED, ""), "brokers": [], "listening": {}}, True),
+    ],
+)
+def test_writing_is_tried_unless_the_broker_is_at_work(
+    changes: dict[str, Any], tried: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module._host_state, "write_error", lambda _path: "EDQUOT")
+    assert look(FakeHost(**changes))["disk"]["write_error"] == ("EDQUOT" if tried else None)
+
+
 def test_one_that_is_suspended() -> None:
     found = look(FakeHost(brokers=[replace(BEAM, suspended=True)]))
     assert found["process"]["suspended"] is True
