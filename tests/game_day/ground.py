@@ -117,6 +117,12 @@ class LabGround:
         lines = witness.read_text().splitlines() if witness.exists() else []
         return Played(name, status, [json.loads(line) for line in lines])
 
+    def actions(self) -> list[str]:
+        """Return what the last incident's record says was done."""
+        documents = self.lab.incident_documents()
+        done = documents[-1]["record"]["actions"] if documents else []
+        return [f"{action['name']} on {action['target']}" for action in done]
+
     def sample(self) -> Sample:
         """Return how the hosts are; what does not answer is None."""
         unit = means.attempt(lambda: means.unit(self.lab))

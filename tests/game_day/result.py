@@ -54,6 +54,10 @@ class Row:
     second_changed: int | None = None
     changed_by: list[str] = field(default_factory=list)
     """The tasks that changed something in the second run."""
+    predicted: list[str] = field(default_factory=list)
+    """The actions that check mode said, ``name on target``."""
+    taken: list[str] = field(default_factory=list)
+    """The actions that the run after it took, by the incident's record."""
     forbidden: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     """Playbooks that failed although nothing was left to a human's decision."""
@@ -81,6 +85,7 @@ class Row:
             return [f"INVALID: {self.invalid}"]
         return [
             *(f"forbidden: {action}" for action in self.forbidden),
+            *self._unlike(),
             *_counted("missing", self.missing),
             *_counted("doubled", self.doubled),
             *_counted("accounted for wrongly", self.misaccounted),
@@ -90,6 +95,12 @@ class Row:
                 else []
             ),
         ]
+
+    def _unlike(self) -> list[str]:
+        """Return where the run did something else than check mode had said."""
+        extra = [action for action in self.taken if action not in self.predicted]
+        undone = [action for action in self.predicted if action not in self.taken]
+        return [*_counted("not predicted", extra), *_counted("predicted, not done", undone)]
 
     def shortfalls(self) -> list[str]:
         """Return what is yet to be learnt: reported, and failures only with --strict."""

@@ -112,6 +112,9 @@ class Ground(Protocol):
     def play(self, name: str, *arguments: str, extra: Mapping[str, Any], timeout: float) -> Played:
         """Run a playbook."""
 
+    def actions(self) -> list[str]:
+        """Return what the last incident's record says was done, ``name on target``."""
+
     def sample(self) -> Sample:
         """Return how the hosts are."""
 
@@ -172,8 +175,10 @@ class Run:
             self._sleep(self._limits.warm_up)
             injected = self._make()
             before = self._diagnose()
+            # What ends by itself may have ended when the run comes that check mode speaks of.
+            foretold = None if self._fault.fleeting else self._recover("check", "--check")
             with self._ground.progress(self._is_over) as progress:
-                self._mend(progress, before, injected)
+                self._mend(progress, before, injected, foretold)
                 self._second(progress)
         with self._timed("settle"):
             left = self._ground.settle(self._limits.settle)
@@ -229,7 +234,7 @@ class Run:
             raise Invalid("the fault was gone before the diagnosis had ended")
         return after
 
-    def _mend(self, progress: Progress, before: Sample, injected: float) -> None:
+    def _mend(self, progress: Progress, before: Sample, injected: float, foretold: Played | None) -> None:
         """Run the recovery; where it leaves the fault to a human, be that human. Then have all accounted for."""
         played = self._recover("recover")
         plan = played.fact("outage_recover_plan")
@@ -244,6 +249,7 @@ class Run:
             after = self._ground.sample()
         if acted and played.status == 0:
             self.row.audited_by = "recover"
+            self._compare(foretold)
         elif acted:
             self.row.failures.append(_failed(played))
             self._finish("recover", after)
@@ -296,10 +302,17 @@ class Run:
             *(f"{' '.join(event)} listed, not lost" for event in verdict.wrongly_listed),
         ]
 
-    def _recover(self, step: str) -> Played:
+    def _compare(self, foretold: Played | None) -> None:
+        """Note what check mode said and what was done."""
+        if plan := foretold and foretold.fact("outage_recover_plan"):
+            self.row.predicted = [f"{action['name']} on {action['target']}" for action in plan[1].get("actions", [])]
+            self.row.taken = self._ground.actions()
+
+    def _recover(self, step: str, *arguments: str) -> Played:
         bounds = ["-e", f"outage_recover_boot_timeout={self._limits.boot}"]
         bounds += ["-e", f"outage_recover_drain_timeout={self._limits.drain}"]
-        return self._play(step, "recover_rabbitmq", *bounds, *self._fault.flags, timeout=self._limits.recover)
+        flags = (*bounds, *self._fault.flags, *arguments)
+        return self._play(step, "recover_rabbitmq", *flags, timeout=self._limits.recover)
 
     def _play(self, step: str, name: str, *arguments: str, timeout: float) -> Played:
         with self._timed(step):

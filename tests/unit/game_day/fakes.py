@@ -49,12 +49,19 @@ def fault(**changes: Any) -> Fault:
 
 
 def playbook(
-    name: str, *, status: int | None = 0, cause: str = "broker_crashed", decision: str = "act", changed: int = 0
+    name: str,
+    *,
+    status: int | None = 0,
+    cause: str = "broker_crashed",
+    decision: str = "act",
+    changed: int = 0,
+    actions: tuple[str, ...] = (),
 ) -> Played:
     """Return what the witness would have of a playbook."""
+    planned = [dict(zip(("name", "target"), action.split(" on "), strict=True)) for action in actions]
     events: list[dict[str, Any]] = [
         {"at": time.time(), "fact": "outage_diagnose_verdict", "value": {"cause": cause, "also": []}},
-        {"at": time.time(), "fact": "outage_recover_plan", "value": {"decision": decision}},
+        {"at": time.time(), "fact": "outage_recover_plan", "value": {"decision": decision, "actions": planned}},
         *({"at": 0.0, "changed": f"Task {number}", "host": "localhost"} for number in range(changed)),
         {"at": 0.0, "recap": {"localhost": {"changed": changed}}},
     ]
@@ -95,6 +102,7 @@ class FakeGround:
     rabbitmq: str = "4.0"
     asked: list[str] = field(default_factory=list)
     extras: list[Mapping[str, Any]] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
 
     def reset(self) -> None:
         """Note it."""
@@ -119,10 +127,15 @@ class FakeGround:
     def play(self, name: str, *arguments: str, extra: Mapping[str, Any], timeout: float) -> Played:
         """Return what the test prepared, in order; the default is a run that goes well."""
         assert timeout > 0
+        name = "check" if "--check" in arguments else name
         self.asked.append(" ".join([name, *(word for word in arguments if "start_stopped" in word)]))
         self.extras.append(extra)
         prepared = self.plays.get(name)
         return prepared.pop(0) if prepared else playbook(name)
+
+    def actions(self) -> list[str]:
+        """Return what the test says was done."""
+        return self.done
 
     def sample(self) -> Sample:
         """Return what the test prepared, in order; the last one stays."""

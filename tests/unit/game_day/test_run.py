@@ -30,7 +30,8 @@ def test_a_fault_that_is_named_and_mended() -> None:
     assert row.harms() == []
     assert row.shortfalls() == []
     assert ground.asked == [
-        "reset", "load True", "diagnose_rabbitmq", "recover_rabbitmq", "recover_rabbitmq", "load over", "settle",
+        "reset", "load True", "diagnose_rabbitmq", "check", "recover_rabbitmq", "recover_rabbitmq", "load over",
+        "settle",
     ]  # fmt: skip
 
 
@@ -106,7 +107,7 @@ def test_the_seed_repeats_the_parameters() -> None:
 def test_what_the_inventory_would_say_is_handed_on_and_never_recorded() -> None:
     ground = FakeGround()
     row = run(ground, fault(inject=lambda _lab, _rng: {"user": "veza", "extra_vars": {"password": "s3cret"}}))
-    assert ground.extras == [{"password": "s3cret"}] * 3
+    assert ground.extras == [{"password": "s3cret"}] * 4
     assert row.params == {"user": "veza"}
     assert "s3cret" not in str(row.document())
 
@@ -132,7 +133,7 @@ def test_what_the_recovery_leaves_is_healed_by_hand_and_audited() -> None:
     row = run(ground)
     assert (row.decision, row.mended_by, row.audited_by) == ("ask", "human", "person")
     assert ground.lab == ["healed"]
-    assert ground.asked[3:6] == ["recover_rabbitmq", "audit_rabbitmq", "recover_rabbitmq"]
+    assert ground.asked[4:7] == ["recover_rabbitmq", "audit_rabbitmq", "recover_rabbitmq"]
     assert row.shortfalls() == ["not mended by recover_rabbitmq"]
 
 
@@ -172,6 +173,17 @@ def test_a_second_run_that_changes_something_is_harm() -> None:
     plays = [playbook("recover_rabbitmq", changed=9), playbook("recover_rabbitmq", changed=2)]
     row = run(FakeGround(plays={"recover_rabbitmq": plays}))
     assert row.harms() == ["the second run changed 2: Task 0 (localhost), Task 1 (localhost)"]
+
+
+def test_what_check_mode_had_not_said_is_harm() -> None:
+    def harms(said: tuple[str, ...], done: list[str], **changes: Any) -> list[str]:
+        said_so = playbook("check", actions=said)
+        return run(FakeGround(plays={"check": [said_so]}, done=done), fault(**changes)).harms()
+
+    assert harms(("start_broker on rabbitmq",), ["start_broker on rabbitmq"]) == []
+    assert harms((), ["start_broker on rabbitmq"]) == ["1 not predicted: start_broker on rabbitmq"]
+    assert harms(("start_broker on rabbitmq",), []) == ["1 predicted, not done: start_broker on rabbitmq"]
+    assert harms((), ["start_broker on rabbitmq"], fleeting=True) == []
 
 
 def test_an_end_that_cannot_be_judged_makes_the_run_invalid() -> None:
