@@ -317,8 +317,14 @@ def _began(evidence: Evidence, cause: str, proofs: Sequence[Proof]) -> dict[str,
             died = _findings_broker.died_at(info)
             return {"start": died, "source": f"{host}: last sign of life", "confidence": "then or later"}
     times = [one for one in proofs if one.get("at")]
-    if cause in ("unknown", "healthy") or not times:
+    if cause == "healthy":
         return {"start": None, "source": None, "confidence": None}
+    if cause == "unknown" or not times:
+        error = _suspects.first_error(evidence)
+        if error is None:
+            return {"start": None, "source": None, "confidence": None}
+        source = f"{error['host']}: first AMQP error of {error['name']}"
+        return {"start": error["at"], "source": source, "confidence": "then or earlier"}
     first = min(times, key=lambda one: str(one["at"]))
     return {"start": first["at"], "source": f"{first['host']}: {first['source']}", "confidence": "then or earlier"}
 

@@ -223,6 +223,31 @@ def crashed_and_back(info: Info) -> Truth:
     return bool([end for end in recent_exits(info)[-1:] if not end["status"].startswith("1/")])
 
 
+LOOP, APART = 3, 60.0
+"""So many abnormal ends, each so many seconds after the one before, and nothing that could be called a run between."""
+
+
+def crash_loops(info: Info) -> Truth:
+    """Whether the service manager starts it again and again, and it ends each time before it has served for long."""
+    if info["service"].get("exits") is None:
+        return None
+    if not failing(info):
+        return False
+    times = [end["at"] for end in recent_exits(info)[-LOOP:]]
+    lapses = [
+        seconds_between(one, other) for one, other in zip(times, [*times[1:], (info.get("clock") or {}).get("now")])
+    ]
+    return len(times) == LOOP and all(lapse is not None and lapse <= APART for lapse in lapses)
+
+
+def tell_loop(host: str, info: Info) -> list[Proof]:
+    """Say how its last runs ended."""
+    return [
+        proof(host, "journal", f"the broker's process ended: status={end['status']}", end["at"])
+        for end in recent_exits(info)[-LOOP:]
+    ]
+
+
 def oom_killed(info: Info) -> Truth:
     """Whether the kernel killed it for want of memory, within the hour."""
     memory = info.get("memory") or {}
@@ -604,6 +629,7 @@ FINDINGS: dict[str, Question] = {
     "booting": on_brokers(booting, tell_boot),
     "process_runs": on_brokers(runs, tell_service),
     "crashed_and_back": on_brokers(crashed_and_back, tell_exits),
+    "crash_loops": on_brokers(crash_loops, tell_loop),
     "died_of_own_fault": on_brokers(lambda info: ended_by(info, OWN_FAULT), tell_exits),
     "oom_killed": on_brokers(oom_killed, tell_oom),
     "oom_or_kill": on_brokers(may_be_oom, tell_exits),

@@ -29,6 +29,17 @@ def suspects(evidence: Evidence, began: str | None, about: Collection[str] | Non
     return sorted([*of_apps, *_of_brokers(evidence, began)], key=lambda one: str(one["at"]), reverse=True)
 
 
+def first_error(evidence: Evidence) -> dict[str, Any] | None:
+    """Return the first AMQP error of a container that is still in trouble: ``{host, name, at}``; None without any."""
+    found = [
+        {"host": host, "name": container["name"], "at": errors["first_at"]}
+        for host, info in infos(evidence, "apps")
+        for container in (info or {}).get("containers") or []
+        if (errors := _current(container, info or {})).get("first_at")
+    ]
+    return min(found, key=lambda one: str(one["at"]), default=None)
+
+
 def _before(at: str | None, error: str | None) -> bool:
     lapse = seconds_between(at, error)
     return lapse is not None and 0 <= lapse <= WITHIN

@@ -60,6 +60,8 @@ class Fault:
     heal: Callable[[IncusLab, Params], None]
     recovers: bool = False
     """Whether recover_rabbitmq, given ``flags``, has a remedy and is to mend this by itself."""
+    fails: bool = False
+    """recover_rabbitmq does something about it, and says all the same that a human is needed."""
     flags: tuple[str, ...] = ()
     """What a person would add to the recovery's command line for this, such as ``-e``, ``outage_...=true``."""
     versions: tuple[str, ...] = VERSIONS

@@ -119,8 +119,8 @@ class LabGround:
 
     def actions(self) -> list[str]:
         """Return what the last incident's record says was done."""
-        documents = self.lab.incident_documents()
-        done = documents[-1]["record"]["actions"] if documents else []
+        records = [document["record"] for document in self.lab.incident_documents() if "record" in document]
+        done = records[-1]["actions"] if records else []
         return [f"{action['name']} on {action['target']}" for action in done]
 
     def sample(self) -> Sample:

@@ -251,7 +251,7 @@ class Run:
             self.row.audited_by = "recover"
             self._compare(foretold)
         elif acted:
-            self.row.failures.append(_failed(played))
+            self.row.failures += [] if self._fault.fails else [_failed(played)]
             self._finish("recover", after)
         else:
             self._finish("person", after, injected)

@@ -10,6 +10,7 @@ It is ended by killing process 1 of its PID namespace, whatever else was killed 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -33,6 +34,9 @@ NETWORK = "198.18.77"
 """The first three numbers of all addresses. 198.18.0.0/15 is reserved for tests."""
 GATEWAY = f"{NETWORK}.1"
 POOL = "veza"
+
+IDS = 1_000_000
+"""User and group ids that a lab has: 65536 for each host."""
 
 START_TIMEOUT = 30.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -95,6 +99,7 @@ def start(directory: Path, cgroup: str, names: dict[str, str]) -> Process:
     write_private(
         directory / "resolv.conf", f"nameserver {GATEWAY}\nsearch {DOMAIN}\noptions timeout:1 attempts:2\n", 0o644
     )
+    write_private(directory / "subid", f"root:{first_id(directory)}:{IDS}\n", 0o644)
     script = str(Path(__file__).with_name("namespace.sh"))
     argv = [*UNSHARE, script, str(directory), cgroup]
     log = directory / "logs" / "incus.log"
@@ -108,6 +113,16 @@ def start(directory: Path, cgroup: str, names: dict[str, str]) -> Process:
     command(directory, "admin", "waitready", f"--timeout={START_TIMEOUT:.0f}")
     command(directory, "admin", "init", "--preseed", stdin=json.dumps(_preseed(names)))
     return init
+
+
+def first_id(directory: Path) -> int:
+    """Return where the lab's user and group ids begin.
+
+    The kernel counts keys by user: labs with the same users would take them away from each other, and then Docker
+    starts no container any more.
+    """
+    number = int(hashlib.sha256(str(directory).encode()).hexdigest(), 16) % 3000
+    return (1 + number) * IDS
 
 
 def command(directory: Path, *arguments: str, stdin: str | bytes | None = None, timeout: float = 120.0) -> str:

@@ -35,6 +35,10 @@ resolv_conf=$(readlink -m /etc/resolv.conf)
 mkdir -p "$(dirname "$resolv_conf")"
 [ -e "$resolv_conf" ] || : >"$resolv_conf"
 mount --bind "$state/resolv.conf" "$resolv_conf"
+# Users of its own, see daemon.first_id.
+for file in /etc/subuid /etc/subgid; do
+    [ ! -e "$file" ] || mount --bind "$state/subid" "$file"
+done
 ip link set lo up
 
 # Without lxcfs a host would see the whole machine's memory as its own.

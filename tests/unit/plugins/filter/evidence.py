@@ -239,6 +239,16 @@ SITUATIONS = {
         evidence(health(), info(service={"exits": [{"at": AT, "status": "11/SEGV"}]}), probe()),
         "broker_segfault",
     ),
+    "ends again and again": (
+        evidence(
+            DOWN,
+            info("restarting", clean_stop=False, service={
+                "exits": [{"at": f"2026-01-31T02:0{at}.000Z", "status": "9/KILL"} for at in ("4:00", "4:20", "4:40")],
+            }),
+            NO_WAY,
+        ),
+        "broker_crash_loop",
+    ),
     "crashed, back": (evidence(health(), info(service=KILLED), probe()), "broker_restarted"),
     "crashed long ago, back": (
         evidence(health(), info(service={"exits": [{"at": "2026-01-30T00:00:00.000Z", "status": "9/KILL"}]}), probe()),
