@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -607,9 +608,30 @@ def certificate_expired(evidence: Evidence) -> Finding:
     return by_check if by_check.holds or not by_probe.holds else by_probe
 
 
+LIVES = re.compile(
+    r"refused|banner exchange|key_exchange|permission denied|host key|reset by peer|closed by|password|sudo",
+    re.IGNORECASE,
+)
+"""What a login says that fails, while something answers."""
+
+
+def answers_somebody(evidence: Evidence) -> bool:
+    """Whether somebody got any answer from the broker's host, if only a refusal."""
+    outcomes = [((evidence.get("health") or {}).get("management") or {}).get("outcome")]
+    for _host, info in infos(evidence, "apps"):
+        seen = [info.get("probe"), *(one.get("probe") for one in info.get("containers") or [])] if info else []
+        outcomes += [probe["outcome"] for probe in seen if probe]
+    return any(outcome not in (None, "timed_out", "unreachable", "name_not_resolved") for outcome in outcomes)
+
+
 def unreachable(evidence: Evidence) -> Finding:
-    """Whether Ansible does not get through to a host."""
-    hosts = evidence.get("unreachable") or {}
+    """Whether a host can't be reached: nothing of it answers, Ansible or anybody else."""
+    brokers = list(evidence.get("brokers") or {})
+    hosts = {
+        host: why
+        for host, why in (evidence.get("unreachable") or {}).items()
+        if not LIVES.search(why) and not (brokers == [host] and answers_somebody(evidence))
+    }
     told = [
         proof("controller", "connection", f"{host} can't be reached from here: {why}") for host, why in hosts.items()
     ]

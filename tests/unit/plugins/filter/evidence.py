@@ -399,6 +399,17 @@ SITUATIONS = {
         evidence(health(), info(probe=probe("login_refused", "login")), probe()),
         "inventory_login_refused",
     ),
+    "the bridge down": (
+        evidence(SILENT, None, unreachable={"rabbitmq": "timed out"},
+                 apps={"backend-1": {"info": app(container(seen=LONELY), probe=LONELY)}}),
+        "network_down",
+    ),
+    "only ssh is down": (
+        evidence(health(), None, probe(), unreachable={"rabbitmq": "timed out", "backend-1": "Connection refused"}),
+        "healthy",
+    ),
+    "ssh and the broker are down": (evidence(DOWN, None, NO_WAY, unreachable={"rabbitmq": "timed out"}), "unknown"),
+    "ssh starves": (evidence(SILENT, None, LONELY, unreachable={"rabbitmq": "during banner exchange"}), "unknown"),
     "a host unreachable": (
         evidence(health(), info(), probe(), unreachable={"backend-1": "no route to host"}),
         "network_down",
