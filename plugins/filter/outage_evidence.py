@@ -10,10 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._mask import masked
+from ansible_collections.veza.rabbitmq.plugins.module_utils._record import instant
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
 
 LOOKS = {"brokers": "__outage_diagnose_broker", "apps": "__outage_diagnose_app"}
 """The variable in which each host's look is registered; a small site's host may be both."""
+
+SAME = 30.0
+"""Seconds between the kernel's kill and the service manager's note of it, at most."""
+
+TOLD = ("disk", "memory", "oom_kills")
+"""What a hypervisor tells about a broker's instance."""
 
 FINISHED = {"brokers": "service", "apps": "containers", "health": "verdict", "database": "outcome"}
 """A key that only a finished look has."""
@@ -28,16 +35,39 @@ def outage_evidence(
     """
     groups = {"brokers": brokers, "apps": apps}
     looks = {(group, host): hostvars[host].get(LOOKS[group]) or {} for group in groups for host in groups[group]}
+    views = {host: {"info": _finished("brokers", looks["brokers", host])} for host in brokers}
     silent = {host: look for (group, host), look in looks.items() if look and not _finished(group, look)}
     return {
         **{name: _finished(name, controller.get(name)) for name in ("health", "database")},
-        **{
-            group: {host: {"info": _finished(group, looks[group, host])} for host in hosts}
-            for group, hosts in groups.items()
-        },
+        "brokers": {host: _with_hypervisor(view, hostvars[host]) for host, view in views.items()},
+        "apps": {host: {"info": _finished("apps", looks["apps", host])} for host in apps},
         "unreachable": {host: _why(look) for host, look in silent.items() if look.get("unreachable")},
         "failed": {host: _why(look) for host, look in silent.items() if not look.get("unreachable")},
     }
+
+
+def _with_hypervisor(view: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what the hypervisor that has a broker's host says about it: its limits, and whom the kernel killed there."""
+    asked = (variables.get("__outage_diagnose_incus") or {}).get("results") or []
+    here = next((answer for answer in asked if answer.get("found")), None)
+    if here is None:
+        return view
+    hypervisor, info = here.get("__outage_diagnose_hypervisor"), view["info"]
+    view = {**view, "incus": {**{name: here.get(name) for name in TOLD}, "hypervisor": hypervisor}}
+    memory = (info or {}).get("memory") or {}
+    if info is None or here.get("oom_kills") is None or memory.get("oom_kills"):
+        return view
+    kills = [
+        {"at": kill["at"], "line": kill["line"], "source": f"the kernel's log of {hypervisor}"}
+        for kill in here["oom_kills"]
+        if kill["task"].startswith("beam") and _of_an_end(kill["at"], info["service"].get("exits") or [])
+    ]
+    return {**view, "info": {**info, "memory": {**memory, "oom_kills": kills}}}
+
+
+def _of_an_end(at: str, exits: list[Mapping[str, Any]]) -> bool:
+    """Whether a kill is what ended one of the runs that the broker's own host tells of: both clocks are the same."""
+    return any(abs((instant(end["at"]) - instant(at)).total_seconds()) < SAME for end in exits)
 
 
 def _finished(name: str, result: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -63,6 +63,7 @@ def _told(record: _Record, postmortem_after: float) -> dict[str, Any]:
         "drain": record.drain(),
         "accounting": record.accounting(),
         "failures": record.failures(),
+        "temporary": record.temporary(),
         "needs_postmortem": needs_postmortem,
     }
     return {**known, "todo": _todo(known, record), "summary": _summary(known)}
@@ -76,6 +77,17 @@ class _Record:
 
     def of(self, kind: str) -> list[Event]:
         return [event for event in self.events if event["type"] == kind]
+
+    def temporary(self) -> list[Mapping[str, Any]]:
+        """What was raised for a while and has not been set back."""
+        raised: dict[Any, Mapping[str, Any]] = {}
+        for event in sorted(self.events, key=lambda event: int(event["seq"])):
+            data = _data(event)
+            if isinstance(data.get("temporary"), Mapping):
+                raised[data["temporary"].get("node")] = data["temporary"]
+            elif data.get("name") == "set_back_watermark":
+                raised.pop(data.get("target"), None)
+        return list(raised.values())
 
     def last(self, kind: str) -> Event | None:
         events = self.of(kind)
@@ -225,6 +237,14 @@ def _todo(known: Mapping[str, Any], record: _Record) -> list[dict[str, Any]]:
     if known["drain"]["drained"] is False:
         names = ", ".join(_text(queue) for queue in known["drain"]["queues"] if not _drained(queue))
         todo.append({"what": f"Not drained: {names}.", "how": "Look at its worker, then run: " + RECOVER, "ids": []})
+    for raised in known["temporary"]:
+        what = (
+            f"The memory watermark of {raised.get('node')} is still raised (it was {raised.get('before')}): what "
+            "filled its memory is not gone."
+        )
+        todo.append(
+            {"what": what, "how": f"When it is, this sets it back, and so does a restart: {RECOVER}", "ids": []}
+        )
     if known["milestones"]["serving"] and not known["milestones"]["audited"]:
         todo.append({"what": "What was lost has not been accounted for.", "how": f"Run: {AUDIT}", "ids": []})
     todo.extend(_left(known["accounting"]["listed"]))

@@ -55,6 +55,10 @@ _UNSYNCHRONISED = 5
 """What adjtimex() returns while nothing keeps the clock right (TIME_ERROR)."""
 
 
+MOST_FILES = 50_000
+"""Entries of a directory that are counted."""
+
+
 def account(user: str) -> tuple[int, set[int]] | None:
     """Return the id and the groups of a user; None if there is no such user."""
     try:
@@ -291,6 +295,35 @@ def snapshot_since(path: str) -> str | None:
         seconds, nanoseconds = struct.unpack_from("=QI", data, _OTIME)
         return stamp(datetime.fromtimestamp(seconds + nanoseconds / 1e9, timezone.utc)) if seconds else None
     return None
+
+
+def taken_by(path: str, otherwise: int | None) -> int | None:
+    """Return the bytes that a directory takes, ``otherwise`` where it has more than MOST_FILES entries."""
+    total, left, todo = 0, MOST_FILES, [path]
+    while todo:
+        with suppress(OSError), os.scandir(todo.pop()) as entries:
+            for entry in entries:
+                left -= 1
+                if left < 0:
+                    return otherwise
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append(entry.path)
+                else:
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+    return total
+
+
+def room_at(path: str, beside: str) -> dict[str, Any]:
+    """Return what is free where a directory is or would be, and whether that is the file system of ``beside``."""
+    there = path
+    while not os.path.isdir(there) and there != "/":
+        there = os.path.dirname(there) or "/"
+    free, same = None, None
+    with suppress(OSError):
+        system = os.statvfs(there)
+        free = system.f_bavail * system.f_frsize
+        same = os.stat(there).st_dev == os.stat(beside).st_dev
+    return {"path": path, "free": free, "same": same}
 
 
 def memory() -> dict[str, Any]:

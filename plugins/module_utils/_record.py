@@ -129,6 +129,17 @@ class SiteDirectory:
         """Return whether anything was ever recorded for the site."""
         return os.path.isdir(self.path)
 
+    def free(self) -> int | None:
+        """Return the bytes that are free where the records are, or would be; None where that can't be told."""
+        there = self.path
+        while not os.path.isdir(there) and there != "/":
+            there = os.path.dirname(there)
+        try:
+            system = os.statvfs(there)
+        except OSError:
+            return None
+        return system.f_bavail * system.f_frsize
+
     def record_path(self, incident: str) -> str:
         """Return the path of an incident's file; BadInput when the id isn't one of this site's."""
         match = INCIDENT.fullmatch(incident)

@@ -235,6 +235,10 @@ events:
   returned: O(state=read)
   type: list
   elements: dict
+free:
+  description: Bytes that are free where the records are, or would be. Null where that can't be told.
+  returned: O(state=read)
+  type: int
 recent_actions:
   description: What the site's incidents of the last day have done, oldest first, whichever incident is meant.
   returned: O(state=read)
@@ -438,7 +442,7 @@ def record_result(request: Request, plan: Plan) -> dict[str, Any]:
         result["diff"] = {"before": "", "after": encode(added).decode(), "after_header": result["file"] or ""}
     if request.params["state"] != "read":
         return {**result, "event": added or plan.stands}
-    return {**result, "events": events, "recent_actions": recent_actions(request)}
+    return {**result, "events": events, "recent_actions": recent_actions(request), "free": request.site.free()}
 
 
 def recent_actions(request: Request) -> list[dict[str, Any]]:

@@ -63,6 +63,15 @@ options:
       - The directory with the broker's data.
     type: path
     default: /var/lib/rabbitmq
+  journal_keep:
+    description:
+      - MiB of the journal below which it is not above its limit, for RV(disk.reclaimable).
+    type: int
+    default: 200
+  copy_dir:
+    description:
+      - A directory on this host for a copy of the broker's data, to know of its room (RV(disk.copy_dir)).
+    type: path
   ports:
     description:
       - The TCP ports that the broker is expected to listen on.
@@ -347,6 +356,22 @@ disk:
     last_write_at:
       description: When a file below the directory was last written, as far as 5000 entries tell. A sign of life.
       type: str
+    data_bytes:
+      description: What the data directory takes, or at most takes where it has very many files.
+      type: int
+    reclaimable:
+      description:
+        - What may be removed from this file system with M(veza.rabbitmq.reclaimable_files), which has the same keys.
+          Crash dumps, rotated logs that nobody has open, and journal above O(journal_keep).
+      type: list
+      elements: dict
+    held:
+      description: What would be of these kinds, but frees nothing, with C(path), C(kind), C(bytes) and C(why).
+      type: list
+      elements: dict
+    copy_dir:
+      description: O(copy_dir) with its C(path), C(free) bytes, and whether it is on the same (C(same)) file system.
+      type: dict
 directories:
   description: The directories and files that the broker must use, and whether its user may, by owner and mode.
   returned: always
@@ -498,7 +523,7 @@ from typing import Any, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _broker_log, _changes, _firewall, _host_state, _journal, _service_state
+from ..module_utils import _broker_log, _changes, _firewall, _host_state, _journal, _reclaim, _service_state
 from ..module_utils._amqp import probe
 from ..module_utils._amqp_options import probe_option, target_of
 from ..module_utils._clock import offset
@@ -547,6 +572,8 @@ def argument_spec() -> dict[str, Any]:
         },
         "log_tail_bytes": {"type": "int", "default": 1048576},
         "data_dir": {"type": "path", "default": "/var/lib/rabbitmq"},
+        "journal_keep": {"type": "int", "default": 200},
+        "copy_dir": {"type": "path"},
         "ports": {"type": "list", "elements": "int", "default": [5672, 15672]},
         "timeout": {"type": "float", "default": 20.0},
         "reference": {"type": "str"},
@@ -676,6 +703,19 @@ class Look:
             "inodes_total": disk and disk.inodes_total,
             "last_write_at": instant(self.host.last_write(self.params["data_dir"])) if disk else None,
             "write_error": None if works else _host_state.write_error(path),
+        }
+
+    def room(self, path: str, disk: dict[str, Any]) -> dict[str, Any]:
+        """Say what could be removed from the disk of the data, and where a copy of the data would fit."""
+        data_dir, logs = self.params["data_dir"], self.params["log_files"]
+        keep = self.params["journal_keep"] * 1024 * 1024
+        found = _reclaim.listed(path, data_dir, logs, keep, _reclaim.open_files())
+        used = None if disk["free"] is None else disk["total"] - disk["free"]
+        return {
+            "data_bytes": _host_state.taken_by(data_dir, used),
+            "reclaimable": found["files"],
+            "held": found["kept"],
+            "copy_dir": _host_state.room_at(self.params["copy_dir"], path) if self.params["copy_dir"] else None,
         }
 
     def journal(self) -> list[_journal.Entry] | None:
@@ -854,6 +894,7 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
         "listeners": look.listeners(listening, process["running"]),
         "disk": {
             **disk,
+            **look.room(disk["path"], disk),
             "limit": disk_limit(tails) or limits.get("disk_free_limit"),
             "snapshot_since": _host_state.snapshot_since(params["data_dir"]),
         },

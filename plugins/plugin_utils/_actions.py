@@ -10,29 +10,13 @@ actions depend on what was seen has a function in ``ACTIONS``; the others take t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
-Step = Mapping[str, Any]
-"""``{cause, remedy, targets, queues}``: a cause that was named, and what is to be done about it."""
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._choice import Choice, Planner, Step
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._resources import ease_memory, free_disk
 
-
-@dataclass
-class Choice:
-    """What a step comes to. Without actions it waits, proves or accounts only."""
-
-    actions: list[dict[str, Any]] = field(default_factory=list)
-    arguments: dict[str, Any] = field(default_factory=dict)
-    """What its tasks need besides the targets. Part of the decision, so no figures that change by themselves."""
-    ask: str | None = None
-    """Why a human must decide after all; then there are no actions."""
-    not_simulated: list[str] = field(default_factory=list)
-    """What it may do besides, which can't be known beforehand."""
-
-
-Planner = Callable[[Step, Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], Choice]
-"""Takes the step, its remedy (vars/main.yml of outage_recover), the evidence and the settings."""
+__all__ = ["Choice", "Planner", "Step", "choose"]
 
 
 def choose(step: Step, remedy: Mapping[str, Any], evidence: Mapping[str, Any], settings: Mapping[str, Any]) -> Choice:
@@ -77,4 +61,6 @@ RESTARTS = ("start_broker", "restart_broker")
 ACTIONS: dict[str, Planner] = {
     "start_broker": within_budget,
     "restart_broker": within_budget,
+    "free_disk": free_disk,
+    "ease_memory": ease_memory,
 }

@@ -265,7 +265,7 @@ def tell_oom(host: str, info: Info) -> list[Proof]:
     """Quote the kernel."""
     kills = (info.get("memory") or {}).get("oom_kills") or []
     told = [proof(host, kill["source"], kill["line"], kill.get("at")) for kill in kills[-1:]]
-    return [*told, *tell_exits(host, info)]
+    return [*told, *tell_exits(host, info), *tell_memory(host, info)]
 
 
 def may_be_oom(info: Info) -> Truth:
@@ -554,8 +554,11 @@ def check(evidence: Evidence, *names: str, about: str = "") -> Finding:
     return UNKNOWN
 
 
-def alarm(resource: str, set_line: str, cleared: str) -> Question:
-    """Return the question whether an alarm is in effect: the health check, else the broker's log."""
+def alarm(resource: str, set_line: str, cleared: str, tell: Callable[[str, Info], list[Proof]]) -> Question:
+    """Return the question whether an alarm is in effect: the health check, else the broker's log.
+
+    ``tell`` says how much there is of the resource; after it come the queues that hold most, and who consumes them.
+    """
 
     def by_log(info: Info) -> Truth:
         begun, over = ((signature(info, name) or [{}])[0].get("last_at") or "" for name in (set_line, cleared))
@@ -568,9 +571,60 @@ def alarm(resource: str, set_line: str, cleared: str) -> Question:
         by_logs = on_brokers(lambda info: both(opposite(gone(info)), by_log(info)), tell_signature(set_line))(evidence)
         if found.holds is None and by_logs.holds is None:
             return UNKNOWN
-        return Finding(bool(found.holds or by_logs.holds), found.proof + by_logs.proof, by_logs.targets)
+        if not (found.holds or by_logs.holds):
+            return NO
+        figures = [told for host, info in infos(evidence, "brokers") if info for told in tell(host, info)]
+        told = [*found.proof, *by_logs.proof, *figures, *fullest_queues(evidence)]
+        return Finding(True, told, by_logs.targets)
 
     return ask
+
+
+def tell_room(host: str, info: Info) -> list[Proof]:
+    """Say what is free, and what the broker wants."""
+    disk = info.get("disk") or {}
+    if disk.get("free") is None:
+        return []
+    limit = (disk.get("limit") or DISK_LIMIT) // MIB
+    return [proof(host, "statvfs", f"{disk['path']}: {disk['free'] // MIB} MiB free, the alarm ends above {limit} MiB")]
+
+
+def tell_memory(host: str, info: Info) -> list[Proof]:
+    """Say what the broker uses and may use, and whether its watermark is beyond what its container may use."""
+    memory = info.get("memory") or {}
+    used, watermark, limit = (memory.get(name) for name in ("used", "watermark", "container_limit"))
+    if watermark is None:
+        return []
+    parts = [f"it uses {used // MIB} MiB" if used else "", f"its watermark is {watermark // MIB} MiB"]
+    if limit and watermark > limit:
+        parts.append(
+            f"its container may use {limit // MIB} MiB, of which RabbitMQ knows nothing: the kernel kills it first"
+        )
+    return [proof(host, "memory", ", ".join(part for part in parts if part))]
+
+
+def fullest_queues(evidence: Evidence) -> list[Proof]:
+    """Name the queues that hold most, with their consumers: who acks, however slowly, is no culprit."""
+    queues = ((evidence.get("health") or {}).get("traffic") or {}).get("queues") or []
+    held = sorted((queue for queue in queues if queue.get("messages")), key=lambda queue: -queue["messages"])
+    return [
+        proof("controller", "management API", f"{queue['name']} holds {queue['messages']} messages: {consumed(queue)}")
+        for queue in held[:2]
+    ]
+
+
+def consumed(queue: Info) -> str:
+    """Say who consumes a queue, and whether it acks."""
+    if not queue.get("consumers"):
+        return "no consumer"
+    hosts = ", ".join(queue.get("consumer_hosts") or [])
+    acked = queue.get("acked")
+    acks = (
+        "whether it acks is not known" if acked is None else f"{acked} acked between two looks" if acked else "no acks"
+    )
+    return (
+        f"{queue['consumers']} consumer{'s' if queue['consumers'] > 1 else ''}{' at ' + hosts if hosts else ''}, {acks}"
+    )
 
 
 def management(evidence: Evidence, *outcomes: str) -> Finding:
@@ -693,8 +747,8 @@ FINDINGS: dict[str, Question] = {
         e, "name_not_resolved", "refused", "timed_out", "reset", "tls_failed", "unreachable", "not_http",
         "not_management", "server_error",
     ),
-    "disk_alarm": alarm("disk", "disk_alarm_set", "disk_alarm_cleared"),
-    "memory_alarm": alarm("memory", "memory_alarm_set", "memory_alarm_cleared"),
+    "disk_alarm": alarm("disk", "disk_alarm_set", "disk_alarm_cleared", tell_room),
+    "memory_alarm": alarm("memory", "memory_alarm_set", "memory_alarm_cleared", tell_memory),
     "any_alarm": lambda e: check(e, "alarms", "local_alarms"),
     "vhost_missing": lambda e: check(e, "vhost"),
     "queues_missing": lambda e: check(e, "queues", about="does not exist"),

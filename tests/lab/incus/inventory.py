@@ -79,6 +79,9 @@ def _variables(lab: Lab) -> dict[str, Any]:
         "veza_environment": "lab",
         "veza_publisher_backoff": lab.options.backoff,
         "veza_longest_upload": 1,
+        "veza_incus_disk_max": "8GiB",
+        "veza_incus_memory_max": "2GiB",
+        "veza_memory_watermark_max": "2GiB",
     }
 
 
@@ -89,7 +92,13 @@ def _hosts(lab: Lab, connection: dict[str, Any]) -> dict[str, Any]:
         "ansible_python_interpreter": str(lab.dir / "bin" / "python"),
         "ansible_become": False,
     }
-    return {"ungrouped": {"hosts": {"localhost": controller}}, "veza": {"vars": connection}}
+    # The lab's daemon is on this machine, and is reached by its own socket.
+    hypervisor = {**controller, "veza_incus_command": str(lab.dir / "bin" / "incus")}
+    return {
+        "ungrouped": {"hosts": {"localhost": controller}},
+        "veza_incus": {"hosts": {"hypervisor": hypervisor}},
+        "veza": {"vars": connection},
+    }
 
 
 def _ssh(lab: Lab) -> dict[str, Any]:

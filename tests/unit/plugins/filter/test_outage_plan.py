@@ -58,7 +58,8 @@ def names(planned: dict) -> list[str]:
         ("crashed, back", {**CLOSED, "id": "x", "served_at": "2026-01-31T02:04:00.000Z"}, {}, "nothing"),
         ("segfault, back", {**CLOSED, "id": "x", "served_at": "2026-01-31T02:04:00.000Z"}, {}, "nothing"),
         ("killed", {**CLOSED, "id": "x", "served_at": "2026-01-31T02:04:00.000Z"}, {}, "act"),
-        ("disk alarm", CLOSED, YES, "ask"),
+        ("disk alarm", CLOSED, YES, "act"),  # there is room: it is about to end
+        ("memory alarm", CLOSED, YES, "ask"),
         ("silent", CLOSED, {}, "act"),
         ("nothing seen", OPEN, YES, "ask"),
     ],

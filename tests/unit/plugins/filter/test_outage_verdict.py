@@ -17,6 +17,7 @@ from tests.unit.plugins.filter.evidence import (
     ALARM,
     AT,
     CAUSES_DIR,
+    KILLED,
     NO_WAY,
     QUEUES,
     ROOT,
@@ -32,6 +33,7 @@ from tests.unit.plugins.filter.evidence import (
     line,
     probe,
     queue,
+    traffic,
 )
 
 REMEDIES = yaml.safe_load((ROOT / "roles/outage_recover/vars/main.yml").read_text(encoding="utf-8"))[
@@ -187,6 +189,43 @@ def test_evidence_keeps_results_and_says_why_there_is_none() -> None:
     assert [host for host, views in seen["apps"].items() if views["info"]] == ["backend-1"]
     assert seen["unreachable"] == {"rabbitmq": "no route"}
     assert seen["failed"] == {"backend-2": "no python: sh: No"}
+
+
+def on_a_hypervisor(kills: list[dict] | None) -> dict:
+    limits = {"found": True, "disk": {"size": 1}, "memory": {}, "oom_kills": kills}
+    told = [{"found": False, "__outage_diagnose_hypervisor": "h1"}, {**limits, "__outage_diagnose_hypervisor": "h2"}]
+    killed = info(service=KILLED, memory={"oom_kills": None, "watermark": 900 * 2**20, "container_limit": 300 * 2**20})
+    hostvars = {"rabbitmq": {"__outage_diagnose_broker": killed, "__outage_diagnose_incus": {"results": told}}}
+    return outage_evidence({"health": health()}, hostvars, ["rabbitmq"], [])
+
+
+@pytest.mark.parametrize(
+    ("kills", "cause"),
+    [
+        ([{"at": AT, "task": "beam.smp", "line": "oom-kill: beam.smp"}], "broker_oom_killed"),
+        ([{"at": AT, "task": "python3", "line": "oom-kill: python3"}], "broker_restarted"),
+        ([{"at": "2026-01-31T01:00:00.000Z", "task": "beam.smp", "line": "another run's"}], "broker_restarted"),
+        ([], "broker_restarted"),
+        (None, "broker_killed_or_oom"),
+    ],
+)
+def test_whom_the_kernel_killed_only_the_hypervisor_can_tell(kills: list[dict] | None, cause: str) -> None:
+    seen = on_a_hypervisor(kills)
+    assert seen["brokers"]["rabbitmq"]["incus"]["hypervisor"] == "h2"
+    verdict = outage_verdict(seen, causes())
+    assert verdict["cause"] == cause
+    if cause == "broker_oom_killed":
+        assert "its container may use 300 MiB, of which RabbitMQ knows nothing" in str(verdict["proof"])
+
+
+def test_an_alarm_names_the_queue_and_its_consumer() -> None:
+    full = queue(messages=5000, acked=0, consumer_hosts=["198.18.77.30"])
+    broker = info(memory={"used": 500 * 2**20, "watermark": 200 * 2**20, "oom_kills": []})
+    red = {**fail("alarms", ALARM.format("memory")), "traffic": traffic([full])}
+    seen = evidence(red, broker, probe())
+    told = str(outage_verdict(seen, causes())["proof"])
+    assert "it uses 500 MiB, its watermark is 200 MiB" in told
+    assert "transcode_jobs holds 5000 messages: 1 consumer at 198.18.77.30, no acks" in told
 
 
 def test_the_password_was_rotated_and_the_network_is_whole_comes_out_of_one_look() -> None:

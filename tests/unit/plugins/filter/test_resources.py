@@ -1,0 +1,247 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is planned about a full disk and a full memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._choice import Choice
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._resources import ease_memory, free_disk, stopped_by_us
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+REMEDY = {"may_lose": "nothing"}
+STEP = {"cause": "disk_alarm", "remedy": "free_disk", "targets": ["rabbit"], "queues": []}
+FILE = {"path": "/d/erl_crash.dump", "kind": "crash_dump", "bytes": 300 * MIB}
+HELD = {"path": "/d/rabbit.log.1", "kind": "rotated_log", "bytes": 7 * MIB, "why": "open by beam.smp (9)"}
+ON_INCUS = {
+    "hypervisor": "h1",
+    "disk": {"size": 512 * MIB, "limits": [{"kind": "pool", "name": "small", "size": 512 * MIB}]},
+    "memory": {"limit": 512 * MIB},
+}
+ALLOWED = {"copy": "incident", "incident_free": 100 * GIB}
+QUEUE = {"name": "jobs", "messages": 1200, "consumers": 1, "consumer_hosts": ["10.0.0.5"], "acked": 0}
+
+
+def evidence(
+    *, state: str = "running", incus: Any = None, queues: Any = (), nodes: Any = (), memory: Any = None, **disk: Any
+) -> dict[str, Any]:
+    here = {"path": "/d", "free": 20 * MIB, "total": 512 * MIB, "limit": 50 * MIB, "data_bytes": 400 * MIB, **disk}
+    info = {
+        "service": {"state": state},
+        "process": {"running": state == "running"},
+        "disk": here,
+        "memory": memory or {},
+        "signatures": [],
+    }
+    traffic = {"queues": list(queues), "nodes": list(nodes)}
+    return {"health": {"traffic": traffic}, "brokers": {"rabbit": {"info": info, "incus": incus}}}
+
+
+def settings(recent: tuple[str, ...] = (), start_stopped: bool = False, **allowed: Any) -> dict[str, Any]:
+    actions = [{"name": name, "target": "rabbit", "at": str(n), "incident": "x"} for n, name in enumerate(recent)]
+    flags = {"outage_recover_start_stopped": start_stopped}
+    return {"flags": flags, "recent_actions": actions, "resources": {**ALLOWED, **allowed}}
+
+
+def names(choice: Choice) -> list[str]:
+    assert choice.ask is None, choice.ask
+    return [action["name"] for action in choice.actions]
+
+
+LOOP = {"state": "restarting", "free": 0}
+QUOTA = {"state": "restarting", "free": 9 * GIB, "write_error": "EDQUOT"}
+
+
+@pytest.mark.parametrize(
+    ("seen", "known", "actions"),
+    [
+        # An alarm: what is safely freed is enough, or it isn't.
+        ({"reclaimable": [FILE]}, {}, ["free_files"]),
+        ({"reclaimable": [FILE], "incus": ON_INCUS}, {"disk_max": "4GiB"}, ["free_files"]),
+        ({"incus": ON_INCUS}, {"disk_max": "4GiB"}, ["grow_disk"]),
+        (
+            {"reclaimable": [{**FILE, "bytes": MIB}], "incus": ON_INCUS},
+            {"disk_max": "4GiB"},
+            ["free_files", "grow_disk"],
+        ),
+        ({"queues": [{**QUEUE, "acked": 7}]}, {}, []),  # its consumers drain it: that is waited for
+        ({}, {"give_up": {"queue": "jobs", "count": 9}}, ["give_up_messages"]),
+        ({"reclaimable": [FILE]}, {"give_up": {"queue": "jobs", "count": 9}}, ["free_files"]),
+        ({"incus": ON_INCUS}, {"disk_max": "4GiB", "give_up": {"queue": "jobs", "count": 9}}, ["grow_disk"]),
+        # A crash loop: stopped and copied first, started only where there is room.
+        (
+            {**LOOP, "incus": ON_INCUS},
+            {"disk_max": "4GiB"},
+            ["stop_full_broker", "copy_data", "grow_disk", "start_broker"],
+        ),
+        ({**LOOP, "reclaimable": [FILE]}, {}, ["stop_full_broker", "copy_data", "free_files", "start_broker"]),
+        ({**LOOP}, {}, ["stop_full_broker", "copy_data"]),
+        ({**LOOP, "reclaimable": [FILE]}, {"incident_free": 10 * MIB}, ["stop_full_broker"]),
+        (
+            {**LOOP, "reclaimable": [FILE]},
+            {"incident_free": 10 * MIB, "skip_copy": True},
+            ["stop_full_broker", "free_files", "start_broker"],
+        ),
+        ({**LOOP, "reclaimable": [FILE]}, {"copy": "none"}, ["stop_full_broker", "free_files", "start_broker"]),
+        (
+            {**LOOP, "reclaimable": [FILE], "copy_dir": {"path": "/big", "free": GIB, "same": True}},
+            {"copy": "/big"},
+            ["stop_full_broker"],
+        ),
+        (
+            {**LOOP, "reclaimable": [FILE], "copy_dir": {"path": "/big", "free": GIB, "same": False}},
+            {"copy": "/big"},
+            ["stop_full_broker", "copy_data", "free_files", "start_broker"],
+        ),
+        # A quota that df doesn't show.
+        (
+            {**QUOTA, "incus": ON_INCUS},
+            {"disk_max": "4GiB"},
+            ["stop_full_broker", "copy_data", "grow_disk", "start_broker"],
+        ),
+        ({**QUOTA, "reclaimable": [FILE]}, {}, ["stop_full_broker", "copy_data", "free_files"]),
+        # A run that was interrupted: what it has done is not done again.
+        (
+            {**LOOP, "state": "stopped", "incus": ON_INCUS},
+            {"disk_max": "4GiB", "recent": ("stop_full_broker",)},
+            ["copy_data", "grow_disk", "start_broker"],
+        ),
+        (
+            {**LOOP, "state": "stopped", "free": 2 * GIB},
+            {"recent": ("stop_full_broker", "copy_data", "grow_disk")},
+            ["start_broker"],
+        ),
+    ],
+)
+def test_what_is_done_about_a_disk(seen: dict[str, Any], known: dict[str, Any], actions: list[str]) -> None:
+    choice = free_disk(STEP, REMEDY, evidence(**seen), settings(**known))
+    assert names(choice) == actions
+    (node,) = choice.arguments["nodes"]
+    assert bool(node["start"]) is ("start_broker" in actions)
+    assert bool(node["ends"]) is (seen.get("state") is not None and "start_broker" not in actions)
+
+
+def test_how_large_a_disk_becomes() -> None:
+    def grown(most: str, **seen: Any) -> str:
+        choice = free_disk(STEP, REMEDY, evidence(incus=ON_INCUS, **seen), settings(disk_max=most))
+        return str(choice.arguments["nodes"][0]["grow"])
+
+    assert grown("4GiB") == "1024MiB"
+    assert grown("700MiB") == "700MiB"
+    assert grown("40GiB", limit=2 * GIB) == "8192MiB"  # twice the limit is to be free
+
+
+def test_nothing_is_enlarged_beyond_what_was_set() -> None:
+    choice = free_disk(STEP, REMEDY, evidence(incus=ON_INCUS), settings(disk_max="512MiB"))
+    assert choice.ask is not None
+    assert choice.actions == []
+
+
+def test_it_asks_with_figures_and_commands() -> None:
+    seen = evidence(incus=ON_INCUS, held=[HELD], queues=[QUEUE])
+    ask = free_disk(STEP, REMEDY, seen, settings()).ask
+    assert ask is not None
+    for part in (
+        "20 MiB free of 512 MiB, limited to 512 MiB by pool small on h1; the alarm ends above 50 MiB.",
+        "/d/rabbit.log.1 (7 MiB, open by beam.smp (9))",
+        "jobs 1200 (1 consumer at 10.0.0.5, no acks)",
+        "-e veza_incus_disk_max=SIZE",
+        "-e '{outage_recover_give_up: {queue: NAME, count: N}}'",
+    ):
+        assert part in ask
+
+
+def test_without_a_hypervisor_it_says_how_there_can_be_one() -> None:
+    ask = free_disk(STEP, REMEDY, evidence(), settings()).ask
+    assert ask is not None
+    assert "the group veza_incus" in ask
+
+
+def test_what_somebody_stopped_on_purpose_is_asked_for() -> None:
+    seen = evidence(state="stopped", free=0, reclaimable=[FILE])
+    ask = free_disk(STEP, REMEDY, seen, settings()).ask
+    assert ask is not None
+    assert "-e outage_recover_start_stopped=true" in ask
+    assert names(free_disk(STEP, REMEDY, seen, settings(start_stopped=True))) == [
+        "copy_data", "free_files", "start_broker",
+    ]  # fmt: skip
+
+
+def test_what_may_be_lost_is_said() -> None:
+    choice = free_disk(STEP, REMEDY, evidence(), settings(give_up={"queue": "jobs", "count": 9}))
+    (action,) = choice.actions
+    assert action["target"] == "jobs"
+    assert action["may_lose"] != "nothing"
+    assert choice.arguments["nodes"][0]["give_up"] == {"queue": "jobs", "count": 9}
+
+
+def test_a_host_that_was_not_seen_is_asked_about() -> None:
+    nothing = {"brokers": {"rabbit": {"info": None}}}
+    for plan in (free_disk, ease_memory):
+        assert "could not be looked at" in str(plan(STEP, REMEDY, nothing, settings()).ask)
+    assert free_disk({**STEP, "targets": []}, REMEDY, {"brokers": {}}, settings()).ask == "No broker's host is known."
+
+
+@pytest.mark.parametrize(
+    ("recent", "ours"),
+    [
+        ((), False),
+        (("start_broker",), False),
+        (("stop_full_broker",), True),
+        (("stop_full_broker", "copy_data", "grow_disk"), True),
+        (("stop_full_broker", "copy_data", "start_broker"), False),
+        (("stop_broker",), False),
+        (("copy_data",), False),
+    ],
+)
+def test_what_we_stopped_we_may_start(recent: tuple[str, ...], ours: bool) -> None:
+    assert stopped_by_us("rabbit", settings(recent)["recent_actions"]) is ours
+    assert not stopped_by_us("other", settings(recent)["recent_actions"])
+
+
+NODE = {"name": "rabbit@a", "mem_used": 500 * MIB, "mem_limit": 200 * MIB}
+MEMORY = {"total": 8 * GIB, "used": 480 * MIB, "watermark": 200 * MIB, "container_limit": None}
+
+
+@pytest.mark.parametrize(
+    ("incus", "known", "actions", "watermark"),
+    [
+        (None, {"watermark_max": "1GiB"}, ["raise_watermark"], GIB),
+        (ON_INCUS, {"watermark_max": "1GiB", "memory_max": "4GiB"}, ["raise_memory", "raise_watermark"], None),
+        (ON_INCUS, {"watermark_max": "2GiB", "memory_max": "768MiB"}, ["raise_memory", "raise_watermark"], None),
+    ],
+)
+def test_what_is_done_about_memory(
+    incus: Any, known: dict[str, Any], actions: list[str], watermark: int | None
+) -> None:
+    choice = ease_memory(STEP, REMEDY, evidence(memory=MEMORY, nodes=[NODE], incus=incus), settings(**known))
+    assert names(choice) == actions
+    (node,) = choice.arguments["nodes"]
+    limit = 8 * GIB if incus is None else int(node["memory"][:-3]) * MIB
+    assert 500 * MIB < node["watermark"] <= 0.8 * limit
+    assert watermark in (None, node["watermark"])
+
+
+@pytest.mark.parametrize("known", [{}, {"watermark_max": "400MiB"}, {"memory_max": "4GiB"}])
+def test_memory_is_asked_for_with_the_queue_and_its_consumer(known: dict[str, Any]) -> None:
+    seen = evidence(memory=MEMORY, nodes=[NODE], queues=[QUEUE])
+    ask = ease_memory(STEP, REMEDY, seen, settings(**known)).ask
+    assert ask is not None
+    for part in (
+        "uses 500 MiB, its watermark is 200 MiB",
+        "jobs 1200 (1 consumer at 10.0.0.5",
+        "-e veza_memory_watermark_max=SIZE",
+    ):
+        assert part in ask
+
+
+def test_a_watermark_never_exceeds_what_the_instance_may_use() -> None:
+    seen = evidence(memory={**MEMORY, "used": 300 * MIB}, incus=ON_INCUS)
+    choice = ease_memory(STEP, REMEDY, seen, settings(watermark_max="6GiB"))
+    assert choice.arguments["nodes"][0]["watermark"] == int(0.8 * 512 * MIB)

@@ -1,0 +1,117 @@
+# Copyright (c) 2026, Veza infrastructure team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Module incus_instance_limits against answers of Incus."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput, VezaError
+from ansible_collections.veza.rabbitmq.plugins.modules import incus_instance_limits
+from ansible_collections.veza.rabbitmq.plugins.modules.incus_instance_limits import Ended
+
+MIB = 1024 * 1024
+NOT_FOUND = Ended(1, "", "Error: Instance not found\n")
+
+
+class Hypervisor:
+    """Answers as Incus does; ``refusals`` are what the first changes are told."""
+
+    def __init__(self, *refusals: str, limit: str = "300MiB") -> None:
+        self.refusals = list(refusals)
+        self.changes: list[list[str]] = []
+        self.instance: dict[str, Any] = {
+            "status": "Running",
+            "devices": {},
+            "expanded_config": {"limits.memory": limit} if limit else {},
+            "expanded_devices": {"root": {"type": "disk", "path": "/", "pool": "veza"}},
+        }
+
+    def __call__(self, argv: list[str]) -> Ended:
+        if argv == ["dmesg"]:
+            return Ended(1, "", "not permitted")
+        if argv[:2] == ["incus", "query"]:
+            return self.answer(argv[2].partition("?")[0].removeprefix("/1.0/"))
+        assert argv[:3] == ["incus", "--project", "default"]
+        if self.refusals:
+            return Ended(1, "", self.refusals.pop(0))
+        self.changes.append(argv[3:])
+        return Ended(0, "", "")
+
+    def answer(self, path: str) -> Ended:
+        documents = {
+            "instances/rabbitmq": self.instance,
+            "instances/rabbitmq/state": {"memory": {"usage": 200 * MIB, "usage_peak": 0}},
+            "storage-pools/veza": {"driver": "btrfs", "config": {"size": "1GiB"}},
+        }
+        return Ended(0, json.dumps(documents[path]), "") if path in documents else NOT_FOUND
+
+
+@pytest.fixture
+def run(params_of: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    def call(hypervisor: Hypervisor, check_mode: bool = False, **given: Any) -> dict[str, Any]:
+        params = params_of(incus_instance_limits.argument_spec(), **{"instance": "rabbitmq", **given})
+        return incus_instance_limits.run(params, check_mode, hypervisor, sleep=lambda _seconds: None)
+
+    return call
+
+
+def test_it_tells_what_limits_the_instance(run: Callable[..., dict[str, Any]]) -> None:
+    hypervisor = Hypervisor()
+    result = run(hypervisor)
+    assert (result["changed"], result["found"], result["running"]) == (False, True, True)
+    assert result["disk"]["limits"] == [{"kind": "pool", "name": "veza", "size": 1024 * MIB}]
+    assert result["memory"] == {"limit": 300 * MIB, "used": 200 * MIB, "peak": None}
+    assert result["oom_kills"] is None
+    assert hypervisor.changes == []
+
+
+def test_an_instance_that_is_elsewhere_is_no_failure_unless_it_is_to_be_changed(
+    run: Callable[..., dict[str, Any]],
+) -> None:
+    assert run(Hypervisor(), instance="other")["found"] is False
+    with pytest.raises(VezaError, match="There is no instance 'other' here"):
+        run(Hypervisor(), instance="other", disk_size="2GiB")
+
+
+def test_check_mode_says_what_the_real_run_does(run: Callable[..., dict[str, Any]]) -> None:
+    hypervisor = Hypervisor()
+    wanted = {"disk_size": "2GiB", "memory": "600MiB"}
+    predicted = run(hypervisor, check_mode=True, **wanted)
+    assert (predicted["changed"], hypervisor.changes) == (True, [])
+    assert run(hypervisor, **wanted)["commands"] == predicted["commands"] == hypervisor.changes
+    assert hypervisor.changes == [
+        ["storage", "set", "veza", "size=2048MiB"],
+        ["config", "set", "rabbitmq", "limits.memory=600MiB"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "given", [{"disk_size": "1GiB"}, {"disk_size": "1MiB"}, {"memory": "300MiB"}, {"memory": "1MiB"}]
+)
+def test_nothing_is_made_smaller(run: Callable[..., dict[str, Any]], given: dict[str, str]) -> None:
+    hypervisor = Hypervisor()
+    assert not run(hypervisor, **given)["changed"]
+    assert hypervisor.changes == []
+
+
+def test_memory_without_a_limit_gets_none(run: Callable[..., dict[str, Any]]) -> None:
+    assert not run(Hypervisor(limit=""), memory="1GiB")["changed"]
+
+
+def test_a_quota_that_can_not_be_noted_yet_is_tried_again(run: Callable[..., dict[str, Any]]) -> None:
+    hypervisor = Hypervisor("Error: Disk quota exceeded", "Error: Disk quota exceeded")
+    assert run(hypervisor, disk_size="2GiB")["changed"]
+    with pytest.raises(VezaError, match="ended with 1: Error: no such pool"):
+        run(Hypervisor("Error: no such pool"), disk_size="2GiB")
+
+
+def test_no_size_is_refused(run: Callable[..., dict[str, Any]]) -> None:
+    with pytest.raises(BadInput, match="memory is 'lots'"):
+        run(Hypervisor(), memory="lots")
