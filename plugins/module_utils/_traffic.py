@@ -32,7 +32,10 @@ TOTALS_AGE = 5.0
 """Seconds by which the totals of a quorum queue lag; those of a classic queue don't."""
 
 HISTORY, STEP = 600, 10
-"""Seconds of the past whose samples are read where messages come back, and from one to the next."""
+"""Seconds of the past whose samples are read where two looks may not tell enough, and from one to the next."""
+
+MANY = 100
+"""Messages of a queue above which it is asked whether they become ever more."""
 
 CONNECTIONS = 500
 """Connections that are read: as many as the broker gives on a page."""
@@ -64,6 +67,8 @@ DROPPED = {
     "unroutable": ("rabbitmq_global_messages_unroutable_dropped_total", "drop_unroutable"),
     "returned": ("rabbitmq_global_messages_unroutable_returned_total", "return_unroutable"),
 }
+
+_SPAN = {"age": HISTORY, "incr": STEP}
 
 # What is read of queues that are listed; who consumes them is told one by one only.
 _QUEUE = (
@@ -120,14 +125,14 @@ class Surroundings:
     """What does not change between two looks. Where nothing was read there is no key.
 
     ``targets`` has the name of a queue's dead letter queue, or of the exchange where no queue is behind it.
-    ``in_vain`` counts how often a queue's messages came back since one was done with (see in_vain()).
+    ``past`` has what became of a queue's messages lately (see past()).
     """
 
     bindings: Bindings = field(default_factory=dict)
     targets: dict[str, str | None] = field(default_factory=dict)
     dead_letter_queues: dict[str, str] = field(default_factory=dict)
     connections: Answer | None = None
-    in_vain: dict[str, int] = field(default_factory=dict)
+    past: dict[str, dict[str, int | None]] = field(default_factory=dict)
 
 
 class Traffic:
@@ -184,19 +189,19 @@ class Traffic:
             if found:
                 around.dead_letter_queues[name] = found[0]
         self._add(first, list(around.dead_letter_queues.values()))
-        around.in_vain = self._history([name for name in named if comes_back(first, name)])
+        around.past = self._history([name for name in named if is_telling(first, name)])
         if sees_all_connections:
             page = {"columns": "state,peer_host", "page": "1", "page_size": str(CONNECTIONS)}
             around.connections = self._management.ask("/api/connections", page)
         return around
 
-    def _history(self, names: Sequence[str]) -> dict[str, int]:
-        """Return how often messages came back in vain; a worker that ends at each attempt is started ever less often,
-        so that two looks some seconds apart may see nothing of it."""
+    def _history(self, names: Sequence[str]) -> dict[str, dict[str, int | None]]:
+        """Return what became of messages in the last minutes: a worker that ends at each attempt is started ever less
+        often, and one that hangs looks like one that is slow, so that two looks some seconds apart tell little."""
         columns = [f"message_stats.{name}_details" for name in (*COUNTERS["acked"], *COUNTERS["redelivered_count"])]
-        wanted = {"columns": ",".join(columns), "msg_rates_age": str(HISTORY), "msg_rates_incr": str(STEP)}
-        found = {name: in_vain(self._management.ask(self._path(name), wanted).document) for name in names}
-        return {name: count for name, count in found.items() if count is not None}
+        span = {f"{kind}_{what}": str(n) for kind in ("lengths", "msg_rates") for what, n in _SPAN.items()}
+        wanted = {"columns": ",".join(["messages_details", *columns]), **span}
+        return {name: past(self._management.ask(self._path(name), wanted).document) for name in names}
 
     def _bindings(self, first: Sample, queues: Sequence[str], exchanges: set[str]) -> tuple[Bindings, Bindings]:
         """Return the bindings to each queue and from each exchange; what could not be read is missing."""
@@ -308,31 +313,69 @@ def is_open(sample: Sample, name: str, named: bool) -> bool:
     return (bool(sample.depth(name).messages) and not flows) or _rate(figures, "redeliver") > 0
 
 
-def comes_back(sample: Sample, name: str) -> bool:
-    """Whether a queue holds messages, and some have come back since its statistics began."""
-    return bool(sample.depth(name).messages) and bool(counted(sample.document(name), "redelivered_count"))
+def is_telling(sample: Sample, name: str) -> bool:
+    """Whether the past of a queue tells more than two looks: it holds messages that came back, stand, or are many."""
+    held = sample.depth(name).messages or 0
+    came_back = bool(counted(sample.document(name), "redelivered_count"))
+    return bool(held) and (came_back or held >= MANY or is_open(sample, name, True))
 
 
-def in_vain(document: Any) -> int | None:
-    """Return at how many samples of the past messages had come back, since one was done with; None without samples."""
+def past(document: Any) -> dict[str, int | None]:
+    """Return what the samples of a queue tell of the last minutes; None without samples.
+
+    ``in_vain``: at how many of them messages had come back, since one was done with. ``stuck_for``: for how many
+    seconds it has held messages of which none was done with. ``risen``: how many more it holds than 5 minutes ago, if
+    they have become ever more since.
+    """
     figures = mapping(mapping(document).get("message_stats"))
+    done = _samples(figures, COUNTERS["acked"])
+    return {
+        "in_vain": _in_vain(done, _samples(figures, COUNTERS["redelivered_count"])),
+        "stuck_for": _stuck_for(done, _samples(mapping(document), ("messages",))),
+        "risen": _risen(_samples(mapping(document), ("messages",))),
+    }
 
-    def past(counter: str) -> dict[Any, int]:
-        totals: dict[Any, int] = {}
-        for name in COUNTERS[counter]:
-            for entry in records(mapping(figures.get(f"{name}_details")).get("samples")):
-                if isinstance(entry.get("sample"), int) and isinstance(entry.get("timestamp"), int):
-                    totals[entry["timestamp"]] = totals.get(entry["timestamp"], 0) + entry["sample"]
-        return totals
 
-    done, back = past("acked"), past("redelivered_count")
-    times, count = sorted(back), 0
+def _samples(figures: Mapping[str, Any], names: Sequence[str]) -> dict[int, int]:
+    """Return the sum of some figures by the time of each sample, in seconds, the oldest first."""
+    totals: dict[int, int] = {}
+    for name in names:
+        for entry in records(mapping(figures.get(f"{name}_details")).get("samples")):
+            at, figure = entry.get("timestamp"), entry.get("sample")
+            if isinstance(at, int) and isinstance(figure, int):
+                totals[at // 1000] = totals.get(at // 1000, 0) + figure
+    return dict(sorted(totals.items()))
+
+
+def _in_vain(done: Mapping[int, int], back: Mapping[int, int]) -> int | None:
+    times, count = list(back), 0
     for earlier, later in zip(times, times[1:]):
         if done.get(later, 0) > done.get(earlier, 0):
             count = 0
         elif back[later] > back[earlier]:
             count += 1
     return count if times else None
+
+
+def _stuck_for(done: Mapping[int, int], held: Mapping[int, int]) -> int | None:
+    times = sorted(held, reverse=True)
+    if not times:
+        return None
+    since = times[0]
+    for at in times:
+        if not held[at] or done.get(at, 0) != done.get(times[0], 0):
+            break
+        since = at
+    return times[0] - since
+
+
+def _risen(held: Mapping[int, int]) -> int | None:
+    lately = [count for at, count in held.items() if at > max(held) - HISTORY // 2]
+    third = len(lately) // 3
+    if not third:
+        return None
+    parts = [sum(lately[n * third : (n + 1) * third]) for n in range(3)]
+    return max(lately[-1] - lately[0], 0) if parts[0] < parts[1] < parts[2] else 0
 
 
 def has_moved(first: Sample, second: Sample, name: str, named: bool) -> bool:
@@ -389,7 +432,7 @@ def _queue(name: str, of: str | None, first: Sample, second: Sample | None, arou
         "redelivered": None if redelivered is None else redelivered > 0,
         "acked_total": counted(now, "acked"),
         **deltas,
-        "in_vain": around.in_vain.get(name),
+        **(around.past.get(name) or past(None)),
         "grown": grown,
         "bindings": None if bindings is None else sum(binding.get("source") != "" for binding in bindings),
         "arguments": mapping(now.get("arguments")),

@@ -30,6 +30,12 @@ QUIET, PAUSES = 40.0, 5.0
 NO_ACK_AFTER = 60_000
 """Milliseconds of a node's uptime after which a worker that holds messages should have acknowledged one."""
 
+STUCK = 300
+"""Seconds after which that is told of a worker that has acknowledged some before."""
+
+MANY_MORE = 100
+"""Messages by which a queue must have risen in five minutes."""
+
 
 def traffic(evidence: Evidence) -> Mapping[str, Any] | None:
     """Return what rabbitmq_health saw of the traffic, if it saw any."""
@@ -88,7 +94,7 @@ def tell_in_vain(queue: Queue) -> str:
 
 
 def never_acked(evidence: Evidence) -> Finding:
-    """Whether a worker holds messages of a queue of which none was acknowledged since the broker started."""
+    """Whether a worker holds messages of a queue, none of which was acknowledged for long, or since the start."""
     seen = traffic(evidence)
     if seen is None:
         return UNKNOWN
@@ -98,12 +104,22 @@ def never_acked(evidence: Evidence) -> Finding:
     def holds(queue: Queue) -> Truth:
         if queue.get("unacked") is None or queue.get("acked_total") is None:
             return None
-        return settled and queue["unacked"] > 0 and bool(queue.get("consumers")) and queue["acked_total"] == 0
+        long = queue["acked_total"] == 0 or (queue.get("stuck_for") or 0) >= STUCK
+        return settled and queue["unacked"] > 0 and bool(queue.get("consumers")) and long
 
     def tell(queue: Queue) -> str:
-        return f"{queue['name']}: {queue['consumers']} consumers hold {queue['unacked']} and have acknowledged none yet"
+        since = "yet" if queue["acked_total"] == 0 else f"for {queue['stuck_for']} s"
+        return f"{queue['name']}: {queue['consumers']} consumers hold {queue['unacked']}, acknowledged none {since}"
 
     return queues(holds, tell)(evidence)
+
+
+def rises(queue: Queue) -> Truth:
+    """Whether ever more messages wait in a queue whose workers work."""
+    risen, stuck_for = queue.get("risen"), queue.get("stuck_for")
+    if risen is None or stuck_for is None:
+        return False if queue.get("messages") is not None else None
+    return risen >= MANY_MORE and stuck_for < NO_ACK_AFTER / 1000
 
 
 def stuck(evidence: Evidence) -> Finding:
@@ -216,6 +232,10 @@ FINDINGS: dict[str, Question] = {
     "redelivered_in_vain": queues(
         redelivered_in_vain,
         tell_in_vain,
+    ),
+    "backlog_rises": queues(
+        rises,
+        lambda q: f"{q['name']}: {q['risen']} more wait than 5 minutes ago, though its {q['consumers']} consumers work",
     ),
     "bindings_missing": queues(
         lambda q: None if q.get("bindings") is None else q["bindings"] == 0,

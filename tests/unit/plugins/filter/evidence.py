@@ -64,7 +64,7 @@ def queue(name: str = "transcode_jobs", **changes: Any) -> dict[str, Any]:
     return {
         "name": name, "of": None, "type": "classic", "state": "running", "messages": 3, "ready": 2, "unacked": 1,
         "consumers": 1, "redelivered": False, "acked": 5, "delivered": 5, "redelivered_count": 0, "published": 5,
-        "in_vain": None, "acked_total": 50, "grown": 0, "bindings": 1,
+        "in_vain": None, "stuck_for": None, "risen": None, "acked_total": 50, "grown": 0, "bindings": 1,
         "arguments": {"x-dead-letter-exchange": "dead"}, "policy": {},
         "dead_letter_target": f"{name}.dlq",
         "limits": {"ttl": None, "max_length": None, "delivery_limit": None}, "consumer_hosts": ["198.18.77.30"],
@@ -469,6 +469,10 @@ SITUATIONS = {
     "worker gone": (at_work([queue(consumers=0)], workers=worker(state="exited", exit_code=137)), "worker_crashed"),
     "worker ends again and again": (at_work([queue()], workers=worker(state="restarting")), "worker_crash_loop"),
     "no consumer": (at_work([queue(consumers=0)]), "no_consumers"),
+    "no acks for long": (at_work([queue(acked=0, stuck_for=420)]), "consumers_not_acking"),
+    "slow, or idle before": (at_work([queue(acked=0, stuck_for=120)]), "healthy"),
+    "grows": (at_work([queue(acked=3, risen=400, stuck_for=0)]), "backlog_growing"),
+    "grows a little": (at_work([queue(acked=3, risen=40, stuck_for=0)]), "healthy"),
     "no acks": (at_work([queue(acked=0, acked_total=0)]), "consumers_not_acking"),
     "dead letters": (
         at_work([queue(), queue("transcode_jobs.dlq", of="transcode_jobs", grown=4)]),

@@ -21,9 +21,9 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._traffic import (
     consumer_hosts,
     counted,
     dead_letters,
-    in_vain,
     is_open,
     limits,
+    past,
     receivers,
     routing_keys,
 )
@@ -40,6 +40,12 @@ COLUMNS = "columns=source,destination,destination_type,routing_key"
 CONNECTIONS = ("/api/connections?columns=state,peer_host&page=1&page_size=500", {"items": [], "total_count": 0})
 TOTALS = "columns=name,messages,messages_ready,messages_unacknowledged&disable_stats=true&enable_queue_totals=true"
 LIST = (f"/api/queues/v?{TOTALS}", [])
+QUESTION = (
+    "/api/queues/v/jobs?columns=messages_details,message_stats.ack_details,message_stats.deliver_no_ack_details,"
+    "message_stats.get_no_ack_details,message_stats.redeliver_details"
+    "&lengths_age=600&lengths_incr=10&msg_rates_age=600&msg_rates_incr=10"
+)
+PAST = (QUESTION, {})
 EXPIRED = "rabbitmq_global_messages_dead_lettered_expired_total"
 
 
@@ -115,7 +121,7 @@ def test_the_second_look_ends_when_an_ack_is_counted(read: Made, clock: Any) -> 
     later = queue(messages=8, unacked=3, **stats(ack=51, deliver=54, publish=60))
     path = "/api/queues/v/jobs"
     steps = [(path, first), (path, first), (path, later), LIST]
-    found = read(first, (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, LIST, *steps)
+    found = read(first, (f"/api/bindings/v?{COLUMNS}", []), PAST, CONNECTIONS, LIST, *steps)
     assert (found["seconds"], clock.sleeps) == (3.0, [1.0] * 3)
     jobs = found["queues"][0]
     assert {key: jobs[key] for key in ("acked", "delivered", "published", "redelivered_count", "grown")} == {
@@ -129,7 +135,7 @@ def test_a_worker_that_does_nothing_costs_the_whole_time(read: Made, clock: Any)
     steps = [(path, first)] * 3
     counters = [metrics(2), metrics(3)]
     found = read(
-        first, (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, LIST, *steps, LIST, seconds=2.5, counters=counters
+        first, (f"/api/bindings/v?{COLUMNS}", []), PAST, CONNECTIONS, LIST, *steps, LIST, seconds=2.5, counters=counters
     )
     assert clock.sleeps == [1.0, 1.0, 0.5]
     assert (found["queues"][0]["acked"], found["queues"][0]["redelivered"]) == (0, False)
@@ -155,14 +161,14 @@ def test_dead_letter_queues_of_few_are_read_as_a_list(read: Made, clock: Any) ->
 
 
 def test_no_second_look_where_it_is_not_wanted(read: Made, clock: Any) -> None:
-    found = read(queue(messages=9), (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, LIST, seconds=0)
+    found = read(queue(messages=9), (f"/api/bindings/v?{COLUMNS}", []), PAST, CONNECTIONS, LIST, seconds=0)
     assert (found["seconds"], found["queues"][0]["acked"]) == (0.0, None)
 
 
 def test_a_broker_that_stops_answering_ends_it(read: Made, clock: Any) -> None:
     hung = RequestFailed("timed_out", "GET /api/queues: silence.")
     first = queue(messages=9)
-    found = read(first, (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, LIST, ("/api/queues/v/jobs", hung))
+    found = read(first, (f"/api/bindings/v?{COLUMNS}", []), PAST, CONNECTIONS, LIST, ("/api/queues/v/jobs", hung))
     assert clock.sleeps == [1.0]
     assert (found["queues"][0]["messages"], found["queues"][0]["acked"]) == (9, None)
 
@@ -170,7 +176,7 @@ def test_a_broker_that_stops_answering_ends_it(read: Made, clock: Any) -> None:
 def test_a_restart_between_two_looks_leaves_no_difference(read: Made) -> None:
     first, later = queue(messages=9, **stats(ack=50)), queue(messages=9, **stats(ack=1))
     steps = [("/api/queues/v/jobs", later), LIST]
-    found = read(first, (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, LIST, *steps, seconds=1)
+    found = read(first, (f"/api/bindings/v?{COLUMNS}", []), PAST, CONNECTIONS, LIST, *steps, seconds=1)
     assert found["queues"][0]["acked"] is None
 
 
@@ -192,37 +198,74 @@ def test_dead_letters_to_nowhere_name_the_exchange(read: Made) -> None:
     assert [entry["dead_letter_target"] for entry in found["queues"]] == ["dlx"]
 
 
-def samples(**counters: list[int]) -> dict[str, Any]:
-    past = {
-        f"{name}_details": {
-            "samples": [{"sample": total, "timestamp": 1000 + at} for at, total in reversed(list(enumerate(totals)))]
-        }
-        for name, totals in counters.items()
-    }
-    return {"message_stats": past}
+def samples(messages: list[int] | None = None, **counters: list[int]) -> dict[str, Any]:
+    def details(totals: list[int]) -> dict[str, Any]:
+        told = [{"sample": total, "timestamp": 10_000 * at} for at, total in enumerate(totals)]
+        return {"samples": told[::-1]}
+
+    stats = {f"{name}_details": details(totals) for name, totals in counters.items()}
+    return {"messages_details": details(messages or []), "message_stats": stats}
 
 
 @pytest.mark.parametrize(
-    ("past", "count"),
+    ("document", "count"),
     [
         (samples(redeliver=[0, 0, 9, 9, 18], ack=[3, 3, 3, 3, 3]), 2),
         (samples(redeliver=[0, 9, 18, 27], ack=[3, 3, 3, 4]), 0),
         (samples(redeliver=[0, 9, 18, 27], deliver_no_ack=[3, 4, 4, 4]), 2),
         (samples(redeliver=[9, 9], ack=[3, 3]), 0),
         ({"message_stats": {"redeliver": 3}}, None),
-        ({}, None),
+        (None, None),
     ],
 )
-def test_messages_that_came_back_since_one_was_done_with(past: dict[str, Any], count: int | None) -> None:
-    assert in_vain(past) == count
+def test_messages_that_came_back_since_one_was_done_with(document: Any, count: int | None) -> None:
+    assert past(document)["in_vain"] == count
 
 
-def test_the_past_is_asked_for_where_messages_have_come_back(read: Made) -> None:
-    first = queue(messages=9, **stats(redeliver=18))
-    columns = ",".join(f"message_stats.{name}_details" for name in ("ack", "deliver_no_ack", "get_no_ack", "redeliver"))
-    past = (f"/api/queues/v/jobs?columns={columns}&msg_rates_age=600&msg_rates_incr=10", samples(redeliver=[0, 9, 18]))
-    found = read(first, (f"/api/bindings/v?{COLUMNS}", []), past, CONNECTIONS, LIST, seconds=0)
-    assert found["queues"][0]["in_vain"] == 2
+@pytest.mark.parametrize(
+    ("document", "seconds"),
+    [
+        (samples([5, 5, 5, 5], ack=[1, 2, 2, 2]), 20),
+        (samples([5, 0, 5, 5], ack=[2, 2, 2, 2]), 10),
+        (samples([5, 5, 5, 5], ack=[1, 1, 1, 2]), 0),
+        (samples([5, 5, 5, 5]), 30),
+        (samples([5, 5, 0]), 0),
+        (samples(), None),
+    ],
+)
+def test_for_how_long_nothing_was_done(document: Any, seconds: int | None) -> None:
+    assert past(document)["stuck_for"] == seconds
+
+
+@pytest.mark.parametrize(
+    ("messages", "more"),
+    [
+        ([0] * 40 + list(range(0, 200, 10)), 190),
+        (list(range(0, 300, 10)), 290),
+        (list(range(300, 0, -10)), 0),
+        ([5, 90, 5] * 10, 0),
+        ([5, 6], None),
+    ],
+)
+def test_whether_messages_become_ever_more(messages: list[int], more: int | None) -> None:
+    assert past(samples(messages))["risen"] == more
+
+
+@pytest.mark.parametrize(
+    ("first", "asked"),
+    [
+        (queue(messages=9, **stats({"ack": 3.0}, redeliver=18)), True),
+        (queue(messages=100, **stats({"ack": 3.0})), True),
+        (queue(messages=9), True),
+        (queue(messages=9, **stats({"ack": 3.0})), False),
+        (queue(**stats(redeliver=18)), False),
+    ],
+)
+def test_the_past_is_asked_for_where_it_tells_more(read: Made, first: dict[str, Any], asked: bool) -> None:
+    steps = [(QUESTION, samples([9, 9], redeliver=[9, 18]))] if asked else []
+    found = read(first, (f"/api/bindings/v?{COLUMNS}", []), *steps, CONNECTIONS, LIST, seconds=0)
+    told = {key: found["queues"][0][key] for key in ("in_vain", "stuck_for", "risen")}
+    assert told == ({"in_vain": 1, "stuck_for": 10, "risen": None} if asked else dict.fromkeys(told))
 
 
 def test_what_was_not_answered_is_unknown(read: Made) -> None:
@@ -278,7 +321,7 @@ def test_the_total_of_a_quorum_queue_is_taken_with_its_age_but_for_a_zero(
 ) -> None:
     first = {**queue(messages=7), "type": "quorum"}
     listed = (LIST[0], [total] if total else [])
-    found = read(first, (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, listed, seconds=0)
+    found = read(first, (f"/api/bindings/v?{COLUMNS}", []), PAST, CONNECTIONS, listed, seconds=0)
     assert (found["queues"][0]["messages"], found["queues"][0]["age"]) == (messages, age)
 
 
