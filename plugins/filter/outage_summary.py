@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -28,6 +29,8 @@ NO_VERDICT: dict[str, Any] = {
     "ruled_out": [],
 }
 RECOVER = "veza.rabbitmq.recover_rabbitmq"
+FLAG = re.compile(r"\boutage_recover_\w+=true\b")
+"""What says yes, where an advice names it."""
 WHEN_IT_SERVES = "what the queues hold and what was lost, which a broker tells only when it serves"
 LISTED = 30
 """Ids that the screen shows at one place; the report has more."""
@@ -208,7 +211,8 @@ def _next(run: Mapping[str, Any]) -> list[str]:
         return ["mend what FAILED names, then run the same command again: it finishes the work and doubles nothing"]
     if plan is None and run["verdict"]["remedy"] not in ("none", "ask"):
         inventories = [f"-i {shlex.quote(str(one))}" for one in run.get("inventories") or []]
-        return [run["verdict"]["advice"], " ".join(["ansible-playbook", *inventories, RECOVER])]
+        flags = [f"-e {flag}" for flag in FLAG.findall(run["verdict"]["advice"])]
+        return [run["verdict"]["advice"], " ".join(["ansible-playbook", *inventories, RECOVER, *flags])]
     if plan is None:
         return [run["verdict"]["advice"]]
     if plan["decision"] == "ask":

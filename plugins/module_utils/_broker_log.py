@@ -183,14 +183,20 @@ def judge_end(run: list[Event], lines: list[Line], running: bool | None) -> tupl
     return "stopping", None, "The broker's log shows that a stop was asked for, but not that it was completed."
 
 
-def lifecycle(log: Log, running: bool | None, process_started: datetime | None = None) -> tuple[dict[str, Any], str]:
+def lifecycle(
+    log: Log, running: bool | None, process_started: datetime | None = None, ready: bool = False
+) -> tuple[dict[str, Any], str]:
     """Return what the main log says about the node's life, and what is unclear, as a sentence or empty.
 
     ``process_started`` is when the process that lives was started: for the first seconds it has written nothing, and
-    the log's last word is about the run before.
+    the log's last word is about the run before. ``ready`` tells that the process itself has said that it has booted:
+    then its log is elsewhere, or it keeps none.
     """
     if process_started and (not log.run or log.run[-1].at < process_started + _YOUNG):
         end = log.main[-1].at if log.main else None
+        if ready:
+            unclear = f"What the broker says since its start at {stamp(process_started)}: {_ELSEWHERE}."
+            return {**_NOTHING, "last": "none", "previous_end": stamp(end) if end else None}, unclear
         silent = {"last": "starting", "at": stamp(process_started), "line": _SILENT}
         return {**_NOTHING, **silent, "previous_end": stamp(end) if end else None}, ""
     last, clean_stop, unclear = judge_end(log.run, log.main, running)
@@ -222,6 +228,8 @@ _YOUNG = timedelta(seconds=0.5)
 """A node's first line comes later than this, and a clock may have been corrected by as much."""
 
 _SILENT = "(the process was started after the log's last line)"
+
+_ELSEWHERE = "it is in none of the log files that were read"
 
 _NOTHING = dict.fromkeys(("last", "at", "line", "file", "clean_stop", "started_at", "stopped_at", "by", "previous_end"))
 

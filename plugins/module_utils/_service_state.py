@@ -90,6 +90,7 @@ def _judge_systemd(service: str, ran: Ran, now: float, monotonic: float) -> dict
     state = next((state for name, part, state in _SYSTEMD if name == active and part in ("", sub)), "unknown")
     code, status = _number(values.get("ExecMainCode")), _number(values.get("ExecMainStatus"))
     changed = _number(values.get("StateChangeTimestampMonotonic"))
+    masked = "masked, so that nothing starts it" if values.get("LoadState") == "masked" else ""
     # Counted from the boot, because systemd's other form is in the local time zone.
     since = datetime.fromtimestamp(now - monotonic + changed / 1e6, timezone.utc) if changed else None
     return {
@@ -102,7 +103,7 @@ def _judge_systemd(service: str, ran: Ran, now: float, monotonic: float) -> dict
         "exit_signal": _signal_name(status) if code in (_KILLED, _DUMPED) else None,
         "main_pid": _number(values.get("MainPID")) or None,
         "user": values.get("User") or None,
-        "detail": ", ".join(filter(None, [f"{active}/{sub}", _short(values.get("StatusText", ""))])),
+        "detail": ", ".join(filter(None, [f"{active}/{sub}", masked, _short(values.get("StatusText", ""))])),
     }
 
 

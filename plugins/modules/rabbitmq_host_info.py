@@ -871,7 +871,9 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
     tails = look.tails()
     log = _broker_log.read(tails, _journal.own_lines(entries or [], params["service"]))
     started = process["started_at"] and moment(process["started_at"])
-    lifecycle, unclear = _broker_log.lifecycle(log, process["running"], started)
+    # Under systemd a broker tells itself when it has booted; any other manager runs what boots.
+    ready = (service["manager"], service["state"]) == ("systemd", "running")
+    lifecycle, unclear = _broker_log.lifecycle(log, process["running"], started, ready)
     # Who runs it under an operator's own manager is not known, so neither is what it may write.
     user = service["user"] or (USER if params["service_manager"] != "command" else "")
     files = [tail.path for tail in tails]

@@ -181,6 +181,30 @@ def host_gets_through(evidence: Evidence) -> Finding:
     return anywhere(answers)
 
 
+def addresses(probe: Mapping[str, Any]) -> list[str]:
+    """Return the addresses that a probe was given for the broker's name."""
+    return [entry["address"] for entry in probe.get("addresses") or []]
+
+
+def goes_elsewhere(evidence: Evidence) -> Finding:
+    """Whether a container that does not get through goes to none of the addresses at which its host does."""
+    answers: list[tuple[str, Truth, list[Proof]]] = []
+    for host, info in infos(evidence, "apps"):
+        own = (info or {}).get("probe") or {}
+        if not own.get("ok"):
+            answers.append((host, None, []))
+            continue
+        for container in (info or {}).get("containers") or []:
+            probe = container.get("probe") or {"ok": None}
+            inside, outside = addresses(probe), addresses(own)
+            holds = None if probe["ok"] is None else bool(not probe["ok"] and inside and not {*inside} & {*outside})
+            where = (
+                f"{container['name']} goes to {', '.join(inside)}, and its host gets through at {', '.join(outside)}"
+            )
+            answers.append((host, holds, [proof(host, "name resolution", where)] if holds else []))
+    return anywhere(answers)
+
+
 def docker_down(evidence: Evidence) -> Finding:
     """Whether a host's container engine does not answer."""
     answers: list[tuple[str, Truth, list[Proof]]] = []
@@ -219,6 +243,7 @@ FINDINGS: dict[str, Question] = {
     "app_blocked": probes(lambda probe, _one: ended(probe, "blocked")),
     "app_filtered": blocked_rules,
     "app_host_gets_through": host_gets_through,
+    "app_goes_elsewhere": goes_elsewhere,
     "app_without_network": containers(
         lambda one: both(one["state"] == "running", None if one.get("networks") is None else not one["networks"]),
         lambda one: f"{one['name']} runs, and is in no network",

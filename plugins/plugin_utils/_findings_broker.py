@@ -120,9 +120,12 @@ def booting(info: Info) -> Truth:
     """Whether it is on its way up."""
     if gone(info):
         return False
-    if info["service"]["state"] == "starting":
+    state, last = info["service"]["state"], info["lifecycle"]["last"]
+    if state == "starting":
         return True
-    return None if info["lifecycle"]["last"] == "none" else info["lifecycle"]["last"] == "starting"
+    # Where the log is silent, systemd's word counts, to which the broker itself says that it has booted.
+    silent = False if (info["service"]["manager"], state) == ("systemd", "running") else None
+    return silent if last == "none" else last == "starting"
 
 
 def tell_boot(host: str, info: Info) -> list[Proof]:
@@ -290,6 +293,8 @@ def tell_disk(host: str, info: Info) -> list[Proof]:
     """Say what is free, and quote the log."""
     disk = info["disk"]
     text = f"{disk['path']}: {disk['free'] // MIB} MiB free of {(disk['total'] or 0) // MIB} MiB"
+    if disk.get("inodes_free") == 0:
+        text += ", and not one inode: it can hold no more files"
     return [proof(host, "statvfs", text), *tell_signature("disk_full")(host, info)]
 
 
@@ -327,6 +332,9 @@ def tell_unusable(host: str, info: Info) -> list[Proof]:
         proof(host, "stat", f"{entry['path']} is {entry['owner']}:{entry['group']} {entry['mode']}: {entry['detail']}")
         for entry in unusable(info)
     ]
+    disk = info.get("disk") or {}
+    if disk.get("writable") is False:
+        told.insert(0, proof(host, "statvfs", f"{disk['path']} can't be written to: {disk.get('detail')}"))
     return [*told, *tell_signature("permissions")(host, info)]
 
 

@@ -391,6 +391,15 @@ SITUATIONS = {
     "renamed": (evidence(EMPTY, RENAMED, probe("login_refused", "login")), "node_renamed"),
     "backends cut off": (evidence(health(), info(), LONELY), "backend_path_dropped"),
     "backends refused": (evidence(health(), info(), NO_WAY), "backend_path_refused"),
+    "another address inside": (
+        evidence(
+            health(), info(), apps={"backend-1": {"info": app(
+                container(seen={**NO_WAY, "addresses": [{"address": "198.18.77.22"}]}),
+                probe={**probe(), "addresses": [{"address": "198.18.77.10"}]},
+            )}},
+        ),
+        "backend_wrong_address",
+    ),
     "backends without a name": (evidence(health(), info(), probe("name_not_resolved", "resolve")),
                                 "backend_unreachable_dns"),
     "backends fail in TLS": (evidence(health(), info(), probe("tls_expected", "header")), "backend_cannot_reach"),
@@ -437,6 +446,11 @@ SITUATIONS = {
     "exchange gone": (at_work([queue(bindings=0)], "exchange_missing", "operation_refused"), "exchange_missing"),
     "exclusive": (at_work([queue()], "exclusive_use", "operation_refused"), "queue_in_exclusive_use"),
     "refused": (at_work([queue()], "operation_refused"), "operation_refused"),
+    "closed, and its log is elsewhere": (
+        evidence(health("unhealthy", "refused"), info(last="none", probe=NO_WAY, listeners=[{"port": 5672, "listening":
+                 False, "holder": None, "ours": None}]), NO_WAY),
+        "broker_unreachable",
+    ),
     "no binding": (at_work([queue(bindings=0)]), "bindings_missing"),
     "406": (at_work([queue(consumers=0)], "arguments_refused"), "queue_arguments_mismatch"),
     "TTL": (

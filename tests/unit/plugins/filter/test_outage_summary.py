@@ -26,6 +26,7 @@ def test_first_the_cause_then_proof_impact_next_step_and_what_is_unknown() -> No
     lines = told("killed", inventories=["/etc/veza/hosts file.yml"])
     assert labels(lines) == ["CAUSE", "PROOF", "OUTAGE", "AFFECTED", "NEXT"]
     assert lines[-1].strip() == "ansible-playbook -i '/etc/veza/hosts file.yml' veza.rabbitmq.recover_rabbitmq"
+    assert told("stopped")[-1].endswith(" veza.rabbitmq.recover_rabbitmq -e outage_recover_start_stopped=true")
     lines = told("nothing seen")
     assert labels(lines) == ["CAUSE", "AFFECTED", "NEXT", "UNKNOWN"]
     assert any("not ruled out: " in line for line in lines)

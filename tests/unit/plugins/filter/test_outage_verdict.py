@@ -249,6 +249,11 @@ def test_what_clients_were_refused_some_minutes_ago_is_over() -> None:
     assert outage_verdict(evidence(health(), timeout, probe()), causes())["cause"] == "consumer_timeout"
 
 
+def test_a_cause_that_is_named_has_proof() -> None:
+    for name, (seen, cause) in SITUATIONS.items():
+        assert cause == "unknown" or outage_verdict(seen, causes(), QUEUES)["proof"], name
+
+
 def test_a_limit_of_connections_is_no_missing_permission() -> None:
     refused = {**probe("vhost_refused", "vhost"), "message": "530: user connection limit (0) is reached"}
     verdict = outage_verdict(evidence(health(), info(), refused), causes())

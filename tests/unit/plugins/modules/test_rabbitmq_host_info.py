@@ -122,9 +122,9 @@ def test_one_that_was_killed_and_one_that_was_stopped() -> None:
 
 def test_one_that_boots_is_booting_from_its_first_moment() -> None:
     assert look(FakeHost(tails=[tail(BOOT_BEGUN)]))["lifecycle"]["last"] == "starting"
-    young = replace(BEAM, started=NOW - 1)
-    assert look(FakeHost(brokers=[young]))["lifecycle"]["last"] == "starting"
-    assert look(FakeHost(brokers=[young], tails=[tail(BOOT + SIGTERM)]))["lifecycle"]["last"] == "starting"
+    boots = {"brokers": [replace(BEAM, started=NOW - 1)], "run": Ran(0, STARTING, "")}
+    assert look(FakeHost(**boots))["lifecycle"]["last"] == "starting"
+    assert look(FakeHost(**boots, tails=[tail(BOOT + SIGTERM)]))["lifecycle"]["last"] == "starting"
 
 
 STARTING = "LoadState=loaded\nActiveState=activating\nSubState=start\nMainPID=712\nNRestarts=3\nResult=success\n"
@@ -145,6 +145,15 @@ def test_writing_is_tried_unless_the_broker_is_at_work(
 ) -> None:
     monkeypatch.setattr(module._host_state, "write_error", lambda _path: "EDQUOT")
     assert look(FakeHost(**changes))["disk"]["write_error"] == ("EDQUOT" if tried else None)
+
+
+def test_one_that_has_booted_and_logs_elsewhere() -> None:
+    started = replace(BEAM, started=NOW - 100)
+    found = look(FakeHost(brokers=[started], tails=[tail(BOOT + SIGTERM)], run=Ran(0, RUNNING, "")))
+    assert found["lifecycle"]["last"] == "none"
+    assert "in none of the log files" in found["unknown"][0]
+    booting = look(FakeHost(brokers=[started], tails=[tail(BOOT + SIGTERM)], run=Ran(0, STARTING, "")))
+    assert booting["lifecycle"]["last"] == "starting"
 
 
 def test_one_that_is_suspended() -> None:
