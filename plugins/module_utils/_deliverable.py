@@ -20,7 +20,7 @@ from ._arguments import segment
 from ._drain import CONFIRM, Goal, Progress, View
 from ._errors import Refused, VezaError
 from ._management import SEES_ALL, Management, records
-from ._queues import Reader
+from ._queues import Look, Reader
 
 REQUESTS = 8
 """A look may take as long as so many requests, each at its limit."""
@@ -132,10 +132,10 @@ def _views(
 ) -> list[View]:
     reader, goal, progress = Reader(management, vhost), Goal(names), Progress()
     pause = CONFIRM + 0.5
-    views = progress.take(goal, reader.read(names, seconds), 0.0, _now())
+    views = progress.take(goal, Look(reader.read(names, seconds)), 0.0, _now())
     if any(view.messages == 0 and not view.drained for view in views):
         sleep(pause)
-        views = progress.take(goal, reader.read(names, seconds), pause, _now())
+        views = progress.take(goal, Look(reader.read(names, seconds)), pause, _now())
     for view in views:
         if not view.drained and not view.messages:
             raise VezaError(f"queue {view.name} of vhost {vhost}: {view.reason}.")

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Have these queues drained? Judged over samples of their depths, one after the other; nothing is asked here."""
+"""Have these queues drained? Judged over samples of their depths, one after the other; nothing is asked here.
+
+Why one does not is told by ``_stall``.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from ._queues import Depth
+from ._queues import Depth, Look
+from ._stall import MOVING, Facts, Patience, Track, classify
 
 CONFIRM = 10.0
 """Seconds that a zero which needs confirmation must last: two statistics that say so were then sampled."""
@@ -21,6 +25,12 @@ RATE_WINDOW = 30.0
 
 MAX_SAMPLES = 240
 """Samples that are kept; beyond it every second one is dropped, the first and the last never."""
+
+UNREMARKABLE = ("draining", "undecided")
+"""Cases that the figures of a line tell by themselves."""
+
+DEAD_LETTERED = "dead_lettered"
+"""The case of a queue that is empty, because what was in it was given up."""
 
 LEFT = "messages are left"
 """The one reason that needs no further words."""
@@ -38,6 +48,9 @@ class Goal:
     threshold: int = 0
     not_before: datetime | None = None
     dead_letters: Mapping[str, str] = field(default_factory=dict)
+    max_dead_lettered: int = 0
+    timeout: float = float("inf")
+    patience: Patience = field(default_factory=Patience)
 
     def names(self) -> list[str]:
         """Return the queues to read."""
@@ -60,6 +73,32 @@ class View:
     known: bool
     reason: str
     dead_lettered: int | None
+    case: str
+    case_reason: str
+    case_samples: list[dict[str, Any]]
+    stuck: bool
+    restart_may_help: bool
+
+    @property
+    def over(self) -> bool:
+        """Whether waiting changes nothing any more."""
+        return self.drained or self.case == DEAD_LETTERED
+
+    @property
+    def worked_on(self) -> bool:
+        """Whether it has a consumer, and either nothing is left or what is left is acknowledged."""
+        low = self.drained or self.case in (DEAD_LETTERED, "settling")
+        return bool(self.consumers) and (low or self.case in MOVING)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A case as it is shown, and after how many seconds a queue that shows it is stuck; None for never."""
+
+    name: str
+    reason: str
+    stuck_after: float | None = None
+    restart_may_help: bool = False
 
 
 @dataclass
@@ -76,30 +115,33 @@ class Progress:
     """When a queue's unbroken run of samples that count as drained began."""
     recent: dict[str, list[list[float]]] = field(default_factory=dict)
     """The samples of a queue in the rate's window: elapsed, messages."""
+    tracks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What is remembered of each queue's movement."""
     first: dict[str, int] = field(default_factory=dict)
     """The first known depth of a dead letter queue."""
 
-    def take(self, goal: Goal, depths: Mapping[str, Depth], elapsed: float, now: datetime) -> list[View]:
+    def take(self, goal: Goal, look: Look, elapsed: float, now: datetime) -> list[View]:
         """Take one sample in, and return what is to be said about each queue after it."""
+        depths = look.depths
         self.elapsed = self.sampled = elapsed
         self.answered = self.answered or any(depth.known for depth in depths.values())
         for name in goal.dead_letters.values():
             messages = depths[name].messages
             if messages is not None:
                 self.first.setdefault(name, messages)
-        return [self._view(goal, depths, name, now) for name in goal.queues]
+        return [self._view(goal, look, name, now) for name in goal.queues]
 
-    def _view(self, goal: Goal, depths: Mapping[str, Depth], name: str, now: datetime) -> View:
-        depth = depths[name]
-        reason = objection(depth, goal, now)
-        rate = self._rate(depth)
-        drained = False
-        if reason:
-            self.low_since.pop(name, None)
-        else:
-            low = self.elapsed - self.low_since.setdefault(name, self.elapsed)
-            drained = low >= CONFIRM or not depth.confirm
-            reason = "" if drained else f"not confirmed yet: this must last {CONFIRM - low:.0f} s more"
+    def _view(self, goal: Goal, look: Look, name: str, now: datetime) -> View:
+        depth, dead_letters = look.depths[name], look.depths.get(goal.dead_letters.get(name, ""))
+        track = Track(**self.tracks.get(name, {}))
+        facts = track.take(depth, dead_letters, look, self.elapsed, goal.patience.of(name))
+        low, reason = self._low(depth, goal, now)
+        rate, lost = self._rate(depth), self._dead_lettered(dead_letters)
+        drained = low and (lost or 0) <= goal.max_dead_lettered
+        left = 0.0 if low else eta(depth.messages, goal.threshold, rate)
+        case = self._case(goal, facts, low, drained, reason, lost, left)
+        lasted = track.settle(case.name, self.elapsed)
+        self.tracks[name] = track.as_dict()
         return View(
             name=name,
             ready=depth.ready,
@@ -109,11 +151,41 @@ class Progress:
             state=depth.state,
             drained=drained,
             rate=rate,
-            eta=0.0 if drained else eta(depth.messages, goal.threshold, rate),
+            eta=left,
             known=depth.known,
-            reason=reason,
-            dead_lettered=self._dead_lettered(depths.get(goal.dead_letters.get(name, ""))),
+            reason=case.reason if case.name == DEAD_LETTERED else reason,
+            dead_lettered=lost,
+            case=case.name,
+            case_reason=case.reason,
+            case_samples=track.behind(),
+            stuck=case.stuck_after is not None and lasted >= case.stuck_after,
+            restart_may_help=case.restart_may_help,
         )
+
+    def _low(self, depth: Depth, goal: Goal, now: datetime) -> tuple[bool, str]:
+        """Return whether a queue is at its threshold for certain, and why not."""
+        reason = objection(depth, goal, now)
+        if reason:
+            self.low_since.pop(depth.name, None)
+            return False, reason
+        lasted = self.elapsed - self.low_since.setdefault(depth.name, self.elapsed)
+        if lasted >= CONFIRM or not depth.confirm:
+            return True, ""
+        return False, f"not confirmed yet: this must last {CONFIRM - lasted:.0f} s more"
+
+    def _case(
+        self, goal: Goal, facts: Facts, low: bool, drained: bool, reason: str, lost: int | None, left: float | None
+    ) -> Shown:
+        if drained:
+            return Shown("drained", "")
+        if low:
+            return Shown(DEAD_LETTERED, f"it has emptied into its dead letter queue, which grew by {lost}")
+        if facts.known and facts.messages <= goal.threshold:
+            return Shown("settling", reason)
+        case = classify(facts)
+        slow = case.name == "draining" and (left is None or self.elapsed + left > goal.timeout)
+        after = 0.0 if case.proven else goal.patience.stuck_after
+        return Shown("slow" if slow else case.name, case.says(facts), after if case.lasting else None, case.restart)
 
     def _rate(self, depth: Depth) -> float | None:
         window = self.recent.setdefault(depth.name, [])
@@ -177,18 +249,27 @@ def thin(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
+def told(case: str, reason: str, stuck: bool) -> str:
+    """Return a case with its reason."""
+    return reason if case == "unknown" else f"{case}{' (stuck)' if stuck else ''}: {reason}"
+
+
 def line(queue: Mapping[str, Any]) -> str:
     """Return one queue's line of progress."""
+    case = told(queue["case"], queue["case_reason"], queue["stuck"])
     if not queue["known"]:
-        return f"{queue['name']}  unknown, condition not met yet: {queue['reason']}"
+        return f"{queue['name']}  unknown, condition not met yet: {case}"
     left = f"{queue['name']}  {queue['messages']} left (ready {queue['ready']}, unacked {queue['unacked']})"
     lost = f"  {queue['dead_lettered']} dead-lettered" if queue["dead_lettered"] else ""
     if queue["drained"]:
         return f"{left}  drained{lost}"
+    if queue["case"] == DEAD_LETTERED:
+        return f"{left}  not drained, but given up{lost}"
     if queue["rate"] is None or queue["reason"] != LEFT:
         return f"{left}  condition not met yet: {queue['reason']}{lost}"
     time = f"ETA {queue['eta']:.0f} s" if queue["eta"] is not None else "no ETA: it does not get less"
-    return f"{left}  {queue['rate']:+.1f}/s  {time}{lost}"
+    why = "" if queue["case"] in UNREMARKABLE else f"  {case}"
+    return f"{left}  {queue['rate']:+.1f}/s  {time}{lost}{why}"
 
 
 def message(views: Sequence[View], elapsed: float) -> str:
@@ -202,11 +283,12 @@ def message(views: Sequence[View], elapsed: float) -> str:
 
 
 def _left(view: View) -> str:
+    case = told(view.case, view.case_reason.rstrip("."), view.stuck)
     if not view.known:
-        return f"{view.name}: unknown ({view.reason.rstrip('.')})"
+        return f"{view.name}: unknown ({case})"
     rate = "no rate yet" if view.rate is None else f"{view.rate:+.1f}/s"
     consumers = "consumers unknown" if view.consumers is None else f"{view.consumers} consumers"
-    why = "" if view.reason == LEFT else f", {view.reason.rstrip('.')}"
     lost = f", {view.dead_lettered} dead-lettered" if view.dead_lettered else ""
     figures = f"{view.messages} left (ready {view.ready}, unacked {view.unacked})"
-    return f"{view.name}: {figures}, {consumers}, {rate}{why}{lost}"
+    why = "" if view.case in UNREMARKABLE else f", {case}"
+    return f"{view.name}: {figures}, {consumers}, {rate}{lost}{why}"

@@ -34,6 +34,10 @@ class TimedOut(VezaError):
     """A wait reached its deadline."""
 
 
+class Stuck(VezaError):
+    """What is waited for does not come by itself."""
+
+
 class Refused(VezaError):
     """The module could act and declines, because acting might do harm; the message names the way out."""
 

@@ -12,11 +12,12 @@ what it is worth.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ._arguments import segment
+from ._checks import PASS, PROMPT_CHECKS, health_check
 from ._management import Answer, Management, by_name, mapping, records, version_of
 
 SETTLED_AFTER = 10.0
@@ -33,7 +34,11 @@ VERY_FEW = 50
 
 _TOTALS = {"disable_stats": "true", "enable_queue_totals": "true"}
 _COUNTS = "name,messages,messages_ready,messages_unacknowledged"
-_STATISTICS = {"columns": f"{_COUNTS},type,state,consumers"}
+_STATISTICS = {"columns": f"{_COUNTS},type,state,consumers,message_stats,consumer_details"}
+_CONNECTION = {"columns": "name,state,timeout,recv_oct"}
+
+FEW_CONSUMERS = 3
+"""Consumers of a queue whose connections are asked for: enough to tell what ails them all."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,26 @@ class Depth:
     """Messages by the statistics, which a quorum queue's zero must agree with."""
     reason: str = ""
     outcome: str = "ok"
+    document: Mapping[str, Any] = field(default_factory=dict)
+    """The statistics as they came: counters and consumers."""
 
     @property
     def messages(self) -> int | None:
         """Return ready and unacknowledged together: a worker that holds all of them has not drained the queue."""
         return None if self.ready is None or self.unacked is None else self.ready + self.unacked
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look brought.
+
+    ``connections`` has the documents of connections that consume a queue with messages in it, by their names.
+    ``alarms`` says which are in effect, empty for none, None when that was not told.
+    """
+
+    depths: Mapping[str, Depth]
+    alarms: str | None = ""
+    connections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class Reader:
@@ -74,16 +94,34 @@ class Reader:
         self._management = management
         self._vhost = vhost
         self._path = f"/api/queues/{segment(vhost)}"
+        self._overview: Answer | None = None
+
+    def look(self, names: Sequence[str], seconds: float) -> Look:
+        """Return the depth of each queue, and what stands around those that hold messages, within so many seconds."""
+        depths = self.read(names, seconds)
+        waiting = [depth for depth in depths.values() if depth.messages]
+        if not waiting:
+            return Look(depths)
+        check = health_check(PROMPT_CHECKS[0], self._management.ask(f"/api/health/checks/{PROMPT_CHECKS[0].path}"))
+        told = {PASS: "", "fail": check.detail}.get(check.result)
+        consuming = dict.fromkeys(name for depth in waiting for name in connections_of(depth.document)[:FEW_CONSUMERS])
+        answers = [self._management.ask(f"/api/connections/{segment(name)}", _CONNECTION) for name in consuming]
+        return Look(depths, told, {name: mapping(a.document) for name, a in zip(consuming, answers) if a.ok})
 
     def read(self, names: Sequence[str], seconds: float) -> dict[str, Depth]:
         """Return the depth of each queue, read within so many seconds; nothing is raised for what is not there."""
         self._management.begin(seconds)
-        overview = self._management.ask("/api/overview", {"columns": "rabbitmq_version,object_totals"})
+        # It counts all queues there are, and is good for as long as the broker runs.
+        if self._overview is None or not self._overview.ok:
+            self._overview = self._management.ask("/api/overview", {"columns": "rabbitmq_version,object_totals"})
+        overview = self._overview
         statistics = {name: self._management.ask(f"{self._path}/{segment(name)}", _STATISTICS) for name in names}
         totals = read_totals(self._management, overview, self._path, [name for name in names if statistics[name].ok])
         # Last: a node that has restarted since the figures were read must be seen as young.
         nodes = self._management.ask("/api/nodes", {"columns": "name,running,uptime"})
         settled, why = settlement(nodes)
+        if not settled:
+            self._overview = None
         depths = [depth_of(name, statistics[name], totals.get(name, {})) for name in names]
         return {
             depth.name: replace(
@@ -126,12 +164,19 @@ def depth_of(name: str, statistics: Answer, totals: dict[str, Any]) -> Depth:
         state=state if isinstance(state, str) else None,
         type=document.get("type"),
         statistics=None if old is None else sum(old),
+        document=document,
     )
     if old is None:
         # Also where totals are there: a quorum queue without a leader has a total of 0, and no statistics.
         return replace(depth, reason="its count is missing: not settled after a boot, or without a leader")
     ready, unacked = new or old
     return replace(depth, ready=ready, unacked=unacked, known=True, fresh=new is not None)
+
+
+def connections_of(document: Mapping[str, Any]) -> list[str]:
+    """Return the names of the connections that consume a queue, each once, as often as the statistics tell them."""
+    channels = [mapping(consumer.get("channel_details")) for consumer in records(document.get("consumer_details"))]
+    return sorted({name for name in (channel.get("connection_name") for channel in channels) if isinstance(name, str)})
 
 
 def _counts(document: dict[str, Any]) -> tuple[int, int] | None:

@@ -382,10 +382,10 @@ def has_moved(first: Sample, second: Sample, name: str, named: bool) -> bool:
     """Whether a second look answers what the first has left open."""
     if not named:
         return first.document(name).get("messages") != second.document(name).get("messages")
-    return bool(_delta(counted(first.document(name), "acked"), counted(second.document(name), "acked")))
+    return bool(delta(counted(first.document(name), "acked"), counted(second.document(name), "acked")))
 
 
-def _delta(old: int | None, new: int | None) -> int | None:
+def delta(old: int | None, new: int | None) -> int | None:
     """Return the growth of a counter; None where it is not known, or has begun anew."""
     return None if old is None or new is None or new < old else new - old
 
@@ -409,7 +409,7 @@ def _queue(name: str, of: str | None, first: Sample, second: Sample | None, arou
     last = second if second and second.document(name) else first
     before, now, depth = first.document(name), last.document(name), last.depth(name)
     deltas = {
-        counter: _delta(counted(before, counter), counted(now, counter)) if last is second else None
+        counter: delta(counted(before, counter), counted(now, counter)) if last is second else None
         for counter in COUNTERS
     }
     earlier, redelivered = first.depth(name), counted(now, "redelivered_count")
@@ -503,7 +503,7 @@ def _dropped(name: str, first: Sample, second: Sample | None) -> dict[str, Any] 
             last = second.metrics if second and second.metrics and later is not None else first.metrics
             return {
                 "total": total if later is None else later,
-                "delta": _delta(total, later),
+                "delta": delta(total, later),
                 "discarded": last.total(metric, dead_letter_strategy="disabled") if not statistic else None,
                 "source": "prometheus",
                 "age": 0.0,

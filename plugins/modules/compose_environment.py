@@ -166,7 +166,6 @@ containers:
 
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
@@ -174,11 +173,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _containers, _dotenv
+from ..module_utils import _compose, _containers, _dotenv
+from ..module_utils._compose import labels
 from ..module_utils._containers import Engine, EngineSilent
 from ..module_utils._errors import BadInput, Refused, VezaError
 from ..module_utils._inside import environment
-from ..module_utils._mask import masked
 
 Document = dict[str, Any]
 
@@ -259,12 +258,6 @@ def wanted_of(params: dict[str, Any]) -> Wanted:
     return Wanted(
         variable, params["container_variable"] or variable, params["value"], params["password"], params["user"], absent
     )
-
-
-def labels(document: Document) -> dict[str, str]:
-    """Return a container's labels."""
-    found: dict[str, str] = (document.get("Config") or {}).get("Labels") or {}
-    return found
 
 
 def env_file_of(document: Document, given: str | None) -> str:
@@ -373,27 +366,13 @@ class Project:
     def recreate(self, document: Document) -> None:
         """Have compose make a container anew."""
         self.refuse_another_image(document)
-        label, files = labels(document), labels(document).get(_containers.FILES, "")
-        argv = [*self.params["compose_command"]]
-        if label.get(_containers.PROJECT):
-            argv += ["--project-name", label[_containers.PROJECT]]
-        if label.get(_containers.DIRECTORY):
-            argv += ["--project-directory", label[_containers.DIRECTORY]]
-        argv += [word for path in files.split(",") if path for word in ("--file", path)]
-        self.command([*argv, "up", "--detach", "--no-deps", "--no-build", label.get(_containers.SERVICE, "")])
+        service = labels(document).get(_containers.SERVICE, "")
+        argv = _compose.project(document, self.params["compose_command"])
+        self.command([*argv, "up", "--detach", "--no-deps", "--no-build", service])
 
     def command(self, argv: list[str]) -> str:
         """Run a command; VezaError with what it said."""
-        try:
-            done = subprocess.run(
-                argv, capture_output=True, timeout=self.params["timeout"], check=False, stdin=subprocess.DEVNULL
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise VezaError(f"{' '.join(argv)}: {getattr(error, 'strerror', None) or 'no end in time'}.") from None
-        if done.returncode != 0:
-            said = masked(" ".join(done.stderr.decode("utf-8", "replace").split()[-60:]))
-            raise VezaError(f"{' '.join(argv)} ended with exit code {done.returncode}: {said}")
-        return done.stdout.decode("utf-8", "replace")
+        return _compose.run(argv, self.params["timeout"])
 
 
 def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._choice import Choice, Planner, Step
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._resources import ease_memory, free_disk
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._workers import bring_back, set_aside, watch_backlog
 
 __all__ = ["Choice", "Planner", "Step", "choose"]
 
@@ -63,4 +64,7 @@ ACTIONS: dict[str, Planner] = {
     "restart_broker": within_budget,
     "free_disk": free_disk,
     "ease_memory": ease_memory,
+    "restart_worker": bring_back,
+    "set_aside": set_aside,
+    "watch_backlog": watch_backlog,
 }

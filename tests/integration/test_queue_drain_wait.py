@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,12 @@ from typing import Any
 import pika
 import pytest
 import yaml
+from pika.exceptions import AMQPError
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._arguments import management_client
-from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import TimedOut, VezaError
+from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import Stuck, TimedOut, VezaError
 from ansible_collections.veza.rabbitmq.plugins.module_utils._management import Management
-from ansible_collections.veza.rabbitmq.plugins.module_utils._queues import Depth, Reader
+from ansible_collections.veza.rabbitmq.plugins.module_utils._queues import Look, Reader
 from ansible_collections.veza.rabbitmq.plugins.modules import queue_drain_wait
 from tests.lab import broker, processes
 from tests.lab.state import Lab
@@ -60,20 +62,24 @@ def wait(lab: Lab, *, check_mode: bool = False, looked: threading.Event | None =
     management = Management(management_client(params, params["request_timeout"]), params["login_user"])
     reader = Reader(management, params["vhost"])
 
-    def read(names: Sequence[str], seconds: float) -> dict[str, Depth]:
-        depths = reader.read(names, seconds)
+    def look(names: Sequence[str], seconds: float) -> Look:
+        seen = reader.look(names, seconds)
         if looked is not None:
             looked.set()
-        return depths
+        return seen
 
-    return queue_drain_wait.run(params, check_mode, read)
+    return queue_drain_wait.run(params, check_mode, look)
+
+
+def connected(lab: Lab, heartbeat: int = 60) -> Any:
+    account = pika.PlainCredentials(lab.credentials["veza"]["user"], lab.credentials["veza"]["password"])
+    where = pika.ConnectionParameters("127.0.0.1", lab.ports["amqp"], broker.VHOST, account, heartbeat=heartbeat)
+    return pika.BlockingConnection(where)
 
 
 @contextmanager
-def channel(lab: Lab) -> Iterator[Any]:
-    account = pika.PlainCredentials(lab.credentials["veza"]["user"], lab.credentials["veza"]["password"])
-    where = pika.ConnectionParameters("127.0.0.1", lab.ports["amqp"], broker.VHOST, account)
-    with closing(pika.BlockingConnection(where)) as connection:
+def channel(lab: Lab, heartbeat: int = 60) -> Iterator[Any]:
+    with closing(connected(lab, heartbeat)) as connection:
         opened = connection.channel()
         opened.confirm_delivery()
         yield opened
@@ -93,40 +99,97 @@ class Worker:
     """When it was last done with a message (monotonic)."""
 
 
+# How a worker is done with a message; None: not at all.
+OUTCOMES: dict[str, Callable[[Any, Any], None] | None] = {
+    "ack": lambda opened, method: opened.basic_ack(method.delivery_tag),
+    "reject": lambda opened, method: opened.basic_reject(method.delivery_tag, requeue=False),
+    "requeue": lambda opened, method: opened.basic_nack(method.delivery_tag, requeue=True),
+    "hold": None,
+}
+
+
 @contextmanager
 def worker(
-    lab: Lab, seconds: float = 0.0, *, outcome: str = "ack", after: threading.Event | None = None
+    lab: Lab, seconds: float = 0.0, *, outcome: str = "ack", after: threading.Event | None = None, heartbeat: int = 60
 ) -> Iterator[Worker]:
     """Consume with a prefetch of 10, taking so many seconds for each message, until the block ends.
 
-    ``outcome`` is ack, reject, or hold: neither of them. It begins when ``after`` is set.
+    ``outcome`` is one of OUTCOMES. It begins when ``after`` is set.
     """
-    ended, told = threading.Event(), Worker()
+    ended, told, finish = threading.Event(), Worker(), OUTCOMES[outcome]
 
     def work() -> None:
         while after is not None and not after.wait(0.1):
             if ended.is_set():
                 return
-        with channel(lab) as opened:
+        with channel(lab, heartbeat) as opened:
             opened.basic_qos(prefetch_count=10)
             for method, _properties, _body in opened.consume(QUEUE, inactivity_timeout=0.1):
                 if ended.wait(seconds if method else 0):
                     break
-                if method and outcome == "reject":
-                    opened.basic_reject(method.delivery_tag, requeue=False)
-                elif method and outcome == "ack":
-                    opened.basic_ack(method.delivery_tag)
+                if method and finish:
+                    finish(opened, method)
                 if method:
                     told.done_at = time.monotonic()
             opened.cancel()
 
+    with running(work, ended):
+        yield told
+
+
+@contextmanager
+def running(work: Callable[[], None], ended: threading.Event) -> Iterator[None]:
+    """Work in another thread until the block ends, which sets ``ended``."""
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        yield told
+        yield
     finally:
         ended.set()
         thread.join()
+
+
+@contextmanager
+def crashing_worker(lab: Lab) -> Iterator[None]:
+    """Take a message and end without a word, again and again, twice a second."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.wait(0.5):
+            with channel(lab) as opened:
+                next(opened.consume(QUEUE, inactivity_timeout=2.0))
+
+    with running(work, ended):
+        yield
+
+
+@contextmanager
+def publishing_worker(lab: Lab, after: threading.Event) -> Iterator[None]:
+    """Hold a message, having published its result on the connection that it came by; heartbeats go on.
+
+    It begins when ``after`` is set.
+    """
+    ended = threading.Event()
+
+    def work() -> None:
+        after.wait(PATIENCE)
+        with closing(connected(lab)) as connection:
+            opened = connection.channel()
+            opened.basic_consume(QUEUE, lambda *_message: opened.basic_publish("", "nowhere", b"result"))
+            while not ended.is_set():
+                connection.process_data_events(0.2)
+
+    with running(work, ended):
+        yield
+
+
+@contextmanager
+def alarm(lab: Lab) -> Iterator[None]:
+    lab.rabbitmqctl("set_disk_free_limit", "900000GB")
+    try:
+        yield
+    finally:
+        lab.rabbitmqctl("set_disk_free_limit", "50MB")
 
 
 def depth(lab: Lab, queue: str = QUEUE) -> int:
@@ -237,11 +300,142 @@ def test_dead_lettered_is_told_from_done(empty_lab: Lab) -> None:
     publish(empty_lab, 2, DEAD_LETTERS)
     wait(empty_lab, queues=[DEAD_LETTERS], threshold=2)
     looked = threading.Event()
-    with worker(empty_lab, 0.05, outcome="reject", after=looked):
-        result = wait(empty_lab, dead_letter_queues={QUEUE: DEAD_LETTERS}, looked=looked)
-    assert result["drained"]
+    with worker(empty_lab, 0.05, outcome="reject", after=looked), pytest.raises(Stuck) as given_up:
+        wait(empty_lab, dead_letter_queues={QUEUE: DEAD_LETTERS}, looked=looked)
+    result = given_up.value.details
+    assert (result["drained"], result["queues"][0]["case"]) == (False, "dead_lettered")
     assert 35 <= result["dead_lettered"] <= 40  # the last ones may still be on their way from queue to queue
-    assert "dead-lettered instead of done" in result["message"]
+    assert "emptied into its dead letter queue" in result["message"]
+
+
+def stuck(lab: Lab, **given: Any) -> dict[str, Any]:
+    """Wait, and return the queue that the wait ends with because it is stuck."""
+    with pytest.raises(Stuck) as raised:
+        wait(lab, on_stuck="fail", stuck_after=2.0, **given)
+    (queue,) = raised.value.details["queues"]
+    assert raised.value.details["stuck"] == [QUEUE]
+    assert f"{queue['case']} (stuck)" in raised.value.message
+    assert queue["case_samples"][-1]["elapsed"] <= raised.value.details["elapsed"]
+    assert raised.value.details["elapsed"] < 60.0 + BUSY
+    return dict(queue)
+
+
+def seen(lab: Lab, seconds: float, **given: Any) -> dict[str, Any]:
+    """Wait for so long, and return the queue, which is neither drained nor stuck."""
+    with pytest.raises(TimedOut) as timed_out:
+        wait(lab, on_stuck="fail", timeout=seconds, **given)
+    (queue,) = timed_out.value.details["queues"]
+    assert not queue["stuck"]
+    return dict(queue)
+
+
+def test_nobody_consumes(empty_lab: Lab) -> None:
+    publish(empty_lab, 11)
+    await_statistics(empty_lab, messages=11, consumers=0)
+    queue = stuck(empty_lab)
+    assert (queue["case"], queue["restart_may_help"]) == ("no_consumer", True)
+
+
+def test_a_worker_that_hangs_with_heartbeats(empty_lab: Lab) -> None:
+    publish(empty_lab, 12)
+    with worker(empty_lab, outcome="hold", heartbeat=3):
+        await_statistics(empty_lab, messages=12, consumers=1)
+        queue = stuck(empty_lab, task_seconds={QUEUE: 12})
+    assert (queue["case"], queue["restart_may_help"]) == ("consumers_not_acking", True)
+
+
+def test_a_worker_whose_host_vanished(empty_lab: Lab) -> None:
+    publish(empty_lab, 13)
+    connection = connected(empty_lab, heartbeat=20)
+    opened = connection.channel()
+    opened.basic_qos(prefetch_count=5)
+    opened.basic_consume(QUEUE, lambda *_message: None)
+    connection.process_data_events(2.0)
+    await_statistics(empty_lab, messages=13, consumers=1)  # and from now on it says nothing
+    silent = seen(empty_lab, 27.0, stuck_after=2.0, task_seconds={QUEUE: 600})
+    # The broker gives up on it, and what it held is ready again.
+    queue = stuck(empty_lab, task_seconds={QUEUE: 600})
+    with contextlib.suppress(AMQPError):
+        connection.close()
+    assert silent["case"] == "consumer_vanished"
+    assert (queue["case"], queue["ready"]) == ("no_consumer", 13)
+
+
+def test_a_poison_message(empty_lab: Lab) -> None:
+    publish(empty_lab, 14)
+    with worker(empty_lab, 0.05, outcome="requeue"):
+        queue = stuck(empty_lab)
+    first, last = queue["case_samples"]
+    assert (queue["case"], queue["restart_may_help"]) == ("poison", False)
+    assert last["redelivered_count"] - first["redelivered_count"] > 5 * (last["acked"] - first["acked"])
+
+
+def test_a_worker_that_crashes_again_and_again(empty_lab: Lab) -> None:
+    publish(empty_lab, 15)
+    with crashing_worker(empty_lab):
+        queue = stuck(empty_lab)
+    assert (queue["case"], queue["restart_may_help"]) == ("crash_loop", False)
+
+
+def test_a_slow_worker_is_not_stuck(empty_lab: Lab) -> None:
+    publish(empty_lab, 16)
+    with worker(empty_lab, 7.0):
+        queue = seen(empty_lab, 40.0, stuck_after=2.0, task_seconds={QUEUE: 9})
+    assert queue["case"] == "slow"
+    assert queue["eta"] > 0
+
+
+def test_more_comes_in_than_is_done(empty_lab: Lab) -> None:
+    publish(empty_lab, 17)
+    ended = threading.Event()
+
+    def load() -> None:
+        with channel(empty_lab) as opened:
+            while not ended.wait(0.02):
+                opened.basic_publish("", QUEUE, b"x")
+
+    with running(load, ended), worker(empty_lab, 0.1):
+        queue = seen(empty_lab, 25.0)
+    assert queue["case"] == "inflow"
+
+
+def test_what_leaves_is_given_up(empty_lab: Lab) -> None:
+    publish(empty_lab, 400)
+    with worker(empty_lab, 0.1, outcome="reject"):
+        queue = seen(empty_lab, 15.0, dead_letter_queues={QUEUE: DEAD_LETTERS})
+    assert queue["case"] == "dead_lettering"
+
+
+def test_an_alarm_is_not_the_worker_s_fault(empty_lab: Lab) -> None:
+    publish(empty_lab, 18)
+    with worker(empty_lab, outcome="hold", heartbeat=3), alarm(empty_lab):
+        queue = stuck(empty_lab, task_seconds={QUEUE: 600})
+    assert (queue["case"], queue["restart_may_help"]) == ("alarm", False)
+    assert "disk space" in queue["case_reason"]
+
+
+def test_a_worker_that_publishes_is_blocked_by_an_alarm(empty_lab: Lab) -> None:
+    publish(empty_lab, 19)
+    begun = threading.Event()
+    # A blocked connection can't even be closed: the alarm ends first.
+    with publishing_worker(empty_lab, begun), alarm(empty_lab):
+        begun.set()
+        queue = stuck(empty_lab, task_seconds={QUEUE: 600})
+    assert (queue["case"], queue["restart_may_help"]) == ("worker_blocked", False)
+
+
+def test_a_quorum_queue_without_a_leader(empty_lab: Lab) -> None:
+    path = "/api/queues/%2Fveza/drain-leaderless"
+    broker.api(empty_lab, "PUT", path, {"durable": True, "arguments": {"x-queue-type": "quorum"}})
+    # A quorum queue that is younger than a second when its only node is killed has no leader ever after.
+    broker.kill(empty_lab)
+    broker.start(empty_lab)
+    try:
+        with pytest.raises(Stuck) as raised:
+            wait(empty_lab, queues=["drain-leaderless"], on_stuck="fail", stuck_after=2.0)
+        assert raised.value.details["queues"][0]["case"] == "no_leader"
+    finally:
+        broker.api(empty_lab, "DELETE", path)
 
 
 def test_a_quorum_queue_is_confirmed(empty_lab: Lab) -> None:

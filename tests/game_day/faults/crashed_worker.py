@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def inject(lab: IncusLab, rng: random.Random) -> Params:
     """Kill it."""
     kind = rng.choice(means.KINDS)
-    params = {"worker": workers.service(kind), "queue": QUEUES[kind], "signal": rng.choice(("KILL", "TERM"))}
+    params = {"worker": workers.service(kind), "queue": QUEUES[kind]}
     name = means.container(lab, means.WORKERS, params["worker"])["Id"]
-    # Of other signals docker takes the end for the container's own, and restarts it.
-    lab.on(means.WORKERS, "docker", "kill", "-s", params["signal"], name, check=True)
+    # Of other signals docker takes the end for the container's own, and restarts it; after a TERM it looks stopped.
+    lab.on(means.WORKERS, "docker", "kill", "-s", "KILL", name, check=True)
     return params
 
 
@@ -55,4 +55,5 @@ FAULT = Fault(
     present=present,
     heal=heal,
     mended=mended,
+    recovers=True,
 )

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.game_day import means, workers
-from tests.game_day.fault import Fault, Params
+from tests.game_day.fault import EXTRA_VARS, Fault, Params
 from tests.lab.veza.events import QUEUES
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ def inject(lab: IncusLab, rng: random.Random) -> Params:
         "queue": QUEUES[kind],
         "message": f"poison-{rng.getrandbits(64):016x}",
         "restarts": _restarts(lab, workers.service(kind)),
+        # What a person types who has read the verdict.
+        EXTRA_VARS: {"outage_recover_set_aside": {"queue": QUEUES[kind], "count": 1}},
     }
     workers.publish(lab, params["queue"], workers.poisonous(lab, kind), params["message"])
     return params
@@ -72,4 +74,5 @@ FAULT = Fault(
     present=present,
     heal=heal,
     mended=mended,
+    recovers=True,
 )

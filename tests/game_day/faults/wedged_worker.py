@@ -57,4 +57,5 @@ FAULT = Fault(
     present=present,
     heal=heal,
     mended=mended,
+    recovers=True,
 )

@@ -49,4 +49,5 @@ FAULT = Fault(
     present=present,
     heal=heal,
     mended=wedged_worker.mended,
+    recovers=True,
 )

@@ -25,6 +25,7 @@ def queue(messages: int | None, name: str = "jobs") -> dict[str, Any]:
     return {
         "name": name, "ready": messages, "unacked": 0, "messages": messages, "known": messages is not None,
         "drained": messages == 0, "rate": None, "eta": None, "reason": "messages are left", "dead_lettered": None,
+        "case": "unknown" if messages is None else "undecided", "case_reason": "no figures", "stuck": False,
     }  # fmt: skip
 
 
@@ -39,6 +40,8 @@ class Play:
         self.answers = list(answers)
         self.asked: list[dict[str, Any]] = []
         self.screen: list[str] = []
+        self.leases: list[dict[str, Any]] = []
+        self.renewals: list[dict[str, Any]] = []
         self.plugin = action.ActionModule.__new__(action.ActionModule)
         self.task = Task()
         monkeypatch.setattr(self.plugin, "_task", self.task, raising=False)
@@ -49,9 +52,12 @@ class Play:
         monkeypatch.setattr(action.time, "monotonic", lambda: self.now)
 
     def execute(self, module_name: str, module_args: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        self.now += 3.0
+        if module_name == "veza.rabbitmq.incident":
+            self.renewals.append(module_args)
+            return self.leases.pop(0)
         assert module_name == "veza.rabbitmq.queue_drain_wait"
         self.asked.append(module_args)
-        self.now += 3.0
         return self.answers.pop(0)
 
 
@@ -67,7 +73,7 @@ def test_it_goes_on_until_the_module_has_finished(monkeypatch: pytest.MonkeyPatc
     assert all({**asked, **ARGUMENTS} == asked for asked in play.asked)
     assert [line.split("  ")[1] for line in play.screen] == [
         "9 left (ready 9, unacked 0)",
-        "unknown, condition not met yet: messages are left",
+        "unknown, condition not met yet: no figures",
         "0 left (ready 0, unacked 0)",
     ]
 
@@ -93,6 +99,48 @@ def test_a_failure_keeps_the_samples_of_the_slices_before(monkeypatch: pytest.Mo
 def test_a_first_failure_is_passed_on_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     play = Play(monkeypatch, {"failed": True, "msg": "queues is required"})
     assert play.plugin.run(task_vars={}) == {"failed": True, "msg": "queues is required"}
+
+
+LEASE = {"dir": "/var/lib/veza/incidents", "site": "paris", "token": 7}
+
+
+def leased(monkeypatch: pytest.MonkeyPatch, *leases: dict[str, Any], waits: int = 20) -> Play:
+    monkeypatch.setattr(action, "identity", lambda _vars: {"pid": 1})
+    done = {"drained": True, "samples": [], "queues": [queue(0)], "changed": False}
+    play = Play(monkeypatch, *[unfinished(3.0 * at, queue(9)) for at in range(waits)], done)
+    play.task.args["lease"] = dict(LEASE)
+    play.leases = list(leases)
+    return play
+
+
+def test_a_lease_is_renewed_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = leased(monkeypatch, {"lease": {}}, {"lease": {}}, waits=14)
+    assert play.plugin.run(task_vars={})["drained"]
+    assert play.renewals == [{**LEASE, "lease": "checked", "holder": {"pid": 1}}] * 2
+
+
+def test_a_lost_lease_ends_the_wait_with_the_same_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = leased(monkeypatch, {"lease": {}}, {"failed": True, "refused": "lost", "msg": "another run has it"})
+    result = play.plugin.run(task_vars={})
+    assert (result["failed"], result["refused"], result["msg"]) == (True, "lost", "another run has it")
+    assert {"queues", "samples"} <= set(result)
+    assert "continued" not in result
+    assert len(play.answers) > 5
+
+
+def test_a_lease_that_can_not_be_renewed_just_now_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = leased(monkeypatch, {"failed": True, "msg": "the lock is busy"}, waits=9)
+    said: list[str] = []
+    monkeypatch.setattr(action.Display(), "warning", said.append)
+    assert play.plugin.run(task_vars={})["drained"]
+    assert said == ["The lease could not be renewed: the lock is busy"]
+
+
+def test_check_mode_takes_no_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = leased(monkeypatch, waits=9)
+    play.task.check_mode = True
+    assert play.plugin.run(task_vars={})["drained"]
+    assert play.renewals == []
 
 
 def test_a_task_can_not_set_what_is_internal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,13 @@ SINCE = "2026-01-31T01:30:00.000Z"
 YES = {"flags": {"outage_recover_start_stopped": True}}
 
 
-def plan(situation: str, incident: dict | None = None, approved: dict | None = None, **settings: object) -> dict:
+def plan(
+    situation: str,
+    incident: dict | None = None,
+    approved: dict | None = None,
+    incident_id: str = "",
+    **settings: object,
+) -> dict:
     seen = SITUATIONS[situation][0]
     known = {
         "flags": {"outage_recover_start_stopped": False},
@@ -28,6 +34,9 @@ def plan(situation: str, incident: dict | None = None, approved: dict | None = N
         "recent_actions": [],
         "restarts": 2,
         "restarts_since": SINCE,
+        "workers": {"transcode_jobs": "worker-transcode", "dmca_propagation": "worker-dmca"},
+        "set_aside": {},
+        "incident": incident_id,
         **settings,
     }
     return outage_plan(outage_verdict(seen, causes()), REMEDIES, incident or CLOSED, known, seen, approved)
@@ -175,3 +184,88 @@ def test_shift_instant(instant: str, seconds: float, shifted: str) -> None:
 def test_shift_instant_refuses_what_is_no_instant(instant: str) -> None:
     with pytest.raises(AnsibleFilterError):
         shift_instant(instant)
+
+
+WORKER = "worker-transcode@workers"
+ASIDE = {
+    "flags": {"outage_recover_start_stopped": False, "outage_recover_set_aside": True},
+    "set_aside": {"queue": "transcode_jobs", "count": 1},
+}
+NOT_ASIDE = {"flags": {"outage_recover_start_stopped": False, "outage_recover_set_aside": False}}
+
+
+@pytest.mark.parametrize(
+    ("situation", "action", "state"),
+    [
+        ("worker wedged", "restart_worker", "restarted"),
+        ("worker paused", "start_worker", "started"),
+        ("worker gone", "start_worker", "started"),
+    ],
+)
+def test_only_the_guilty_worker_is_brought_back(situation: str, action: str, state: str) -> None:
+    planned = plan(situation)
+    assert planned["decision"] == "act"
+    assert [(one["name"], one["target"]) for one in planned["actions"]][0] == (action, WORKER)
+    assert names(planned)[1:] == names(plan("killed"))[1:]
+    (worker,) = planned["steps"][0]["arguments"]["workers"]
+    assert worker == {
+        "service": "worker-transcode", "host": "workers", "target": WORKER, "state": state,
+        "queues": ["transcode_jobs"],
+    }  # fmt: skip
+
+
+def test_a_worker_is_brought_back_once_an_incident() -> None:
+    before = {**started("2026-01-31T01:40:00.000Z", WORKER, "restart_worker"), "incident": OPEN["id"]}
+    refused = plan("worker wedged", OPEN, incident_id=OPEN["id"], recent_actions=[before])
+    assert (refused["decision"], refused["actions"]) == ("ask", [])
+    assert "docker logs" in refused["reason"]
+    assert plan("worker wedged", recent_actions=[before])["decision"] == "act"
+
+
+@pytest.mark.parametrize("situation", ["no consumer", "no acks"])
+def test_who_is_to_blame_is_left_to_the_wait(situation: str) -> None:
+    planned = plan(situation)
+    assert planned["decision"] == "act"
+    assert "restart_worker" not in names(planned)
+    assert any("restart_worker of worker-transcode" in text for text in planned["not_simulated"])
+
+
+@pytest.mark.parametrize("situation", ["worker ends again and again", "worker that ends at once"])
+def test_a_crash_loop_is_not_answered_with_restarts(situation: str) -> None:
+    refused = plan(situation, **NOT_ASIDE)
+    assert (refused["decision"], refused["actions"]) == ("ask", [])
+    # A person may know that it is a message that ends it.
+    assert names(plan(situation, **ASIDE))[:3] == ["stop_worker", "set_aside", "start_worker"]
+
+
+def test_poison_is_set_aside_only_when_asked_for() -> None:
+    refused = plan("poison", **NOT_ASIDE)
+    assert (refused["decision"], refused["actions"]) == ("ask", [])
+    assert "outage_recover_set_aside" in refused["reason"]
+    planned = plan("poison", **ASIDE)
+    assert [(one["name"], one["target"]) for one in planned["actions"]][:3] == [
+        ("stop_worker", WORKER),
+        ("set_aside", "transcode_jobs"),
+        ("start_worker", WORKER),
+    ]
+    assert planned["actions"][1]["arguments"] == {"queue": "transcode_jobs", "count": 1}
+    other = plan("poison", **{**ASIDE, "set_aside": {"queue": "dmca_propagation", "count": 1}})
+    assert (other["decision"], other["actions"]) == ("ask", [])
+    for wrong in ({"queue": "transcode_jobs"}, {"count": 1}, {"queue": "transcode_jobs", "count": "all"}):
+        assert plan("poison", **{**ASIDE, "set_aside": wrong})["decision"] == "ask"
+
+
+def test_a_worker_that_somebody_stopped_is_asked_about() -> None:
+    refused = plan("worker stopped")
+    assert (refused["decision"], refused["actions"]) == ("ask", [])
+    assert "outage_recover_start_stopped=true" in refused["reason"]
+    assert names(plan("worker stopped", **YES))[0] == "start_worker"
+    ours = {**started("2026-01-31T01:40:00.000Z", WORKER, "stop_worker"), "incident": OPEN["id"]}
+    assert names(plan("worker stopped", OPEN, incident_id=OPEN["id"], recent_actions=[ours]))[0] == "start_worker"
+    assert plan("worker stopped", recent_actions=[ours])["decision"] == "ask"
+
+
+def test_setting_aside_that_was_interrupted_is_finished() -> None:
+    # The worker was stopped for it, and that is all that can be seen.
+    planned = plan("worker stopped", **ASIDE)
+    assert names(planned)[:2] == ["set_aside", "start_worker"]

@@ -20,7 +20,7 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._drain import (
     sample,
     thin,
 )
-from ansible_collections.veza.rabbitmq.plugins.module_utils._queues import Depth
+from ansible_collections.veza.rabbitmq.plugins.module_utils._queues import Depth, Look
 
 NOW = datetime(2026, 1, 31, 2, 3, 4, 500_000, tzinfo=UTC)
 GOAL = Goal(("jobs",))
@@ -46,7 +46,7 @@ class Wait:
     def take(self, elapsed: float, *depths: Depth, now: datetime = NOW) -> View:
         # Through JSON each time, as between two slices.
         self.progress = Progress(**json.loads(json.dumps(self.progress.as_dict())))
-        return self.progress.take(self.goal, {depth.name: depth for depth in depths}, elapsed, now)[0]
+        return self.progress.take(self.goal, Look({depth.name: depth for depth in depths}), elapsed, now)[0]
 
 
 def test_a_fresh_zero_of_a_settled_classic_queue_counts_at_once() -> None:
@@ -128,9 +128,20 @@ def test_what_emptied_into_its_dead_letter_queue_is_counted() -> None:
     assert wait.take(1.0, depth(40), depth(7, name="jobs.dlq")).dead_lettered == 0
     assert wait.take(2.0, depth(20), unknown(name="jobs.dlq")).dead_lettered is None
     view = wait.take(3.0, depth(0), depth(47, name="jobs.dlq"))
-    assert (view.drained, view.dead_lettered) == (True, 40)
-    assert "But dead-lettered instead of done: 40 messages of jobs." in message([view], 3.0)
-    assert line(view.__dict__).endswith("drained  40 dead-lettered")
+    # It is empty, and that is no success.
+    assert (view.drained, view.over, view.case, view.dead_lettered) == (False, True, "dead_lettered", 40)
+    assert "it has emptied into its dead letter queue, which grew by 40" in message([view], 3.0)
+    assert line(view.__dict__).endswith("not drained, but given up  40 dead-lettered")
+
+
+def test_so_many_may_be_dead_lettered() -> None:
+    wait = Wait(Goal(("jobs",), dead_letters={"jobs": "jobs.dlq"}, max_dead_lettered=2))
+    wait.take(0.0, depth(40), depth(7, name="jobs.dlq"))
+    view = wait.take(3.0, depth(0), depth(9, name="jobs.dlq"))
+    assert (view.drained, view.case) == (True, "drained")
+    assert "But dead-lettered instead of done: 2 messages of jobs." in message([view], 3.0)
+    assert line(view.__dict__).endswith("drained  2 dead-lettered")
+    assert wait.take(4.0, depth(0), depth(10, name="jobs.dlq")).case == "dead_lettered"
 
 
 def test_the_broker_has_answered_once_it_has() -> None:

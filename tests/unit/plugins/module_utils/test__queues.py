@@ -17,7 +17,7 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._queues import Depth
 Replier = Callable[..., Reply]
 
 COUNTS = "name,messages,messages_ready,messages_unacknowledged"
-QUEUE = f"/api/queues/%2Fveza/jobs?columns={COUNTS},type,state,consumers"
+QUEUE = f"/api/queues/%2Fveza/jobs?columns={COUNTS},type,state,consumers,message_stats,consumer_details"
 LIST = f"/api/queues/%2Fveza?columns={COUNTS}&disable_stats=true&enable_queue_totals=true"
 TOTAL = "/api/queues/%2Fveza/jobs?disable_stats=true&enable_queue_totals=true"
 OVERVIEW = "/api/overview?columns=rabbitmq_version,object_totals"

@@ -380,7 +380,7 @@ def drain(broker: FakeBroker, given: dict[str, Any]) -> dict[str, Any]:
     params = {**defaults, **LOGIN, **port, "timeout": TIMEOUT, **given}
     management = Management(management_client(params, TIMEOUT), params["login_user"])
     try:
-        return queue_drain_wait.run(params, True, Reader(management, params["vhost"]).read)
+        return queue_drain_wait.run(params, True, Reader(management, params["vhost"]).look)
     except VezaError as error:
         return {"drained": None, **error.fail_json_arguments()}
 

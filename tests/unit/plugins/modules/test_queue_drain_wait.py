@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput, TimedOut, VezaError
-from ansible_collections.veza.rabbitmq.plugins.module_utils._queues import Depth
+from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput, Stuck, TimedOut, VezaError
+from ansible_collections.veza.rabbitmq.plugins.module_utils._queues import Depth, Look
 from ansible_collections.veza.rabbitmq.plugins.modules import queue_drain_wait
 
 Made = Callable[..., Any]
@@ -36,7 +36,7 @@ class Script:
         self.clock, self.looks, self.takes = clock, list(looks), takes
         self.seconds = [] if seconds is None else seconds
 
-    def read(self, names: Sequence[str], seconds: float) -> dict[str, Depth]:
+    def look(self, names: Sequence[str], seconds: float) -> Look:
         assert self.looks, "a look too many"
         self.seconds.append(seconds)
         self.clock.sleep(self.takes)
@@ -44,7 +44,7 @@ class Script:
         look = self.looks.pop(0)
         depths = {depth.name: depth for depth in (look if isinstance(look, tuple) else (look,))}
         assert list(depths) == list(names)
-        return depths
+        return Look(depths)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def run(params_of: Made, clock: Any) -> Made:
         def now() -> datetime:
             return START + timedelta(seconds=clock() - began)
 
-        result = queue_drain_wait.run(params, check_mode, script.read, clock, clock.sleep, now)
+        result = queue_drain_wait.run(params, check_mode, script.look, clock, clock.sleep, now)
         assert not script.looks, "looks that never came"
         return result
 
@@ -172,8 +172,77 @@ def test_a_missing_dead_letter_queue_is_unknown_not_a_failure(run: Made) -> None
 
 def test_what_was_dead_lettered_is_summed(run: Made) -> None:
     looks = [(depth(9), depth(1, name="jobs.dlq")), (depth(0), depth(10, name="jobs.dlq"))]
-    result = run(looks, dead_letter_queues={"jobs": "jobs.dlq"})
+    result = run(looks, dead_letter_queues={"jobs": "jobs.dlq"}, max_dead_lettered=9)
     assert (result["drained"], result["dead_lettered"], result["queues"][0]["dead_lettered"]) == (True, 9, 9)
+
+
+def test_what_emptied_into_its_dead_letter_queue_fails_at_once_with_the_same_keys(run: Made) -> None:
+    looks = [(depth(9), depth(1, name="jobs.dlq")), (depth(0), depth(10, name="jobs.dlq"))]
+    keys = set(run(looks, dead_letter_queues={"jobs": "jobs.dlq"}, max_dead_lettered=9))
+    with pytest.raises(Stuck, match="emptied into its dead letter queue") as failed_:
+        run(looks, dead_letter_queues={"jobs": "jobs.dlq"})
+    assert (set(failed_.value.details), failed_.value.details["drained"]) == (keys, False)
+
+
+def test_on_stuck_fail_ends_with_the_first_that_is_stuck(run: Made) -> None:
+    looks = [(depth(9, consumers=0), depth(5, name="mails"))] * 40
+    with pytest.raises(Stuck, match=r"jobs: .*no_consumer \(stuck\): nobody has consumed it for 30 s") as stuck:
+        run(looks[:16], queues=["jobs", "mails"], on_stuck="fail", timeout=900)
+    details = stuck.value.details
+    assert (details["stuck"], details["elapsed"]) == (["jobs"], 30.0)
+    assert (details["queues"][0]["case"], details["queues"][0]["restart_may_help"]) == ("no_consumer", True)
+    with pytest.raises(TimedOut):
+        run(looks[:31], queues=["jobs", "mails"], on_stuck="wait", timeout=60)
+
+
+def test_what_was_given_up_is_watched_and_not_waited_for(run: Made) -> None:
+    none, given = depth(9, consumers=0), {"queues": ["jobs", "mails"], "on_stuck": "fail", "given_up": ["jobs"]}
+    with pytest.raises(Stuck) as stuck:
+        run([(none, depth(5, name="mails"))] * 20 + [(none, depth(0, name="mails"))], timeout=900, **given)
+    assert (stuck.value.details["stuck"], stuck.value.details["elapsed"]) == (["jobs"], 40.0)
+    assert run([(depth(0), depth(0, name="mails"))], **given)["drained"]
+
+
+def test_a_wait_goes_on_from_another_one(run: Made, clock: Any) -> None:
+    dead, given = {"jobs": "jobs.dlq"}, {"queues": ["jobs"], "timeout": 900, "on_stuck": "fail"}
+    looks = [(depth(9, consumers=0), depth(3 + at, name="jobs.dlq")) for at in range(16)]
+    with pytest.raises(Stuck) as stuck:
+        run(looks, dead_letter_queues=dead, max_dead_lettered=99, **given)
+    progress = stuck.value.details["progress"]
+    assert (progress["elapsed"], progress["first"]) == (30.0, {"jobs.dlq": 3})
+    # The fixture's instants begin with each run: this one begins 10 s after the other has ended.
+    progress = {**progress, "at": (START - timedelta(seconds=10)).isoformat()}
+    again = [(depth(5, consumers=1), depth(20, name="jobs.dlq")), (depth(0), depth(20, name="jobs.dlq"))]
+    result = run(again, dead_letter_queues=dead, max_dead_lettered=99, resume=progress, **given)
+    assert (result["drained"], result["elapsed"], result["dead_lettered"]) == (True, 42.0, 17)
+    assert [entry["elapsed"] for entry in result["samples"]] == [40.0, 42.0]
+    with pytest.raises(TimedOut):
+        run([depth(5)], resume={**progress, "elapsed": 890.0}, timeout=900)
+
+
+def test_until_it_is_worked_on(run: Made) -> None:
+    def acked(at: int, consumers: int) -> Depth:
+        document = {"name": "jobs", "messages": 90, "message_stats": {"ack": max(0, at - 4)}}
+        return depth(90, consumers=consumers, document=document)
+
+    result = run([acked(at, int(at > 2)) for at in range(0, 11, 2)], until="worked_on", timeout=60)
+    assert (result["reached"], result["drained"], result["elapsed"]) == (True, False, 10.0)
+    assert result["queues"][0]["case"] == "slow"
+    empty = run([depth(0, consumers=0), depth(0, consumers=1)], until="worked_on", timeout=60)
+    assert (empty["reached"], empty["elapsed"]) == (True, 2.0)
+    with pytest.raises(TimedOut) as timed_out:
+        run([depth(0, consumers=0)] * 6, until="worked_on", timeout=10)
+    assert not timed_out.value.details["reached"]
+
+
+def test_stuck_is_judged_through_slices(run: Made) -> None:
+    continued = run([depth(9, consumers=0)], timeout=900, slice=0.0)["continued"]
+    for _call in range(7):
+        looks = [depth(9, consumers=0)] * 2
+        continued = run(looks, timeout=900, on_stuck="fail", slice=4.0, continued=continued)["continued"]
+    with pytest.raises(Stuck) as stuck:
+        run([depth(9, consumers=0)], timeout=900, on_stuck="fail", slice=4.0, continued=continued)
+    assert stuck.value.details["elapsed"] == 30.0
 
 
 def test_not_before_is_an_instant_of_the_clock(run: Made, clock: Any) -> None:
@@ -194,7 +263,7 @@ def test_slices_give_the_same_as_one_wait(run: Made, clock: Any) -> None:
         continued, calls = result.pop("continued", None), calls + 1
         if continued is None:
             break
-    assert {**result, "samples": 0} == {**whole, "samples": 0}
+    assert {**result, "samples": 0, "progress": 0} == {**whole, "samples": 0, "progress": 0}
     assert [entry["elapsed"] for entry in samples] == [entry["elapsed"] for entry in whole["samples"]]
 
 
@@ -217,6 +286,13 @@ def test_a_slice_that_starts_after_the_end_looks_once_more_and_fails(run: Made, 
         {"not_before": "2026-01-31T02:03:04"},
         {"not_before": "yesterday"},
         {"dead_letter_queues": {"mails": "mails.dlq"}},
+        {"given_up": ["mails"]},
+        {"resume": {"elapsed": 5}},
+        {"resume": {"elapsed": 5, "at": "yesterday", "first": {}}},
+        {"task_seconds": {"mails": 5}},
+        {"task_seconds": {"jobs": "long"}},
+        {"stuck_after": -1},
+        {"max_dead_lettered": -1},
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_asked(run: Made, wrong: dict[str, Any]) -> None:
@@ -245,5 +321,5 @@ def test_the_documentation_has_exactly_the_parameters_and_keys(run: Made) -> Non
     assert options | login | tls == set(queue_drain_wait.argument_spec())
     documented = yaml.safe_load(queue_drain_wait.RETURN)
     result = run([depth(0)])
-    assert set(documented) | {"changed"} == set(result)
+    assert set(documented) - {"refused"} | {"changed"} == set(result)
     assert set(documented["queues"]["contains"]) == set(result["queues"][0])

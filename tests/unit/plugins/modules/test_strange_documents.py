@@ -75,9 +75,9 @@ def run(found: dict[str, Any], clock: Any) -> None:
     rungs = Rungs(Management(Documents(found), "guest", clock), lambda _target: nobody, Target("mq"))
     json.dumps(rabbitmq_health.run({**health, **GIVEN}, rungs, clock, clock.sleep))
     drain = {name: option.get("default") for name, option in queue_drain_wait.argument_spec().items()}
-    read = Reader(Management(Documents(found), "guest", clock), "/veza").read
+    look = Reader(Management(Documents(found), "guest", clock), "/veza").look
     with suppress(VezaError):
-        json.dumps(queue_drain_wait.run({**drain, **GIVEN}, True, read, clock, clock.sleep))
+        json.dumps(queue_drain_wait.run({**drain, **GIVEN}, True, look, clock, clock.sleep))
 
 
 @pytest.mark.parametrize("version", ["3.10.8", "4.1.2"])
