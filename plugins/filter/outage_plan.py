@@ -35,13 +35,15 @@ def outage_plan(
     causes = [verdict, *(other for other in verdict["also"] if remedies[other["remedy"]]["kind"] != "none")]
     considered = _once([_consider(cause, remedies, settings, evidence) for cause in causes])
     decision, reason = _decide(verdict, remedies[verdict["remedy"]], considered[0], incident)
-    steps = [step for step in considered if not step["ask"]] if decision in ACTS else []
+    steps = _to_the_stop([step for step in considered if not step["ask"]]) if decision in ACTS else []
+    stops = [step.pop("stops") for step in steps]
+    after = [] if any(stops) else _afterwards(settings)
     plan = {
         "decision": decision,
         "reason": reason,
         "remedy": verdict["remedy"],
         "steps": steps,
-        "actions": [*(one for step in steps for one in step.pop("actions")), *_afterwards(settings)] if steps else [],
+        "actions": [*(one for step in steps for one in step.pop("actions")), *after] if steps else [],
         "asks": [{"cause": step["cause"], "ask": step["ask"]} for step in considered if step["ask"]],
         "not_simulated": [text for step in steps for text in step.pop("not_simulated")],
         "approval": {
@@ -51,6 +53,12 @@ def outage_plan(
         },
     }
     return _approved(plan, plain(approved)) if approved else plan
+
+
+def _to_the_stop(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Drop what comes after a step that ends the run."""
+    stop = next((place for place, step in enumerate(steps) if step["stops"]), len(steps))
+    return steps[: stop + 1]
 
 
 def _once(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -82,6 +90,7 @@ def _consider(
         "arguments": choice.arguments,
         "actions": choice.actions,
         "ask": choice.ask,
+        "stops": choice.stops,
         "not_simulated": choice.not_simulated,
     }
 

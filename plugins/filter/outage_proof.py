@@ -14,6 +14,19 @@ from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import pl
 CONSUMED = "consumers of "
 """How the checks are named that ask whether a queue is consumed."""
 
+NOTED = "processes"
+"""The type of the event in which an incident notes the API's processes."""
+
+RECREATES = ("recreate_backend", "raise_level_by_restart", "revert_level_by_restart")
+"""The actions that make the API's process another one; each needs a person's word."""
+
+SAYS = {
+    "unchanged": "API process unchanged on {}",
+    "allowed": "recreated on {}, as a person had allowed",
+    "changed": "ANOTHER API PROCESS on {}, and not by this recovery: somebody or something else restarted it",
+    "unknown": "whether the API process is the same is not known on {}",
+}
+
 Result = Mapping[str, Any]
 
 
@@ -101,39 +114,17 @@ def _why(result: Result) -> str:
     return " ".join(str(result.get("message") or result.get("msg") or "it was not asked").split())
 
 
-def outage_backends(before: Result, after: Sequence[Result], allowed: Sequence[str]) -> dict[str, Any]:
-    """Return ``{unchanged, allowed, changed, unknown, text}`` of the API's process on each backend.
-
-    ``before`` holds what told each process from the next when the incident was opened, by host; ``after`` are the
-    results of a loop of app_host_info or api_health over the hosts; ``allowed`` are hosts on which this incident's own
-    action, which a person has permitted, has recreated it.
-    """
-    told: dict[str, Any] = {"unchanged": [], "allowed": [], "changed": [], "unknown": []}
-    now = outage_processes(after)
-    for host, was in sorted(plain(before).items()):
-        if not was or not now.get(host):
-            told["unknown"].append(host)
-        elif was == now[host]:
-            told["unchanged"].append(host)
-        else:
-            told["allowed" if host in allowed else "changed"].append(host)
-    says = {
-        "unchanged": "API process unchanged on {}",
-        "allowed": "recreated on {}, as was allowed for this run",
-        "changed": "ANOTHER API PROCESS on {}, and not by this recovery: somebody or something else restarted it",
-        "unknown": "not known on {}",
-    }
-    texts = [text.format(", ".join(told[name])) for name, text in says.items() if told[name]]
-    return {**told, "text": "; ".join(texts) or "no backend was asked"}
-
-
-def outage_processes(results: Sequence[Result]) -> dict[str, Any]:
+def outage_processes(seen: Any, hosts: Sequence[str] = ()) -> dict[str, Any]:
     """Return by host what tells the API's process from the next one; None where it is not known.
 
-    ``results`` are those of a loop over hosts: app_host_info's, whose first container is the API's, or api_health's.
+    ``seen`` are the results of a loop over hosts, of app_host_info, whose first container is the API's, or of
+    api_health; or what outage_evidence has of the applications, of which only ``hosts`` are looked at.
     """
+    results = plain(seen)
+    if isinstance(results, Mapping):
+        results = [{**((results.get(host) or {}).get("info") or {}), "item": host} for host in plain(hosts)]
     found: dict[str, Any] = {}
-    for result in plain(results):
+    for result in results:
         one = next(iter(result.get("containers") or []), None)
         identity = None
         if one and one["state"] == "running":
@@ -144,6 +135,30 @@ def outage_processes(results: Sequence[Result]) -> dict[str, Any]:
             identity = {"identity": result["identity"]}
         found[str(result["item"])] = identity
     return found
+
+
+def outage_backends(events: Sequence[Result], after: Result) -> dict[str, Any]:
+    """Return ``{unchanged, allowed, changed, unknown, text}`` of the API's process on each backend.
+
+    ``events`` are an incident's: what it noted when it began, and on which hosts it has recreated the API itself, as a
+    person had allowed. ``after`` is what outage_processes says now.
+    """
+    noted, now = plain(events), plain(after)
+    before: dict[str, Any] = next((event["data"]["backends"] for event in noted if event["type"] == NOTED), {})
+    allowed = {
+        event["data"].get("target") for event in noted
+        if event["type"] == "action" and event["data"].get("name") in RECREATES and event["data"].get("changed", True)
+    }  # fmt: skip
+    told: dict[str, Any] = {"unchanged": [], "allowed": [], "changed": [], "unknown": []}
+    for host, was in sorted(before.items()):
+        if not was or not now.get(host):
+            told["unknown"].append(host)
+        elif was == now[host]:
+            told["unchanged"].append(host)
+        else:
+            told["allowed" if host in allowed else "changed"].append(host)
+    texts = [text.format(", ".join(told[name])) for name, text in SAYS.items() if told[name]]
+    return {**told, "text": "; ".join(texts) or "no backend was looked at when the incident began"}
 
 
 class FilterModule:

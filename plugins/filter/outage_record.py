@@ -26,6 +26,12 @@ LINES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "verdict": lambda data: f"Cause named: {_named(data)}",
     "plan": lambda data: "Planned: " + (", ".join(_action(action) for action in _list(data, "actions")) or "nothing"),
     "action": lambda data: f"{_action(data)}{': ' if data.get('result') else ''}{_text(data.get('result'))}",
+    "processes": lambda data: (
+        data.get("text") or f"Noted which process the API is on {', '.join(data.get('backends') or {}) or 'no backend'}"
+    ),
+    "served": lambda data: (
+        f"Not served yet: {'; '.join(data['missing'])}" if data.get("missing") else "Workers and consumers are back"
+    ),
     "serving": lambda data: "It serves again",
     "drained": lambda data: "The queues have drained" if data.get("drained", True) else "The queues have not drained",
     "audit": lambda data: "What was lost has been accounted for",
@@ -60,6 +66,7 @@ def _told(record: _Record, postmortem_after: float) -> dict[str, Any]:
         "mttr": _between(milestones["began"], milestones["serving"]),
         "phases": record.timeline(outage),
         "actions": [_done(event) for event in record.of("action")],
+        "backends": record.backends(),
         "drain": record.drain(),
         "accounting": record.accounting(),
         "failures": record.failures(),
@@ -185,6 +192,11 @@ class _Record:
             lines.append({"at": at, "what": line(_data(event)) or event["type"], "by": who})
         return sorted(lines, key=lambda entry: str(entry["at"]))
 
+    def backends(self) -> dict[str, Any]:
+        """Return whether the API's processes are the same: in words, and the hosts where one is not, without leave."""
+        judged = [data for data in map(_data, self.of("processes")) if "text" in data]
+        return {"text": judged[-1]["text"], "changed": _list(judged[-1], "changed")} if judged else {}
+
     def drain(self) -> dict[str, Any]:
         """Return the queues and samples of the last wait."""
         data = _data(self.last("drained"))
@@ -234,6 +246,9 @@ def _todo(known: Mapping[str, Any], record: _Record) -> list[dict[str, Any]]:
     for failure in known["failures"]:
         how = f"Mend what it names, then run the same command again, or: {RECOVER}"
         todo.append({"what": f"A step failed: {failure['message']}", "how": how, "ids": []})
+    if known["backends"].get("changed"):
+        how = "Nothing of this collection did it: find out what restarts the backend during an outage."
+        todo.append({"what": f"{known['backends']['text']}.", "how": how, "ids": []})
     if known["drain"]["drained"] is False:
         names = ", ".join(_text(queue) for queue in known["drain"]["queues"] if not _drained(queue))
         todo.append({"what": f"Not drained: {names}.", "how": "Look at its worker, then run: " + RECOVER, "ids": []})

@@ -160,10 +160,12 @@ def _plan(run: Mapping[str, Any]) -> list[str]:
 
 
 def _done(run: Mapping[str, Any]) -> list[str]:
-    return [
+    backends = (_record(run).get("backends") or {}).get("text")
+    lines = [
         f"{action['name']} on {action['target']}{'' if action.get('changed') else ' (no change)'}: {action['result']}"
         for action in _record(run).get("actions") or []
     ]
+    return [*lines, *([backends] if backends else [])]
 
 
 def _accounting(run: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -26,6 +26,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
+from ._mask import masked
 from ._record import stamp
 
 COOKIE = ".erlang.cookie"
@@ -368,7 +369,7 @@ def open_files(pid: int) -> dict[str, int | None]:
 
 
 def holder(inodes: set[int]) -> dict[str, Any] | None:
-    """Return the process that holds one of these sockets: ``{pid, name}``; None if it can't be seen."""
+    """Return the process that holds one of these sockets, and whose it is; None if it can't be seen."""
     wanted = {f"socket:[{inode}]" for inode in inodes}
     for directory in glob.glob("/proc/[0-9]*/fd"):
         with suppress(OSError):
@@ -376,8 +377,53 @@ def holder(inodes: set[int]) -> dict[str, Any] | None:
                 with suppress(OSError):
                     if os.readlink(f"{directory}/{handle}") in wanted:
                         pid = directory.split("/")[2]
-                        return {"pid": int(pid), "name": (_text(f"/proc/{pid}/comm") or "").strip()}
+                        return described_process(int(pid))
     return None
+
+
+def described_process(pid: int, proc: str = "/proc") -> dict[str, Any]:
+    """Return who a process is: its name, command (without what looks like a password), user and systemd unit."""
+    user = None
+    with suppress(OSError):
+        user = _name(pwd.getpwuid, os.stat(f"{proc}/{pid}").st_uid)
+    unit = re.search(r"([^/\n]+\.(?:service|scope))\s*$", _text(f"{proc}/{pid}/cgroup") or "", re.MULTILINE)
+    return {
+        "pid": pid,
+        "name": (_text(f"{proc}/{pid}/comm") or "").strip(),
+        "command": masked(" ".join((_text(f"{proc}/{pid}/cmdline") or "").split("\0")).strip(), 120),
+        "user": user,
+        "unit": unit[1] if unit else None,
+    }
+
+
+REFUSED = ".veza-refused."
+"""In the name of what a recovery has put aside: never a last good state."""
+
+_NEVER_GOOD = (REFUSED, ".dpkg-", ".ucf-", ".example", ".sample", ".rej", ".swp", ".lock")
+
+
+def last_good(files: Iterable[str], patterns: Iterable[str]) -> list[dict[str, Any]]:
+    """Return of each file the newest copy that is older than it, which may be its last good state.
+
+    In a pattern ``{file}`` is the file's path and ``{name}`` its name. A copy with the same content helps nobody.
+    """
+    wanted, found = list(patterns), []
+    for file in files:
+        copies = []
+        for pattern in wanted:
+            whole = pattern.replace("{file}", glob.escape(file)).replace("{name}", glob.escape(os.path.basename(file)))
+            copies += [path for path in glob.glob(whole) if os.path.isfile(path) and os.path.realpath(path) != file]
+        with suppress(OSError):
+            written = os.stat(file).st_mtime
+            older = [
+                (os.stat(path).st_mtime, path) for path in set(copies)
+                if not any(part in os.path.basename(path) for part in _NEVER_GOOD) and _text(path) != _text(file)
+            ]  # fmt: skip
+            good = [entry for entry in sorted(older) if entry[0] <= written]
+            if good:
+                at = stamp(datetime.fromtimestamp(good[-1][0], timezone.utc))
+                found.append({"file": file, "source": good[-1][1], "modified_at": at})
+    return found
 
 
 def waits_for_disk(pid: int) -> bool | None:

@@ -89,10 +89,16 @@ options:
         takes effect when somebody else recreates them.
     type: bool
     default: false
+  keep_logs:
+    description:
+      - Directory on this host into which the log of a container goes before it is recreated, since it ends with the
+        container. It is made with mode 0700 if it is missing. The files sort by the containers' age.
+      - Without it, logs are not kept.
+    type: path
   container_command:
     description:
-      - The container engine's command line. It must understand C(ps), C(container inspect) and C(image inspect) as
-        docker does.
+      - The container engine's command line. It must understand C(ps), C(container inspect), C(image inspect) and
+        C(logs) as docker does.
     type: str
     default: docker
   compose_command:
@@ -157,6 +163,7 @@ containers:
     recreated: {description: "Whether it was recreated.", type: bool}
     id: {description: "Its id now.", type: str}
     started_at: {description: "When it was last started.", type: str}
+    log: {description: "Where the log of the one before was kept. V(null) if it was not.", type: str}
     also:
       description:
         - Names of other variables of the file that it holds with another value. They change with a recreate as well.
@@ -165,9 +172,13 @@ containers:
 """
 
 import os
+import re
 import shutil
+import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,6 +191,9 @@ from ..module_utils._errors import BadInput, Refused, VezaError
 from ..module_utils._inside import environment
 
 Document = dict[str, Any]
+
+ATTACHED = 3.0
+"""Seconds in which the engine must begin to tell a log; a log may be empty."""
 
 
 def argument_spec() -> dict[str, Any]:
@@ -195,6 +209,7 @@ def argument_spec() -> dict[str, Any]:
         "user": {"type": "str", "default": "veza"},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "recreate": {"type": "bool", "default": False},
+        "keep_logs": {"type": "path"},
         "container_command": {"type": "str", "default": "docker"},
         "compose_command": {"type": "list", "elements": "str", "default": ["docker", "compose"]},
         "timeout": {"type": "float", "default": 120.0},
@@ -363,9 +378,39 @@ class Project:
                 "deployment. Deploy it, or give the name back to the image that runs."
             )
 
+    @contextmanager
+    def keeping_log(self, document: Document) -> Iterator[str | None]:
+        """Keep a container's log, which ends with it, to its last line; kept twice it is the same file."""
+        directory = self.params["keep_logs"]
+        if not directory:
+            yield None
+            return
+        started = re.sub(r"\D", "", str(_containers.described(document)["started_at"]))[:17]
+        path = f"{directory}/{name_of(document)}-{started}-{str(document.get('Id'))[:12]}.log"
+        argv = [self.params["container_command"], "logs", "--follow", name_of(document)]
+        try:
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                follower = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+        except OSError as error:
+            raise VezaError(f"{path}: the log of {name_of(document)} can't be kept there: {error.strerror}.") from None
+        try:
+            deadline = time.monotonic() + ATTACHED
+            while not os.path.getsize(path) and follower.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            yield path
+            follower.wait(self.params["timeout"])  # it ends with the container
+        except subprocess.TimeoutExpired:
+            raise VezaError(
+                f"The log of the old {name_of(document)} does not end; what there is of it: {path}"
+            ) from None
+        finally:
+            if follower.poll() is None:
+                follower.kill()
+                follower.wait()
+
     def recreate(self, document: Document) -> None:
         """Have compose make a container anew."""
-        self.refuse_another_image(document)
         service = labels(document).get(_containers.SERVICE, "")
         argv = _compose.project(document, self.params["compose_command"])
         self.command([*argv, "up", "--detach", "--no-deps", "--no-build", service])
@@ -398,12 +443,14 @@ def _container(
 ) -> None:
     held = project.wanted.held_by(environment(document))
     also = project.also(document, path)
-    anew = not held and project.params["recreate"]
+    anew, log = not held and project.params["recreate"], None
     entry = {"name": name, "service": labels(document).get(_containers.SERVICE), "held": held, "recreated": anew}
     if anew and check_mode:
         project.refuse_another_image(document)
     elif anew:
-        project.recreate(document)
+        project.refuse_another_image(document)
+        with project.keeping_log(document) as log:
+            project.recreate(document)
         result["changed"] = True
         document = dict(project.documents())[name]
         if not project.wanted.held_by(environment(document)):
@@ -413,7 +460,9 @@ def _container(
             )
     state = _containers.described(document)
     result["changed"] |= anew
-    result["containers"].append({**entry, "id": document.get("Id"), "started_at": state["started_at"], "also": also})
+    result["containers"].append(
+        {**entry, "log": log, "id": document.get("Id"), "started_at": state["started_at"], "also": also}
+    )
 
 
 def sentence(result: dict[str, Any], wanted: Wanted, check_mode: bool) -> str:

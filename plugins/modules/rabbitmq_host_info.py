@@ -72,6 +72,13 @@ options:
     description:
       - A directory on this host for a copy of the broker's data, to know of its room (RV(disk.copy_dir)).
     type: path
+  last_good:
+    description:
+      - Patterns of where copies of the configuration's files from a time when it booted may be found. C({file}) is the
+        file's path, C({name}) its name. Without any, none is looked for.
+    type: list
+    elements: str
+    default: []
   ports:
     description:
       - The TCP ports that the broker is expected to listen on.
@@ -307,6 +314,20 @@ listeners:
       contains:
         pid: {description: "Its process id.", type: int}
         name: {description: "Its name.", type: str}
+        command: {description: "Its command line, cut, passwords masked.", type: str}
+        user: {description: "As whom it runs.", type: str}
+        unit: {description: "Its systemd unit. V(null) if it has none.", type: str}
+last_good:
+  description:
+    - Of each configuration file and the cookie, the newest copy that is older, as O(last_good) finds it. A file without
+      one is not there.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    file: {description: "The file.", type: str}
+    source: {description: "The copy.", type: str}
+    modified_at: {description: "When the copy was last written.", type: str}
 disk:
   description: The file system of the broker's data. Values are V(null) if it can't be looked at.
   returned: always
@@ -574,6 +595,7 @@ def argument_spec() -> dict[str, Any]:
         "data_dir": {"type": "path", "default": "/var/lib/rabbitmq"},
         "journal_keep": {"type": "int", "default": 200},
         "copy_dir": {"type": "path"},
+        "last_good": {"type": "list", "elements": "str", "default": []},
         "ports": {"type": "list", "elements": "int", "default": [5672, 15672]},
         "timeout": {"type": "float", "default": 20.0},
         "reference": {"type": "str"},
@@ -902,6 +924,10 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
         },
         "directories": _host_state.directories(params["data_dir"], files, user, node["name"], read),
         "cookie": _host_state.cookie(params["data_dir"], user),
+        "last_good": _host_state.last_good(
+            [*(path for path in read if os.path.isfile(path)), f"{params['data_dir']}/{_host_state.COOKIE}"],
+            params["last_good"],
+        ),
         "node": node,
         "memory": {
             **look.memory(entries, exits or [], process["pid"]),

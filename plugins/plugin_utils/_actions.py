@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._actions_app import mend_network, renew_credentials
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._actions_boot import restore_boot
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._choice import Choice, Planner, Step
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._resources import ease_memory, free_disk
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._workers import bring_back, set_aside, watch_backlog
@@ -34,7 +36,8 @@ def on_each_target(
             {"name": name, "target": target, "may_lose": remedy["may_lose"]}
             for name in remedy["actions"]
             for target in step["targets"]
-        ]
+        ],
+        stops=remedy.get("stops", False),
     )
 
 
@@ -67,4 +70,7 @@ ACTIONS: dict[str, Planner] = {
     "restart_worker": bring_back,
     "set_aside": set_aside,
     "watch_backlog": watch_backlog,
+    "renew_credentials": renew_credentials,
+    "mend_network": mend_network,
+    "restore_boot": restore_boot,
 }

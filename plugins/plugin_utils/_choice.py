@@ -23,6 +23,8 @@ class Choice:
     """What its tasks need besides the targets. Part of the decision, so no figures that change by themselves."""
     ask: str | None = None
     """Why a human must decide after all; then there are no actions."""
+    stops: bool = False
+    """Whether the run ends with this step, as a human must decide before anything else is done."""
     not_simulated: list[str] = field(default_factory=list)
     """What it may do besides, which can't be known beforehand."""
 

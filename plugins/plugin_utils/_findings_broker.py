@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._findings import (
@@ -370,10 +370,19 @@ def port_taken(info: Info) -> Truth:
 def tell_port(host: str, info: Info) -> list[Proof]:
     """Name the holder."""
     told = [
-        proof(host, "kernel", f"port {entry['port']} is held by {entry['holder']['name']} ({entry['holder']['pid']})")
-        for entry in strangers(info)
+        proof(host, "kernel", f"port {entry['port']} is held by {whose(entry['holder'])}") for entry in strangers(info)
     ]
     return [*told, *tell_signature("port_in_use")(host, info)]
+
+
+def whose(holder: Mapping[str, Any]) -> str:
+    """Say who holds something."""
+    more = [
+        f"as {holder['user']}" if holder.get("user") else "",
+        f"unit {holder['unit']}" if holder.get("unit") else "",
+        f"command: {holder['command']}" if holder.get("command") else "",
+    ]
+    return ", ".join([f"{holder['name']} (process {holder['pid']})", *filter(None, more)])
 
 
 def files_exhausted(info: Info) -> Truth:

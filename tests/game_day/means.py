@@ -11,7 +11,7 @@ import json
 import shlex
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pika
@@ -150,9 +150,20 @@ def drop_packets(lab: IncusLab, host: str, match: str, chain: str = "output", ve
     lab.on(host, "nft", "-f", "-", input="\n".join(lines) + "\n", check=True, timeout=30)
 
 
+UNDO = ("sh", "-c", f"nft delete table inet {TABLE} 2>/dev/null || ! nft list table inet {TABLE} 2>/dev/null")
+"""What undoes ``drop_packets``; harmless without one."""
+
+
 def undo_packets(lab: IncusLab, host: str) -> None:
     """Undo ``drop_packets``; harmless without one."""
-    lab.on(host, "nft", "delete", "table", "inet", TABLE, check=False, timeout=30)
+    lab.on(host, *UNDO, check=False, timeout=30)
+
+
+def allowed_mend(cause: str, backend: str, host: str | None = None, argv: Sequence[str] = UNDO) -> dict[str, Any]:
+    """Return the variables of an operator who lets a recovery mend the way of a backend by a command on ``host``."""
+    where = host or backend
+    place = where if where == "localhost" else f"{where}.lxd"
+    return {"veza_network_mend": [{"cause": cause, "target": f"{backend}.lxd", "host": place, "argv": list(argv)}]}
 
 
 def small_disk(lab: IncusLab, megabytes: int) -> None:

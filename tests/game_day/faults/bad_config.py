@@ -54,4 +54,7 @@ FAULT = Fault(
     inject=inject,
     present=present,
     heal=heal,
+    recovers=True,
+    flags=("-e", "outage_recover_restore_boot=true"),
+    may_change=frozenset({"configuration_changed"}),
 )

@@ -12,7 +12,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from tests.game_day import means
-from tests.game_day.fault import Fault, Params
+from tests.game_day.fault import EXTRA_VARS, Fault, Params
 from tests.lab.incus.daemon import BRIDGE
 
 if TYPE_CHECKING:
@@ -40,7 +40,12 @@ def inject(lab: IncusLab, rng: random.Random) -> Params:
         _link(lab, BRIDGE, "down")
     else:
         _link(lab, _port(lab, host), "nomaster")
-    return {"what": f"the port of {host}" if host else "the bridge", "host": host}
+    params: Params = {"what": f"the port of {host}" if host else "the bridge", "host": host}
+    if host:
+        # The hypervisor is this machine; where the whole bridge is down, nobody reaches the incidents' host either.
+        plug = ["ip", "link", "set", _port(lab, host), "master", BRIDGE]
+        params[EXTRA_VARS] = means.allowed_mend("network_down", host, "localhost", plug)
+    return params
 
 
 def _reaches(lab: IncusLab, host: str, target: str, port: str) -> bool:
@@ -81,4 +86,5 @@ FAULT = Fault(
     heal=heal,
     mended=mended,
     sticky=True,
+    flags=("-e", "outage_recover_mend_network=true"),
 )

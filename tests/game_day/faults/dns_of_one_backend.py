@@ -10,7 +10,7 @@ import random
 from typing import TYPE_CHECKING
 
 from tests.game_day import means
-from tests.game_day.fault import Fault, Params
+from tests.game_day.fault import EXTRA_VARS, Fault, Params
 
 if TYPE_CHECKING:
     from tests.lab.incus.lab import IncusLab
@@ -21,7 +21,7 @@ def inject(lab: IncusLab, rng: random.Random) -> Params:
     params = {"backend": rng.choice(means.BACKENDS)}
     means.drop_packets(lab, params["backend"], "meta l4proto { tcp, udp } th dport 53")
     means.close_connections(lab, params["backend"])
-    return params
+    return {**params, EXTRA_VARS: means.allowed_mend("backend_unreachable_dns", params["backend"])}
 
 
 def present(lab: IncusLab, params: Params) -> str | None:
@@ -52,4 +52,6 @@ FAULT = Fault(
     inject=inject,
     present=present,
     heal=heal,
+    recovers=True,
+    flags=("-e", "outage_recover_mend_network=true"),
 )

@@ -46,4 +46,6 @@ FAULT = Fault(
     inject=inject,
     present=present,
     heal=heal,
+    recovers=True,
+    flags=("-e", "outage_recover_restore_boot=true"),
 )

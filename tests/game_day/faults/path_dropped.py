@@ -10,7 +10,7 @@ import random
 from typing import TYPE_CHECKING
 
 from tests.game_day import means
-from tests.game_day.fault import Fault, Params
+from tests.game_day.fault import EXTRA_VARS, Fault, Params
 
 if TYPE_CHECKING:
     from tests.lab.incus.lab import IncusLab
@@ -21,7 +21,7 @@ def inject(lab: IncusLab, rng: random.Random) -> Params:
     params = {"backend": rng.choice(means.BACKENDS)}
     match = f"ip daddr {lab.hosts[means.BROKER]} tcp dport {{ 5672, 15672 }}"
     means.drop_packets(lab, params["backend"], match)
-    return params
+    return {**params, EXTRA_VARS: means.allowed_mend("backend_path_dropped", params["backend"])}
 
 
 def present(lab: IncusLab, params: Params) -> str | None:
@@ -49,4 +49,6 @@ FAULT = Fault(
     inject=inject,
     present=present,
     heal=heal,
+    recovers=True,
+    flags=("-e", "outage_recover_mend_network=true"),
 )

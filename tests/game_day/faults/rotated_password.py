@@ -48,5 +48,7 @@ FAULT = Fault(
     inject=inject,
     present=present,
     heal=heal,
+    recovers=True,
+    flags=("-e", "outage_recover_allow_backend_recreate=true"),
     may_change=frozenset({"backend_restarted", "worker_restarted"}),
 )

@@ -269,3 +269,13 @@ def test_setting_aside_that_was_interrupted_is_finished() -> None:
     # The worker was stopped for it, and that is all that can be seen.
     planned = plan("worker stopped", **ASIDE)
     assert names(planned)[:2] == ["set_aside", "start_worker"]
+
+
+def test_what_ends_the_run_is_the_last_thing_planned() -> None:
+    seen = SITUATIONS["killed"][0]
+    known = {"flags": {}, "apis": ["backend-1"], "database": True, "recent_actions": [], "restarts": 2}
+    verdict = {**outage_verdict(seen, causes()), "remedy": "stop_crash_loop"}
+    planned = outage_plan(verdict, REMEDIES, CLOSED, {**known, "restarts_since": SINCE}, seen)
+    assert names(planned) == ["stop_broker"]
+    assert [step["remedy"] for step in planned["steps"]] == ["stop_crash_loop"]
+    assert "stops" not in planned["steps"][0]

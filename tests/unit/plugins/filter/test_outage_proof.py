@@ -104,31 +104,54 @@ def test_as_many_consumers_as_before_and_one_at_least() -> None:
     assert module.outage_consumers(queues[:1], None)[0]["query"].endswith("`1`")
 
 
+def events(before: dict[str, Any], *recreated: str, changed: bool = True) -> list[dict[str, Any]]:
+    action = {"name": "recreate_backend", "changed": changed}
+    return [
+        {"type": "opened", "data": {}},
+        {"type": "processes", "data": {"backends": before}},
+        *({"type": "action", "data": {**action, "target": host}} for host in recreated),
+        {"type": "processes", "data": {"backends": {}}},
+    ]
+
+
 @pytest.mark.parametrize(
-    ("change", "allowed", "text"),
+    ("change", "recreated", "text"),
     [
         ({}, [], "API process unchanged on backend-1, backend-2"),
+        ({}, ["backend-1"], "API process unchanged on backend-1, backend-2"),
         ({"pid": 8}, [], "API process unchanged on backend-2; ANOTHER API PROCESS on backend-1, and not by this"),
-        ({"id": "b"}, ["backend-1"], "API process unchanged on backend-2; recreated on backend-1, as was allowed"),
+        ({"id": "b"}, ["backend-1"], "API process unchanged on backend-2; recreated on backend-1, as a person had"),
         ({"state": "exited"}, [], "ANOTHER API PROCESS on backend-1"),
     ],
 )
-def test_a_backend_that_was_restarted_is_said(change: dict[str, Any], allowed: list[str], text: str) -> None:
+def test_a_backend_that_was_restarted_is_said(change: dict[str, Any], recreated: list[str], text: str) -> None:
     before = module.outage_processes(looks()[:2])
     after = looks()[:2]
     after[0]["containers"][0].update(change)
-    assert text in module.outage_backends(before, after, allowed)["text"]
+    judged = module.outage_backends(events(before, *recreated), module.outage_processes(after))
+    assert text in judged["text"]
+    if change and recreated:
+        again = module.outage_backends(events(before, *recreated, changed=False), module.outage_processes(after))
+        assert again["changed"] == ["backend-1"]
 
 
 def test_a_backend_that_nobody_could_see_is_not_known() -> None:
     before = module.outage_processes([{"item": "backend-1", "msg": "unreachable"}, *looks()[1:2]])
-    judged = module.outage_backends(before, looks()[:2], [])
+    judged = module.outage_backends(events(before), module.outage_processes(looks()[:2]))
     assert judged["unknown"] == ["backend-1"]
     assert "not known on backend-1" in judged["text"]
-    assert module.outage_backends({}, [], [])["text"] == "no backend was asked"
+    assert "no backend was looked at" in module.outage_backends([], {})["text"]
+
+
+def test_the_evidence_and_a_later_look_agree() -> None:
+    evidence = {look["item"]: {"info": look} for look in looks()}
+    evidence["backend-2"] = {"info": None}
+    before = module.outage_processes(evidence, BACKENDS)
+    assert before == {"backend-1": module.outage_processes(looks())["backend-1"], "backend-2": None}
 
 
 def test_a_backend_without_a_container_is_told_by_what_it_says_of_itself() -> None:
     before = module.outage_processes([{"item": "backend-1", "identity": [7, "x"]}])
-    assert module.outage_backends(before, [{"item": "backend-1", "identity": [7, "x"]}], [])["unchanged"]
-    assert module.outage_backends(before, [{"item": "backend-1", "identity": [8, "x"]}], [])["changed"]
+    for pid, key in ((7, "unchanged"), (8, "changed")):
+        now = module.outage_processes([{"item": "backend-1", "identity": [pid, "x"]}])
+        assert module.outage_backends(events(before), now)[key] == ["backend-1"]

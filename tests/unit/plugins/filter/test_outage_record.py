@@ -247,3 +247,25 @@ def test_no_events_are_an_incident_of_which_nothing_is_known() -> None:
 def test_what_is_no_record_is_refused(events: Any) -> None:
     with pytest.raises(AnsibleFilterError, match="outage_record"):
         outage_record(events)
+
+
+def test_whether_the_backends_were_restarted_is_part_of_the_record() -> None:
+    record = recovered()
+    assert record.told()["backends"] == {}
+    record.add(at(5, 14), "processes", "before", backends={"backend-1": {"pid": 7}})
+    assert record.told()["backends"] == {}
+    record.add(at(9), "processes", "after", text="API process unchanged on backend-1", changed=[])
+    told = record.told()
+    assert told["backends"] == {"text": "API process unchanged on backend-1", "changed": []}
+    lines = [line["what"] for line in told["phases"]]
+    assert "Noted which process the API is on backend-1" in lines
+    assert "API process unchanged on backend-1" in lines
+    record.add(at(9, 5), "processes", "after", text="ANOTHER API PROCESS on backend-1", changed=["backend-1"])
+    assert any("ANOTHER API PROCESS" in todo["what"] for todo in record.told()["todo"])
+
+
+def test_who_is_missing_is_in_the_timeline() -> None:
+    record = recovered().add(at(8), "served", missing=["q has no consumer"])
+    assert "Not served yet: q has no consumer" in [line["what"] for line in record.told()["phases"]]
+    record.add(at(9), "served", missing=[])
+    assert "Workers and consumers are back" in [line["what"] for line in record.told()["phases"]]

@@ -226,3 +226,28 @@ def test_the_offset_of_a_clock() -> None:
     assert _clock.offset(None, 1.0) is None
     with pytest.raises(BadInput):
         _clock.offset("yesterday", 1.0)
+
+
+def test_the_last_good_copy_is_the_newest_that_is_older(tmp_path: Path) -> None:
+    file = tmp_path / "rabbitmq.conf"
+    copies = {".bak": ("old", 10), ".1": ("older", 5), ".dpkg-dist": ("package", 20), ".same": ("bad", 30),
+              ".veza-refused.x": ("bad before", 40), ".later": ("new", 200), "~": ("much older", 1)}  # fmt: skip
+    for suffix, (text, at) in {**copies, "": ("bad", 100)}.items():
+        path = Path(f"{file}{suffix}")
+        path.write_text(text)
+        os.utime(path, (at, at))
+    missing = str(tmp_path / "missing.conf")
+    (found,) = _host_state.last_good([str(file), missing], ["{file}.*", "{file}~"])
+    assert (found["file"], found["source"]) == (str(file), f"{file}.bak")
+    assert found["modified_at"] == "1970-01-01T00:00:10.000Z"
+    (elsewhere,) = _host_state.last_good([str(file)], [f"{tmp_path}/*/{{name}}", "{file}~"])
+    assert elsewhere["source"] == f"{file}~"
+    assert _host_state.last_good([str(file)], []) == []
+
+
+def test_who_a_process_is() -> None:
+    found = _host_state.described_process(os.getpid())
+    assert found["pid"] == os.getpid()
+    assert found["name"]
+    assert found["command"]
+    assert _host_state.described_process(2**30)["user"] is None

@@ -32,6 +32,8 @@ if words[0] == "ps":
     print("\\n".join(one["Id"] for one in state))
 elif words[:2] == ["container", "inspect"]:
     print(json.dumps([one for one in state if one["Id"] in words]))
+elif words[0] == "logs":
+    print("log of", words[2])
 elif words[0] == "image":
     print(open(here + "/image").read())
 elif "up" in words:
@@ -143,6 +145,17 @@ def test_without_recreate_only_the_file_changes(run: Callable[..., dict[str, Any
     done = run()
     assert "takes it when recreated" in done["message"]
     assert calls(place) == []
+
+
+def test_the_log_of_a_container_outlives_it(run: Callable[..., dict[str, Any]], place: Path) -> None:
+    assert run(check_mode=True, recreate=True, keep_logs=f"{place}/logs")["containers"][0]["log"] is None
+    assert not (place / "logs").exists()
+    first = run(recreate=True, keep_logs=f"{place}/logs")["containers"][0]["log"]
+    assert first == f"{place}/logs/veza-worker-dmca-1-20261124085427000-worker-dmca.log"
+    assert Path(first).read_text() == "log of veza-worker-dmca-1\n"
+    assert Path(first).stat().st_mode & 0o777 == 0o600
+    with pytest.raises(VezaError, match="can't be kept there"):
+        run(recreate=True, password="third-planted", keep_logs=f"{place}/.env/logs")
 
 
 def test_another_image_is_not_deployed(run: Callable[..., dict[str, Any]], place: Path) -> None:
