@@ -229,6 +229,8 @@ def healthy(evidence: Evidence) -> Finding:
     return Finding(True, [proof("controller", f"rabbitmq_health ({health['rung']})", health["reason"])])
 
 
+workers_crash_loop = containers(crash_loops, tell_state, services="worker")
+
 FINDINGS: dict[str, Question] = {
     "healthy": healthy,
     "app_gets_through": all_get_through,
@@ -256,5 +258,5 @@ FINDINGS: dict[str, Question] = {
     ),
     "backend_frozen": containers(lambda one: both(frozen(one), not of_worker(one)), tell_frozen),
     "worker_frozen": containers(frozen, tell_frozen, services="worker"),
-    "worker_crash_loops": containers(crash_loops, tell_state, services="worker"),
+    "worker_crash_loops": workers_crash_loop,
 }  # fmt: skip

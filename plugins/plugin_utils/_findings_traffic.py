@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._findings import NO, RECENT, UNKNOWN, Evidence, Finding, Proof, Question, Truth, infos, proof, seconds_between
-from ._findings_apps import OF_LIMIT, probes
+from ._findings_apps import OF_LIMIT, probes, workers_crash_loop
 
 Queue = Mapping[str, Any]
 
@@ -23,6 +23,9 @@ AGAIN = 2
 
 REPEATED = 120.0
 """Seconds within which a client that is refused has tried again: their backoff ends at 30 s."""
+
+DATABASE_AWAY = ("refused", "timed_out", "name_not_resolved", "error")
+"""What a database answers that is down, or cut off; a login that is refused tells of the inventory only."""
 
 QUIET, PAUSES = 40.0, 5.0
 """Seconds, and a multiple of the usual pause between two lines, after which a trouble is over; the longer of them."""
@@ -225,6 +228,26 @@ def refused_by_limit(evidence: Evidence) -> Finding:
     return by_log
 
 
+def database_down(evidence: Evidence) -> Finding:
+    """Whether the database does not answer the controller, as a server that is away does not."""
+    seen = evidence.get("database")
+    if not seen:
+        return UNKNOWN
+    holds = seen["outcome"] in DATABASE_AWAY
+    return Finding(holds, [proof("controller", "database_info", seen["detail"])] if holds else [])
+
+
+def work_fails(evidence: Evidence) -> Finding:
+    """Whether workers take messages and get nothing done: of these signs one is enough."""
+    signs = [FINDINGS[name](evidence) for name in ("redelivered_in_vain", "held_and_stuck", "dead_letters_grow")]
+    signs.append(workers_crash_loop(evidence))
+    seen = [sign for sign in signs if sign.holds]
+    if not seen:
+        return UNKNOWN if None in [sign.holds for sign in signs] else NO
+    told = [one for sign in seen for one in sign.proof]
+    return Finding(True, told, queues=sorted({queue for sign in seen for queue in sign.queues}))
+
+
 FINDINGS: dict[str, Question] = {
     "no_consumer": queues(nobody_consumes, lambda q: f"{q['name']} has no consumer; {q.get('messages')} messages wait"),
     "never_acked": never_acked,
@@ -264,6 +287,8 @@ FINDINGS: dict[str, Question] = {
     "given_up": lambda e: dropped(e, "delivery_limit", "rejected"),
     "unroutable": lambda e: dropped(e, "unroutable"),
     "publishers_blocked": publishers_blocked,
+    "database_down": database_down,
+    "work_fails": work_fails,
     "arguments_refused": logged("arguments_refused"),
     "permission_refused": logged("permission_refused"),
     "exclusive_use": logged("exclusive_use"),

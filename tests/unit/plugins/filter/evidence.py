@@ -483,6 +483,11 @@ SITUATIONS = {
     "worker gone": (at_work([queue(consumers=0)], workers=worker(state="exited", exit_code=137)), "worker_crashed"),
     "worker ends again and again": (at_work([queue()], workers=worker(state="restarting")), "worker_crash_loop"),
     "no consumer": (at_work([queue(consumers=0)]), "no_consumers"),
+    "no database": (
+        at_work([queue(acked=0, redelivered_count=2)], database={"outcome": "refused", "detail": "refused"}),
+        "database_down",
+    ),
+    "no database, and no harm": (at_work(database={"outcome": "refused", "detail": "refused"}), "healthy"),
     "no acks for long": (at_work([queue(acked=0, stuck_for=420)]), "consumers_not_acking"),
     "slow, or idle before": (at_work([queue(acked=0, stuck_for=120)]), "healthy"),
     "grows": (at_work([queue(acked=3, risen=400, stuck_for=0)]), "backlog_growing"),
