@@ -15,17 +15,15 @@ import os
 import random
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 
 from tests.lab import broker, processes, scenario, stack
-from tests.lab.ledger import Event, Verdict
-from tests.lab.scenario import Load, Playbook, Watch
+from tests.lab.ledger import Verdict
+from tests.lab.outage import PATIENCE, Outage, outage
+from tests.lab.scenario import Playbook
 from tests.lab.stack import Lab, Options
 
 RUNBOOK_SQL = """
@@ -47,62 +45,6 @@ PHASES = (
     "Write the report for people",
 )
 """The name of a task of each phase, in the order in which they come."""
-
-PATIENCE = 300.0
-"""Seconds after which something has gone wrong, however busy the machine is."""
-
-
-@dataclass
-class Outage:
-    """An outage that goes on, with load."""
-
-    lab: Lab
-    load: Load
-    watch: Watch
-    killed_at: float
-    quiet_since: float | None = None
-    """When the last request had its answer."""
-
-    def playbook(self, name: str, *arguments: str) -> Playbook:
-        """Return a playbook that is not started yet."""
-        number = len(list(self.lab.dir.glob("logs/playbook-*"))) + 1
-        log = self.lab.dir / "logs" / f"playbook-{number}.log"
-        log.touch()
-        return Playbook(self.lab, name, *arguments, log=log)
-
-    def run(self, name: str, *arguments: str) -> str:
-        """Run a playbook that must succeed; return what it printed."""
-        playbook = self.playbook(name, *arguments)
-        status = playbook.start().wait(PATIENCE)
-        assert status == 0, playbook.text()
-        return playbook.text()
-
-    def judge(self, listed: frozenset[Event] | None) -> Verdict:
-        """End the load, let all come to rest, and return the verdict."""
-        self.load.stop()
-        self.quiet_since = self.quiet_since or time.time()
-        assert scenario.settle(self.lab, self.quiet_since, PATIENCE), f"still under way: {scenario.under_way(self.lab)}"
-        self.watch.stop()
-        return scenario.verdict(self.lab, self.watch.outage(), listed)
-
-    def judge_audited(self) -> Verdict:
-        """Return the verdict, by what the audit listed."""
-        return self.judge(scenario.audits(self.lab))
-
-
-@contextmanager
-def outage(options: Options | None = None) -> Iterator[Outage]:
-    """Bring up a lab, let it work, kill its broker and wait until events of every kind were lost."""
-    lab = stack.up(f"scenario-{os.getpid()}", options or Options())
-    try:
-        with Load(lab) as load:
-            time.sleep(3)
-            killed_at = time.time()
-            watch = scenario.kill_broker(lab)
-            scenario.await_losses(lab, timeout=PATIENCE)
-            yield Outage(lab, load, watch, killed_at)
-    finally:
-        lab.down()
 
 
 def changed(text: str) -> int:

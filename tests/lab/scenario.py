@@ -201,8 +201,12 @@ class Playbook:
 
     def interrupt(self) -> None:
         """Press Ctrl-C."""
+        self.signal(signal.SIGINT)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to it and all that it started."""
         assert self._child is not None
-        _signal_group(self._child, signal.SIGINT)
+        _signal_group(self._child, number)
 
     def end(self) -> None:
         """End it, as gently as it lets itself be ended."""
