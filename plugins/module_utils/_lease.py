@@ -22,6 +22,10 @@ from ._record import instant, stamp
 MACHINE = ("host", "boot_id", "pid_namespace")
 PROCESS = (*MACHINE, "pid", "started")
 GONE = ""
+OVERTAKEN = (
+    "Another run had the lease between this run's look and its lease, so what it saw may be over. Nothing was done. "
+    "Run the same command again."
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Asked:
     token: int | None = None
     phase: str | None = None
     eta_at: str | None = None
+    previous_token: int | None = None  # what the caller saw before it decided
     dead_token: int | None = None  # the caller knows that the holder with this token is dead
 
 
@@ -41,14 +46,14 @@ class Decision:
     """What becomes of the lease. ``lease`` is its new content, None when nothing is written."""
 
     lease: dict[str, Any] | None
-    what: str  # acquired | renewed | released | aborted | held | lost | stopped | not_held
+    what: str  # acquired | renewed | released | aborted | held | lost | stopped | overtaken | not_held
     message: str
     taken_over: dict[str, Any] | None = None
 
     @property
     def refused(self) -> bool:
         """True when the caller must not act."""
-        return self.what in ("held", "lost", "stopped")
+        return self.what in ("held", "lost", "stopped", "overtaken")
 
 
 def same_process(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -80,6 +85,8 @@ def remaining(lease: Mapping[str, Any], now: datetime) -> float:
 
 def acquire(lease: Mapping[str, Any] | None, asked: Asked, now: datetime) -> Decision:
     """Give the lease to the caller, renew it where the caller has it already, or say who holds it."""
+    if _overtaken(lease, asked):
+        return Decision(None, "overtaken", OVERTAKEN)
     if lease is None or lease["holder"] is None:
         return Decision(_granted(lease, asked, now), "acquired", "The lease was free.")
     if same_process(lease["holder"], asked.holder):
@@ -144,6 +151,13 @@ def view(lease: Mapping[str, Any] | None, now: datetime) -> dict[str, Any] | Non
 
 def _owns(lease: Mapping[str, Any], asked: Asked) -> bool:
     return lease["token"] == asked.token and same_process(lease["holder"], asked.holder)
+
+
+def _overtaken(lease: Mapping[str, Any] | None, asked: Asked) -> bool:
+    """Whether another run has had the lease since the caller looked. One that holds it still is told as the holder."""
+    if asked.previous_token is None or (lease is not None and lease["holder"] is not None):
+        return False
+    return (lease["token"] if lease else 0) != asked.previous_token
 
 
 def _takeover_reason(lease: Mapping[str, Any], asked: Asked, now: datetime) -> str | None:

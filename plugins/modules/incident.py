@@ -85,6 +85,30 @@ options:
     type: str
     choices: [keep, replace]
     default: keep
+  events:
+    description:
+      - Events to append in the same task, for O(state=opened), whether the incident is opened by it or is open already.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      type:
+        description: As O(type).
+        type: str
+        required: true
+      key:
+        description: As O(key).
+        type: str
+        required: true
+      data:
+        description: As O(data).
+        type: dict
+        default: {}
+      on_same_key:
+        description: As O(on_same_key).
+        type: str
+        choices: [keep, replace]
+        default: keep
   reason:
     description:
       - Why the incident is closed, for O(state=closed).
@@ -110,6 +134,11 @@ options:
   token:
     description:
       - The RV(token) that V(acquired) returned, for O(lease=checked) and O(lease=released).
+    type: int
+  previous_token:
+    description:
+      - The token that the lease had when the caller looked at the site, V(0) for none, for O(lease=acquired). The task
+        fails when another run has had the lease since, as what was seen then may be over.
     type: int
   ttl:
     description:
@@ -291,7 +320,7 @@ released:
 refused:
   description:
     - V(held) when another run has the lease, V(lost) when the caller's token is not valid any more, V(stopped) when
-      somebody asked the caller to stop, else null.
+      somebody asked the caller to stop, V(overtaken) when another run has had it since O(previous_token), else null.
   returned: O(lease) is given, failures included
   type: str
 taken_over:
@@ -302,7 +331,7 @@ taken_over:
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -384,20 +413,35 @@ def opened(request: Request) -> Plan:
 
 def appended(request: Request) -> Plan:
     """Plan an event, unless the record has it."""
-    kind, key, data = (request.params[name] for name in ("type", "key", "data"))
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", kind) or kind in ("opened", "closed"):
-        raise BadInput(f"type is {kind!r}; it must be lower case, and opening and closing have a state of their own.")
     incident = request.named() or (None if request.params["id"] else request.open())
     if incident is None:
         if not request.check_mode:
             raise Refused(NO_INCIDENT.format(site=request.site.site))
         incident = Incident(request.params["id"] or "", [])
+    return _append(request, incident, request.params)
+
+
+def _append(request: Request, incident: Incident, what: Mapping[str, Any]) -> Plan:
+    kind, key, data = (what[name] for name in ("type", "key", "data"))
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", kind) or kind in ("opened", "closed"):
+        raise BadInput(f"type is {kind!r}; it must be lower case, and opening and closing have a state of their own.")
     stands = incident.latest(kind, key)
     if stands is not None and stands["data"] == data:
         return Plan(incident, f"The record has {kind} {key} already.", stands)
-    if stands is not None and request.params["on_same_key"] == "keep":
+    if stands is not None and what["on_same_key"] == "keep":
         return Plan(incident, f"The record has {kind} {key} with other data, which is kept.", stands)
     return Plan(incident, f"{kind} {key} is recorded.", added=request.event(incident, kind, key, data))
+
+
+def further(request: Request, plan: Plan) -> list[dict[str, Any]]:
+    """Return the events that ``events`` adds to an incident that is opened, or open."""
+    assert plan.incident is not None, "opening always means one"
+    incident = Incident(plan.incident.id, [*plan.incident.events, *([plan.added] if plan.added else [])])
+    begun = len(incident.events)
+    for what in request.params["events"]:
+        added = _append(request, incident, what).added
+        incident.events.extend([added] if added else [])
+    return incident.events[begun:]
 
 
 def closed(request: Request) -> Plan:
@@ -461,7 +505,7 @@ def recent_actions(request: Request) -> list[dict[str, Any]]:
 
 def decide_lease(request: Request, lease: dict[str, Any] | None) -> tuple[Decision, dict[str, Any]]:
     """Return what becomes of the lease, and the part of the result that is about it."""
-    names = ("holder", "ttl", "token", "phase", "eta_at", "dead_token")
+    names = ("holder", "ttl", "token", "phase", "eta_at", "dead_token", "previous_token")
     asked = Asked(**{name: request.params[name] for name in names})
     # Check mode takes no lease, so what the real run would check is the one that it would have taken before.
     what = "acquired" if request.check_mode and request.params["lease"] == "checked" else request.params["lease"]
@@ -485,6 +529,7 @@ def work(request: Request) -> dict[str, Any]:
     result: dict[str, Any] = {"changed": False, "site": site.site, "directory": site.path}
     said = []
     new_lease, plan = None, None
+    added: list[dict[str, Any]] = []
     if params["lease"]:
         decision, about = decide_lease(request, lease)
         result, new_lease = {**result, **about}, decision.lease
@@ -495,12 +540,14 @@ def work(request: Request) -> dict[str, Any]:
         plan = PLANS[params["state"]](request)
         result.update(record_result(request, plan))
         said.append(plan.message)
+        added = [*([plan.added] if plan.added else []), *(further(request, plan) if params["events"] else [])]
+        result["changed"] = bool(added)
     if not request.check_mode:
         if new_lease is not None:
             site.write_lease(new_lease)
             lease = new_lease
-        if plan is not None and plan.incident is not None and plan.added is not None:
-            site.append(plan.incident.id, plan.added)
+        for event in added:
+            site.append(result["id"], event)
     return {**result, "lease": view(lease, request.now), "msg": " ".join(said)}
 
 
@@ -514,6 +561,8 @@ def run(
     site = SiteDirectory(params["dir"], params["site"])
     if params["lease"] and params["ttl"] < 1:
         raise BadInput(f"ttl is {params['ttl']}; a lease of less than a second protects nobody.")
+    if params["events"] and params["state"] != "opened":
+        raise BadInput("events go with state=opened only.")
     if params["eta_at"]:
         params = {**params, "eta_at": stamp(instant(params["eta_at"], "eta_at"))}
     reads = params["state"] == "read" and not params["lease"]
@@ -536,6 +585,18 @@ def argument_spec() -> dict[str, Any]:
         "key": {"type": "str", "no_log": False},
         "data": {"type": "dict", "default": {}},
         "on_same_key": {"type": "str", "choices": ["keep", "replace"], "default": "keep"},
+        "events": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "type": {"type": "str", "required": True},
+                "key": {"type": "str", "required": True, "no_log": False},
+                "data": {"type": "dict", "default": {}},
+                "on_same_key": {"type": "str", "choices": ["keep", "replace"], "default": "keep"},
+            },
+        },
+        "previous_token": {"type": "int", "no_log": False},
         "reason": {"type": "str", "default": "The outage is over."},
         "phase": {"type": "str"},
         "lease": {"type": "str", "choices": ["acquired", "checked", "released", "aborted"]},

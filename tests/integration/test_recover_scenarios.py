@@ -37,7 +37,7 @@ RUNBOOK_SQL = """
 START = "Start it with the operator's own command"
 PHASES = (
     "Look at the broker's own host",
-    "Take the lease",
+    "Take the lease, and open the incident or go on with the open one",
     START,
     "Flush the DMCA cache of each API instance",
     "backlog_drain : Wait until the queues have drained",

@@ -286,3 +286,61 @@ def test_check_mode_reports_who_holds_the_lease_and_does_not_fail(world: World) 
         result = world.run(check_mode=True, holder=BOB, lease=what, token=7)
         assert (result["refused"], result["token"]) == ("held", None)
         assert "alice on ctl-1" in result["msg"]
+
+
+FURTHER = [
+    {"type": "verdict", "key": "crash", "data": {"cause": "broker_crashed"}, "on_same_key": "keep"},
+    {"type": "plan", "key": "act", "data": {"actions": []}, "on_same_key": "keep"},
+]
+
+
+def test_events_that_come_with_the_opening_are_written_once(world: World) -> None:
+    before = world.run(state="opened", events=FURTHER, check_mode=True)
+    assert (before["changed"], world.files()) == (True, {})
+    first = world.run(state="opened", events=FURTHER)
+    assert first["changed"]
+    written = world.run(state="read")["events"]
+    assert [(event["seq"], event["type"]) for event in written] == [(1, "opened"), (2, "verdict"), (3, "plan")]
+    again = world.run(state="opened", events=FURTHER)
+    assert (again["changed"], again["id"]) == (False, first["id"])
+    more = world.run(state="opened", events=[{**FURTHER[0], "key": "other"}])
+    assert (more["changed"], len(world.run(state="read")["events"])) == (True, 4)
+    with pytest.raises(BadInput):
+        world.run(state="read", events=FURTHER)
+    with pytest.raises(BadInput):
+        world.run(state="opened", events=[{**FURTHER[0], "type": "closed"}])
+
+
+def test_a_lease_that_another_run_has_had_since_the_look_is_refused_and_nothing_opened(world: World) -> None:
+    assert world.run(lease="acquired", previous_token=0, holder=BOB)["token"] == 1
+    with pytest.raises(Refused, match="at work here"):
+        world.run(lease="acquired", previous_token=0, state="opened")
+    world.run(lease="released", token=1, holder=BOB)
+    with pytest.raises(Refused, match="may be over") as refused:
+        world.run(lease="acquired", previous_token=0, state="opened")
+    assert refused.value.fail_json_arguments()["refused"] == "overtaken"
+    assert not world.run(state="read")["found"]
+    assert world.run(lease="acquired", previous_token=1, state="opened")["token"] == 2
+    assert world.run(lease="acquired", previous_token=1)["renewed"]
+
+
+def test_what_was_done_lately_is_told_whichever_incident_it_was(world: World) -> None:
+    def act(target: str, changed: bool = True) -> None:
+        data = {"name": "start_broker", "target": target, "changed": changed, "result": "x"}
+        world.run(state="appended", type="action", key=target, data=data, on_same_key="replace")
+
+    world.run(state="opened")
+    act("a")
+    world.run(state="closed")
+    world.passes(3600)
+    world.run(state="opened")
+    act("b")
+    world.passes(1)
+    act("b", changed=False)
+    told = world.run(state="read")["recent_actions"]
+    assert [(action["target"], action["at"]) for action in told] == [
+        ("a", "2026-01-31T02:03:04.000Z"),
+        ("b", "2026-01-31T03:03:04.000Z"),
+    ]
+    world.passes(24 * 3600)
+    assert world.run(state="read")["recent_actions"] == []
