@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._version import VERSION
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._actions import Choice, choose
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._resources import stopped_by_us
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain, untrusted
 
 Plan = dict[str, Any]
@@ -76,10 +77,13 @@ def _consider(
     evidence: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the step that a cause leads to; ``ask`` is why there is none before a human has decided."""
-    remedy = remedies[cause["remedy"]]
+    # A run that was interrupted after it had stopped a broker whose disk was full: nobody else's purpose.
+    ours = cause["targets"] and all(stopped_by_us(node, settings["recent_actions"]) for node in cause["targets"])
+    name = "free_disk" if cause["remedy"] == "start_stopped_broker" and ours else cause["remedy"]
+    remedy = remedies[name]
     step = {
         "cause": cause["cause"],
-        "remedy": cause["remedy"],
+        "remedy": name,
         "targets": cause["targets"],
         "queues": cause["queues"],
         "says": remedy["says"],

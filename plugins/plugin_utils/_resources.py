@@ -62,7 +62,9 @@ def _on_nodes(
         for node in nodes
         for name, target, may_lose in node.actions()
     ]
-    return Choice(actions, {"nodes": [node.arguments() for node in nodes]})
+    after = [text for node in nodes if (text := node.afterwards())]
+    arguments = [node.arguments() for node in nodes]
+    return Choice(actions, {"nodes": arguments}, stops=any(node.get("ends") for node in arguments), not_simulated=after)
 
 
 class _Node:
@@ -76,6 +78,10 @@ class _Node:
         self.settings = settings
         self.allowed = settings.get("resources") or {}
         self.recent = settings.get("recent_actions") or []
+
+    def afterwards(self) -> str:
+        """Say what may be done besides, which can't be known beforehand."""
+        return ""
 
     def largest_queues(self) -> str:
         """Say which queues hold most, and who consumes them."""
@@ -271,6 +277,10 @@ class _Memory(_Node):
             f"{_mib(self.total)}{limit}."
         )
         return " ".join(part for part in (text, self.largest_queues()) if part)
+
+    def afterwards(self) -> str:
+        """Say what becomes of the watermark."""
+        return "the watermark is set back once the memory is free again: in the end, or by a later run"
 
     def ways(self) -> str:
         """Say what a person can do, as commands."""

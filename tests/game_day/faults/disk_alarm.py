@@ -47,4 +47,5 @@ FAULT = Fault(
     inject=inject,
     present=present,
     heal=heal,
+    recovers=True,
 )

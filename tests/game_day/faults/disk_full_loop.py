@@ -96,5 +96,6 @@ FAULT = Fault(
     inject=inject,
     present=present,
     heal=heal,
+    recovers=True,
     timeout=75.0,
 )

@@ -61,6 +61,7 @@ FAULT = Fault(
     inject=inject,
     present=present,
     heal=heal,
+    recovers=True,
     timeout=75.0,
     sticky=True,
 )

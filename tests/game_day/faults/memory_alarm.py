@@ -50,4 +50,7 @@ FAULT = Fault(
     inject=inject,
     present=present,
     heal=heal,
+    recovers=True,
+    # What fills the memory stays until it is healed, so the watermark stays raised: to set it back would block all.
+    may_change=frozenset({"limits_changed"}),
 )

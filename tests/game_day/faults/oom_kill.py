@@ -61,5 +61,6 @@ FAULT = Fault(
     inject=inject,
     present=present,
     heal=heal,
+    recovers=True,
     fleeting=True,
 )

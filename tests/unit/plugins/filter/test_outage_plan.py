@@ -279,3 +279,13 @@ def test_what_ends_the_run_is_the_last_thing_planned() -> None:
     assert names(planned) == ["stop_broker"]
     assert [step["remedy"] for step in planned["steps"]] == ["stop_crash_loop"]
     assert "stops" not in planned["steps"][0]
+
+
+def test_a_broker_that_an_interrupted_run_has_stopped_for_its_full_disk_is_started_without_asking() -> None:
+    ours = [{"name": "stop_full_broker", "target": "rabbitmq", "at": "2026-01-31T02:00:00.000Z", "incident": "x"}]
+    planned = plan("stopped", OPEN, recent_actions=ours, resources={"copy": "none"})
+    assert planned["decision"] == "act"
+    assert [step["remedy"] for step in planned["steps"]] == ["free_disk"]
+    assert names(planned)[0] == "start_broker"
+    theirs = [*ours, {**ours[0], "name": "start_broker", "at": "2026-01-31T02:01:00.000Z"}]
+    assert plan("stopped", OPEN, recent_actions=theirs)["decision"] == "ask"

@@ -269,3 +269,15 @@ def test_who_is_missing_is_in_the_timeline() -> None:
     assert "Not served yet: q has no consumer" in [line["what"] for line in record.told()["phases"]]
     record.add(at(9), "served", missing=[])
     assert "Workers and consumers are back" in [line["what"] for line in record.told()["phases"]]
+
+
+def test_what_was_raised_for_a_while_is_left_until_it_is_set_back() -> None:
+    raised = {"node": "b1", "before": "0.6", "raised_to": 1 << 30}
+    record = opened().add(at(6), "note", "temporary:watermark:b1", text="raised", temporary=raised)
+    told = record.told()
+    assert told["temporary"] == [raised]
+    assert "still raised (it was 0.6)" in str(told["todo"])
+    record.add(at(7), "action", "set_back_watermark:b1", name="set_back_watermark", target="b1", changed=True)
+    assert record.told()["temporary"] == []
+    record.add(at(8), "note", "temporary:watermark:b1", text="again", temporary=raised)
+    assert record.told()["temporary"] == [raised]

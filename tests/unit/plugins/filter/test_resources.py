@@ -124,7 +124,8 @@ def test_what_is_done_about_a_disk(seen: dict[str, Any], known: dict[str, Any], 
     assert names(choice) == actions
     (node,) = choice.arguments["nodes"]
     assert bool(node["start"]) is ("start_broker" in actions)
-    assert bool(node["ends"]) is (seen.get("state") is not None and "start_broker" not in actions)
+    ends = seen.get("state") is not None and "start_broker" not in actions
+    assert (bool(node["ends"]), choice.stops) == (ends, ends)
 
 
 def test_how_large_a_disk_becomes() -> None:
@@ -222,6 +223,7 @@ def test_what_is_done_about_memory(
 ) -> None:
     choice = ease_memory(STEP, REMEDY, evidence(memory=MEMORY, nodes=[NODE], incus=incus), settings(**known))
     assert names(choice) == actions
+    assert "set back" in str(choice.not_simulated)
     (node,) = choice.arguments["nodes"]
     limit = 8 * GIB if incus is None else int(node["memory"][:-3]) * MIB
     assert 500 * MIB < node["watermark"] <= 0.8 * limit
