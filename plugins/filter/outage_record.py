@@ -32,6 +32,7 @@ LINES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "served": lambda data: (
         f"Not served yet: {'; '.join(data['missing'])}" if data.get("missing") else "Workers and consumers are back"
     ),
+    "level": lambda data: f"{data.get('instance')} logs dropped events at level {data.get('level')}",
     "serving": lambda data: "It serves again",
     "drained": lambda data: "The queues have drained" if data.get("drained", True) else "The queues have not drained",
     "audit": lambda data: "What was lost has been accounted for",
