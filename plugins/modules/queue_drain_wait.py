@@ -123,9 +123,10 @@ options:
   lease:
     description:
       - The lease of an incident, which is renewed while this waits. The wait fails with RV(refused) when it is lost, or
-        when the run is told to stop. Read by the action plugin of the same name, on the host that the task runs on.
+        when the run is told to stop. Read by the action plugin of the same name.
     type: dict
     suboptions:
+      host: {description: "Inventory host that keeps the record. Without it, the one that the task runs on.", type: str}
       dir: {description: "As M(veza.rabbitmq.incident) has it.", type: path, required: true}
       site: {description: "As M(veza.rabbitmq.incident) has it.", type: str, required: true}
       token: {description: "The token that the lease was granted with.", type: int, required: true}
@@ -331,6 +332,7 @@ def argument_spec() -> dict[str, Any]:
 def lease_arguments() -> dict[str, Any]:
     """Return the options of a lease; the token is no secret."""
     return {
+        "host": {"type": "str"},
         "dir": {"type": "path", "required": True},
         "site": {"type": "str", "required": True},
         "token": {"type": "int", "required": True, "no_log": False},

@@ -136,6 +136,30 @@ def test_a_lease_that_can_not_be_renewed_just_now_is_said(monkeypatch: pytest.Mo
     assert said == ["The lease could not be renewed: the lock is busy"]
 
 
+def test_the_lease_is_renewed_on_the_host_that_keeps_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = leased(monkeypatch, {"lease": {}}, waits=9)
+    play.task.args["lease"]["host"] = "monitor"
+    found: list[str] = []
+
+    def elsewhere(_action: Any, host: str, _vars: Any) -> action.Elsewhere:
+        found.append(host)
+        return action.Elsewhere(play.plugin, {"inventory_hostname": host})
+
+    monkeypatch.setattr(action, "on_host", elsewhere)
+    assert play.plugin.run(task_vars={})["drained"]
+    assert found == ["monitor"]
+    assert play.renewals == [{**LEASE, "lease": "checked", "holder": {"pid": 1}}]
+
+
+def test_a_host_that_can_not_be_reached_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = leased(monkeypatch, waits=9)
+    play.task.args["lease"]["host"] = "nowhere"
+    said: list[str] = []
+    monkeypatch.setattr(action.Display(), "warning", said.append)
+    assert play.plugin.run(task_vars={"inventory_hostname": "localhost", "hostvars": {}})["drained"]
+    assert "nowhere" in said[0]
+
+
 def test_check_mode_takes_no_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     play = leased(monkeypatch, waits=9)
     play.task.check_mode = True
