@@ -19,6 +19,8 @@ Plan = dict[str, Any]
 ACTS = ("act", "finish")
 """Decisions after which something is done."""
 
+WHILE_IT_DRAINS = "restart_worker of a worker whose queue is stuck for want of it afterwards, once"
+
 DECISION = ("cause", "remedy", "targets", "queues", "arguments")
 """What of a step is the decision that a person approves; figures change by themselves."""
 
@@ -46,7 +48,10 @@ def outage_plan(
         "steps": steps,
         "actions": [*(one for step in steps for one in step.pop("actions")), *after] if steps else [],
         "asks": [{"cause": step["cause"], "ask": step["ask"]} for step in considered if step["ask"]],
-        "not_simulated": [text for step in steps for text in step.pop("not_simulated")],
+        "not_simulated": [
+            *(text for step in steps for text in step.pop("not_simulated")),
+            *([WHILE_IT_DRAINS] if steps and not any(stops) else []),
+        ],
         "approval": {
             "incident": incident["id"] if incident["open"] else None,
             "version": VERSION,

@@ -58,6 +58,8 @@ class Row:
     """The actions that check mode said, ``name on target``."""
     taken: list[str] = field(default_factory=list)
     """The actions that the run after it took, by the incident's record."""
+    foreseen: list[str] = field(default_factory=list)
+    """What check mode said it could not tell; each begins with the name of an action, where it is one."""
     forbidden: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     """Playbooks that failed although nothing was left to a human's decision."""
@@ -98,7 +100,9 @@ class Row:
 
     def _unlike(self) -> list[str]:
         """Return where the run did something else than check mode had said."""
-        extra = [action for action in self.taken if action not in self.predicted]
+        # What check mode could not tell it has at least named.
+        named = {text.split()[0] for text in self.foreseen if text}
+        extra = [action for action in self.taken if action not in self.predicted and action.split()[0] not in named]
         undone = [action for action in self.predicted if action not in self.taken]
         return [*_counted("not predicted", extra), *_counted("predicted, not done", undone)]
 

@@ -307,6 +307,7 @@ class Run:
         if plan := foretold and foretold.fact("outage_recover_plan"):
             self.row.predicted = [f"{action['name']} on {action['target']}" for action in plan[1].get("actions", [])]
             self.row.taken = self._ground.actions()
+            self.row.foreseen = plan[1].get("not_simulated", [])
 
     def _recover(self, step: str, *arguments: str) -> Played:
         bounds = ["-e", f"outage_recover_boot_timeout={self._limits.boot}"]
