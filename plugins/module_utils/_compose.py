@@ -6,13 +6,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from . import _containers
 from ._errors import VezaError
 from ._mask import masked
+
+ATTACHED = 3.0
+"""Seconds in which the engine must begin to tell a log; a log may be empty."""
 
 
 def labels(document: Mapping[str, Any]) -> dict[str, str]:
@@ -42,3 +48,30 @@ def run(argv: Sequence[str], timeout: float) -> str:
         said = masked(" ".join(done.stderr.decode("utf-8", "replace").split()[-60:]))
         raise VezaError(f"{' '.join(argv)} ended with exit code {done.returncode}: {said}")
     return done.stdout.decode("utf-8", "replace")
+
+
+@contextmanager
+def kept(argv: Sequence[str], path: str, timeout: float) -> Iterator[None]:
+    """Have a command that follows a container's log write it to a file, until the container ends with this context.
+
+    The container is about to be recreated, and its log ends with it: what it says until its last moment is kept.
+    VezaError if the file can't be written, or the command does not end with the container.
+    """
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            follower = subprocess.Popen(list(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+    except OSError as error:
+        raise VezaError(f"{path}: the log can't be kept there: {error.strerror}.") from None
+    try:
+        deadline = time.monotonic() + ATTACHED
+        while not os.path.getsize(path) and follower.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        yield
+        follower.wait(timeout)
+    except subprocess.TimeoutExpired:
+        raise VezaError(f"{' '.join(argv)} does not end with the container; what there is of it: {path}.") from None
+    finally:
+        if follower.poll() is None:
+            follower.kill()
+            follower.wait()

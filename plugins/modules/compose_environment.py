@@ -174,11 +174,9 @@ containers:
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,9 +189,6 @@ from ..module_utils._errors import BadInput, Refused, VezaError
 from ..module_utils._inside import environment
 
 Document = dict[str, Any]
-
-ATTACHED = 3.0
-"""Seconds in which the engine must begin to tell a log; a log may be empty."""
 
 
 def argument_spec() -> dict[str, Any]:
@@ -378,42 +373,20 @@ class Project:
                 "deployment. Deploy it, or give the name back to the image that runs."
             )
 
-    @contextmanager
-    def keeping_log(self, document: Document) -> Iterator[str | None]:
-        """Keep a container's log, which ends with it, to its last line; kept twice it is the same file."""
-        directory = self.params["keep_logs"]
-        if not directory:
-            yield None
-            return
+    def log_of(self, document: Document) -> str | None:
+        """Return where a container's log is kept; a container has one such file, however often it is kept."""
+        if not self.params["keep_logs"]:
+            return None
         started = re.sub(r"\D", "", str(_containers.described(document)["started_at"]))[:17]
-        path = f"{directory}/{name_of(document)}-{started}-{str(document.get('Id'))[:12]}.log"
-        argv = [self.params["container_command"], "logs", "--follow", name_of(document)]
-        try:
-            os.makedirs(directory, mode=0o700, exist_ok=True)
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                follower = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
-        except OSError as error:
-            raise VezaError(f"{path}: the log of {name_of(document)} can't be kept there: {error.strerror}.") from None
-        try:
-            deadline = time.monotonic() + ATTACHED
-            while not os.path.getsize(path) and follower.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.05)
-            yield path
-            follower.wait(self.params["timeout"])  # it ends with the container
-        except subprocess.TimeoutExpired:
-            raise VezaError(
-                f"The log of the old {name_of(document)} does not end; what there is of it: {path}"
-            ) from None
-        finally:
-            if follower.poll() is None:
-                follower.kill()
-                follower.wait()
+        return f"{self.params['keep_logs']}/{name_of(document)}-{started}-{str(document.get('Id'))[:12]}.log"
 
     def recreate(self, document: Document) -> None:
         """Have compose make a container anew."""
-        service = labels(document).get(_containers.SERVICE, "")
+        service, log = labels(document).get(_containers.SERVICE, ""), self.log_of(document)
         argv = _compose.project(document, self.params["compose_command"])
-        self.command([*argv, "up", "--detach", "--no-deps", "--no-build", service])
+        logs = [self.params["container_command"], "logs", "--follow", name_of(document)]
+        with _compose.kept(logs, log, self.params["timeout"]) if log else nullcontext():
+            self.command([*argv, "up", "--detach", "--no-deps", "--no-build", service])
 
     def command(self, argv: list[str]) -> str:
         """Run a command; VezaError with what it said."""
@@ -449,8 +422,8 @@ def _container(
         project.refuse_another_image(document)
     elif anew:
         project.refuse_another_image(document)
-        with project.keeping_log(document) as log:
-            project.recreate(document)
+        log = project.log_of(document)
+        project.recreate(document)
         result["changed"] = True
         document = dict(project.documents())[name]
         if not project.wanted.held_by(environment(document)):
