@@ -30,7 +30,19 @@ def inject(lab: IncusLab, rng: random.Random) -> Params:
     params = {"worker": workers.service(kind), "queue": QUEUES[kind], **crash.inject(lab, rng)}
     means.until(lambda: means.hello(lab) == "refused", 30)
     script = WATCH.format(pids=" ".join(workers.processes(lab, params["worker"])))
-    lab.on(means.WORKERS, "systemd-run", "--quiet", "--collect", "timeout", "600", "sh", "-c", script, check=True, timeout=30)
+    lab.on(
+        means.WORKERS,
+        "systemd-run",
+        "--quiet",
+        "--collect",
+        "timeout",
+        "600",
+        "sh",
+        "-c",
+        script,
+        check=True,
+        timeout=30,
+    )
     return params
 
 
