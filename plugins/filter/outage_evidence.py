@@ -13,8 +13,11 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._mask import masked
 from ansible_collections.veza.rabbitmq.plugins.module_utils._record import instant
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
 
-LOOKS = {"brokers": "__outage_diagnose_broker", "apps": "__outage_diagnose_app"}
-"""The variable in which each host's look is registered; a small site's host may be both."""
+LOOKS = {
+    "brokers": ("__outage_diagnose_broker_again", "__outage_diagnose_broker"),
+    "apps": ("__outage_diagnose_app",),
+}
+"""The variables in which each host's looks are registered, the last one first; a small site's host may be both."""
 
 SAME = 30.0
 """Seconds between the kernel's kill and the service manager's note of it, at most."""
@@ -34,7 +37,7 @@ def outage_evidence(
     ``controller`` has the results of rabbitmq_health and database_info: ``{health, database}``.
     """
     groups = {"brokers": brokers, "apps": apps}
-    looks = {(group, host): hostvars[host].get(LOOKS[group]) or {} for group in groups for host in groups[group]}
+    looks = {(group, host): _look(group, hostvars[host]) for group in groups for host in groups[group]}
     views = {host: {"info": _finished("brokers", looks["brokers", host])} for host in brokers}
     silent = {host: look for (group, host), look in looks.items() if look and not _finished(group, look)}
     return {
@@ -68,6 +71,12 @@ def _with_hypervisor(view: dict[str, Any], variables: Mapping[str, Any]) -> dict
 def _of_an_end(at: str, exits: list[Mapping[str, Any]]) -> bool:
     """Whether a kill is what ended one of the runs that the broker's own host tells of: both clocks are the same."""
     return any(abs((instant(end["at"]) - instant(at)).total_seconds()) < SAME for end in exits)
+
+
+def _look(group: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the last look that was not left out."""
+    made = (variables.get(name) or {} for name in LOOKS[group])
+    return next((look for look in made if look and not look.get("skipped")), {})
 
 
 def _finished(name: str, result: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -60,7 +60,8 @@ LEGEND = """\
   on which nothing is broken: healthy, and nothing besides.
 - *Taken for*, *besides*: the confusion matrix: which cause was named first, and which others with it, and how often.
   What is wrong is **bold**.
-- *Named in*: seconds from the start of `diagnose_rabbitmq`, median and longest.
+- *Named in*: seconds from the start of `diagnose_rabbitmq`, median and longest. The machine may have had other work
+  meanwhile: it tells no more than that the answer came within that time.
 - INVALID: the fault was not proved to be there, or not for long enough. Such a run shows nothing, and counts nowhere.
 """
 

@@ -229,6 +229,17 @@ def test_an_alarm_names_the_queue_and_its_consumer() -> None:
     assert "transcode_jobs holds 5000 messages: 1 consumer at 198.18.77.30, no acks" in told
 
 
+@pytest.mark.parametrize(
+    ("again", "told"), [(info(), True), ({"skipped": True}, False), ({"unreachable": True, "msg": "late"}, False)]
+)
+def test_a_second_look_counts_where_there_was_one(again: dict, told: bool) -> None:
+    first = {"unreachable": True, "msg": "timed out during banner exchange"}
+    hosts = {"rabbitmq": {"__outage_diagnose_broker": first, "__outage_diagnose_broker_again": again}}
+    seen = outage_evidence({}, hosts, ["rabbitmq"], [])
+    assert (seen["brokers"]["rabbitmq"]["info"] is not None) is told
+    assert seen["unreachable"] == ({} if told else {"rabbitmq": "late" if "msg" in again else first["msg"]})
+
+
 def test_the_password_was_rotated_and_the_network_is_whole_comes_out_of_one_look() -> None:
     old = container(seen=probe("login_refused", "login"), amqp={"variable": "AMQP_URL", "matches": False})
     seen = evidence(health(), info(), probe(), workers=app(old))
