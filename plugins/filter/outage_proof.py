@@ -149,9 +149,14 @@ def outage_backends(events: Sequence[Result], after: Result) -> dict[str, Any]:
         event["data"].get("target") for event in noted
         if event["type"] == "action" and event["data"].get("name") in RECREATES and event["data"].get("changed", True)
     }  # fmt: skip
+    began = next((event["at"] for event in noted if event["type"] == "opened"), "")
     told: dict[str, Any] = {"unchanged": [], "allowed": [], "changed": [], "unknown": []}
     for host, was in sorted(before.items()):
-        if not was or not now.get(host):
+        started = (now.get(host) or {}).get("started_at") or began
+        if not was and started < began:
+            # Nobody could see it then, and it runs since before.
+            told["unchanged"].append(host)
+        elif not was or not now.get(host):
             told["unknown"].append(host)
         elif was == now[host]:
             told["unchanged"].append(host)

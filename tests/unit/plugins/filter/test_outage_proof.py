@@ -107,7 +107,7 @@ def test_as_many_consumers_as_before_and_one_at_least() -> None:
 def events(before: dict[str, Any], *recreated: str, changed: bool = True) -> list[dict[str, Any]]:
     action = {"name": "recreate_backend", "changed": changed}
     return [
-        {"type": "opened", "data": {}},
+        {"type": "opened", "at": "2026-01-31T02:00:00.000Z", "data": {}},
         {"type": "processes", "data": {"backends": before}},
         *({"type": "action", "data": {**action, "target": host}} for host in recreated),
         {"type": "processes", "data": {"backends": {}}},
@@ -140,6 +140,9 @@ def test_a_backend_that_nobody_could_see_is_not_known() -> None:
     judged = module.outage_backends(events(before), module.outage_processes(looks()[:2]))
     assert judged["unknown"] == ["backend-1"]
     assert "not known on backend-1" in judged["text"]
+    older = looks()[:2]
+    older[0]["containers"][0]["started_at"] = "2026-01-31T01:00:00.000Z"
+    assert module.outage_backends(events(before), module.outage_processes(older))["unchanged"] == BACKENDS
     assert "no backend was looked at" in module.outage_backends([], {})["text"]
 
 
