@@ -50,5 +50,7 @@ FAULT = Fault(
     present=present,
     heal=heal,
     mended=mended,
+    recovers=True,
+    flags=rotated_password.FAULT.flags,
     may_change=rotated_password.FAULT.may_change,
 )
