@@ -58,6 +58,10 @@ def _with_hypervisor(view: dict[str, Any], variables: Mapping[str, Any]) -> dict
     hypervisor, info = here.get("__outage_diagnose_hypervisor"), view["info"]
     view = {**view, "incus": {**{name: here.get(name) for name in TOLD}, "hypervisor": hypervisor}}
     memory = (info or {}).get("memory") or {}
+    if info is not None and not memory.get("container_limit"):
+        memory = {**memory, "container_limit": (here.get("memory") or {}).get("limit")}
+        info = {**info, "memory": memory}
+        view["info"] = info
     if info is None or here.get("oom_kills") is None or memory.get("oom_kills"):
         return view
     kills = [

@@ -16,7 +16,7 @@ from typing import Any
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._actions_app import mend_network, renew_credentials
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._actions_boot import restore_boot
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._choice import Choice, Planner, Step
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._resources import ease_memory, free_disk
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._resources import ease_memory, free_disk, more_memory
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._workers import bring_back, set_aside, watch_backlog
 
 __all__ = ["Choice", "Planner", "Step", "choose"]
@@ -60,10 +60,22 @@ def within_budget(
     return on_each_target(step, remedy, evidence, settings)
 
 
+def start_broker(
+    step: Step, remedy: Mapping[str, Any], evidence: Mapping[str, Any], settings: Mapping[str, Any]
+) -> Choice:
+    """Start it; where the kernel killed it for want of memory, its instance gets more before, if that is allowed."""
+    choice = within_budget(step, remedy, evidence, settings)
+    nodes = more_memory(step, evidence, settings) if step["cause"] == "broker_oom_killed" and not choice.ask else []
+    if nodes:
+        raised = [{"name": "raise_memory", "target": node["node"], "may_lose": "nothing"} for node in nodes]
+        choice.actions, choice.arguments = [*raised, *choice.actions], {"nodes": nodes}
+    return choice
+
+
 RESTARTS = ("start_broker", "restart_broker")
 
 ACTIONS: dict[str, Planner] = {
-    "start_broker": within_budget,
+    "start_broker": start_broker,
     "restart_broker": within_budget,
     "free_disk": free_disk,
     "ease_memory": ease_memory,

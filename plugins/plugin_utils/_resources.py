@@ -34,6 +34,13 @@ def ease_memory(step: Step, remedy: Mapping[str, Any], evidence: Mapping[str, An
     return _on_nodes(_Memory, step, remedy, evidence, settings)
 
 
+def more_memory(step: Step, evidence: Mapping[str, Any], settings: Settings) -> list[dict[str, Any]]:
+    """Return what is raised where the kernel killed a broker for want of memory: only what its instance may use."""
+    brokers = evidence.get("brokers") or {}
+    nodes = [_Memory(name, brokers[name], evidence, settings) for name in step["targets"] if name in brokers]
+    return [node.arguments() for node in nodes if node.raised]
+
+
 def stopped_by_us(target: str, recent: Iterable[Mapping[str, Any]]) -> bool:
     """Whether the last that was done to a broker is that we stopped it because its disk was full."""
     done = [action["name"] for action in recent if action["target"] == target]

@@ -289,3 +289,20 @@ def test_a_broker_that_an_interrupted_run_has_stopped_for_its_full_disk_is_start
     assert names(planned)[0] == "start_broker"
     theirs = [*ours, {**ours[0], "name": "start_broker", "at": "2026-01-31T02:01:00.000Z"}]
     assert plan("stopped", OPEN, recent_actions=theirs)["decision"] == "ask"
+
+
+@pytest.mark.parametrize(("most", "raised"), [("", []), ("4GiB", ["raise_memory"]), ("300MiB", [])])
+def test_an_instance_whose_memory_was_used_up_gets_more_where_that_is_allowed(most: str, raised: list[str]) -> None:
+    seen = SITUATIONS["OOM kill, back"][0]
+    incus = {"hypervisor": "h1", "memory": {"limit": 300 * 1024 * 1024}, "disk": None}
+    brokers = {host: {**view, "incus": incus} for host, view in seen["brokers"].items()}
+    verdict = outage_verdict(seen, causes())
+    known = {
+        "flags": {}, "apis": [], "database": False, "recent_actions": [], "restarts": 2, "restarts_since": SINCE,
+        "resources": {"memory_max": most},
+    }  # fmt: skip
+    planned = outage_plan(verdict, REMEDIES, CLOSED, known, {**seen, "brokers": brokers})
+    assert verdict["cause"] == "broker_oom_killed"
+    assert [name for name in names(planned) if name == "raise_memory"] == raised
+    if raised:
+        assert planned["steps"][0]["arguments"]["nodes"][0]["memory"] == "600MiB"
