@@ -433,10 +433,10 @@ def _append(request: Request, incident: Incident, what: Mapping[str, Any]) -> Pl
     return Plan(incident, f"{kind} {key} is recorded.", added=request.event(incident, kind, key, data))
 
 
-def further(request: Request, plan: Plan) -> list[dict[str, Any]]:
+def further(request: Request, opened_by: Plan) -> list[dict[str, Any]]:
     """Return the events that ``events`` adds to an incident that is opened, or open."""
-    assert plan.incident is not None, "opening always means one"
-    incident = Incident(plan.incident.id, [*plan.incident.events, *([plan.added] if plan.added else [])])
+    before = opened_by.incident or Incident("", [])
+    incident = Incident(before.id, [*before.events, *([opened_by.added] if opened_by.added else [])])
     begun = len(incident.events)
     for what in request.params["events"]:
         added = _append(request, incident, what).added

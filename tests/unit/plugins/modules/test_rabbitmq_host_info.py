@@ -193,8 +193,8 @@ def test_a_host_of_which_nothing_can_be_read_gives_sentences_and_no_traceback() 
     assert found["disk"] == {
         "path": "/var/lib/rabbitmq", "free": None, "total": None, "writable": None, "owner": None, "detail": None,
         "limit": None, "snapshot_since": None, "write_error": None, "inodes_free": None,
-            "inodes_total": None, "last_write_at": None, "copy_dir": None, "held": [], "reclaimable": [],
-            "data_bytes": found["disk"]["data_bytes"],
+        "inodes_total": None, "last_write_at": None, "copy_dir": None, "held": [], "reclaimable": [],
+        "data_bytes": found["disk"]["data_bytes"],
     }  # fmt: skip
     assert found["lifecycle"]["clean_stop"] is None
     assert len(found["unknown"]) == 10
