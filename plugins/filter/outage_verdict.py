@@ -85,8 +85,10 @@ def outage_verdict(
     named = _ranked([name for name, truth in judged.items() if truth], every)
     cause = {**UNKNOWN} if not named else {**every[named[0]], "cause": named[0]}
     seen = _together(every[named[0]], findings) if named else Finding(None, _everything(findings))
-    outage = _began(evidence, cause["cause"], seen.proof)
     also = [{"cause": name, "title": every[name]["title"], **_about(every[name], findings)} for name in named[1:]]
+    # Of several troubles at once the first to be seen began it: what one of them alone shows may be later.
+    beside = [told for other in also if every[other["cause"]]["affects"] != "nothing" for told in other["proof"]]
+    outage = _began(evidence, cause["cause"], [*seen.proof, *beside])
     return {
         "cause": cause["cause"],
         "title": cause["title"],

@@ -372,3 +372,14 @@ def test_all_that_is_wrong_with_own_causes_is_said_at_once() -> None:
 
 def test_the_page_of_the_causes_is_the_one_that_their_files_make() -> None:
     assert causes_page.PAGE.read_text(encoding="utf-8") == causes_page.page(), "run tests/tools/causes_page.py"
+
+
+def test_of_two_troubles_the_first_to_be_seen_began_the_outage() -> None:
+    red = fail("alarms", ALARM.format("disk space"))
+    alarmed = info(signatures=[line("disk_alarm_set", at="2026-01-31T02:04:00.000Z")])
+    old = {**probe("login_refused", "login"), "at": "2026-01-31T02:03:30.000Z"}
+    stale = container(seen=old, amqp={"variable": "AMQP_URL", "matches": False})
+    verdict = outage_verdict(evidence(red, alarmed, probe(), workers=app(stale)), causes())
+    assert (verdict["cause"], [other["cause"] for other in verdict["also"]]) == ("disk_alarm", ["credentials_rotated"])
+    told = [one["at"] for other in verdict["also"] for one in other["proof"] if one["at"]]
+    assert verdict["outage"]["start"] == min(["2026-01-31T02:04:00.000Z", *told])
