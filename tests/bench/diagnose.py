@@ -69,7 +69,9 @@ class Bench:
     def playbook(self) -> None:
         """Run diagnose_rabbitmq of the installed collection, with Ansible's own defaults."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-        environment |= {"ANSIBLE_COLLECTIONS_PATH": str(self.collections), "ANSIBLE_CONFIG": "/dev/null"}
+        nothing = self.scratch / "ansible.cfg"
+        nothing.touch()
+        environment |= {"ANSIBLE_COLLECTIONS_PATH": str(self.collections), "ANSIBLE_CONFIG": str(nothing)}
         environment |= {"ANSIBLE_VAULT_PASSWORD_FILE": str(CHECKOUT / "tests" / "lab" / "vault_password")}
         program = str(Path(sys.executable).with_name("ansible-playbook"))
         argv = [program, "-i", str(self.lab.inventory), "veza.rabbitmq.diagnose_rabbitmq"]
