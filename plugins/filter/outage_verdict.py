@@ -291,8 +291,26 @@ _ENDS = {
 }
 
 
+NOT_KNOWN: dict[str, Any] = {"start": None, "source": None, "confidence": None}
+
+
 def _began(evidence: Evidence, cause: str, proofs: Sequence[Proof]) -> dict[str, Any]:
-    """Infer when the outage began, with the source and how sure that is; all None when nothing tells."""
+    """Infer when the outage began, with the source and how sure that is; all None when nothing tells.
+
+    An application that is still in trouble and was so earlier moves the beginning: a broker that thrashes loses
+    events before it dies.
+    """
+    if cause == "healthy":
+        return NOT_KNOWN
+    told = _told_by_brokers(evidence, cause) or _told_by_proof(cause, proofs)
+    error = _suspects.first_error(evidence)
+    if error is None or (told["start"] and told["start"] <= error["at"]):
+        return told
+    source = f"{error['host']}: first AMQP error of {error['name']}"
+    return {"start": error["at"], "source": source, "confidence": "then or earlier"}
+
+
+def _told_by_brokers(evidence: Evidence, cause: str) -> dict[str, Any] | None:
     for host, info in infos(evidence, "brokers"):
         if info is None:
             continue
@@ -318,15 +336,13 @@ def _began(evidence: Evidence, cause: str, proofs: Sequence[Proof]) -> dict[str,
         if cause in _ENDS and _findings_broker.died_at(info):
             died = _findings_broker.died_at(info)
             return {"start": died, "source": f"{host}: last sign of life", "confidence": "then or later"}
+    return None
+
+
+def _told_by_proof(cause: str, proofs: Sequence[Proof]) -> dict[str, Any]:
     times = [one for one in proofs if one.get("at")]
-    if cause == "healthy":
-        return {"start": None, "source": None, "confidence": None}
     if cause == "unknown" or not times:
-        error = _suspects.first_error(evidence)
-        if error is None:
-            return {"start": None, "source": None, "confidence": None}
-        source = f"{error['host']}: first AMQP error of {error['name']}"
-        return {"start": error["at"], "source": source, "confidence": "then or earlier"}
+        return NOT_KNOWN
     first = min(times, key=lambda one: str(one["at"]))
     return {"start": first["at"], "source": f"{first['host']}: {first['source']}", "confidence": "then or earlier"}
 

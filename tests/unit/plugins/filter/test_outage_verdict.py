@@ -383,3 +383,20 @@ def test_of_two_troubles_the_first_to_be_seen_began_the_outage() -> None:
     assert (verdict["cause"], [other["cause"] for other in verdict["also"]]) == ("disk_alarm", ["credentials_rotated"])
     told = [one["at"] for other in verdict["also"] for one in other["proof"] if one["at"]]
     assert verdict["outage"]["start"] == min(["2026-01-31T02:04:00.000Z", *told])
+
+
+def test_an_application_that_was_in_trouble_earlier_tells_when_it_began() -> None:
+    def errors(first: str) -> dict[str, Any]:
+        told = {"first_at": first, "last_at": AT, "count": 9, "last_line": "refused", "connected_at": None}
+        return evidence(
+            health("unknown", "refused"),
+            info("stopped", clean_stop=False, service={"exits": [{"at": AT, "status": "9/KILL"}]}),
+            NO_WAY,
+            apps={"backend-1": {"info": app(container(errors=told))}},
+        )
+
+    earlier = outage_verdict(errors("2026-01-31T02:02:50.000Z"), causes())["outage"]
+    assert earlier["start"] == "2026-01-31T02:02:50.000Z"
+    assert "first AMQP error" in earlier["source"]
+    later = outage_verdict(errors("2026-01-31T02:03:06.000Z"), causes())["outage"]
+    assert (later["start"], later["confidence"]) == (AT, "exact")

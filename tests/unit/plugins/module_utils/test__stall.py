@@ -148,7 +148,12 @@ def test_a_crash_loop_that_docker_slows_down() -> None:
 
 
 def test_alarms() -> None:
-    still, told = (lambda at: depth(95, 5, deliver=5)), (lambda _at: "disk space on rabbit@a")
+    def still(_at: int) -> Any:
+        return depth(95, 5, deliver=5)
+
+    def told(_at: int) -> str:
+        return "disk space on rabbit@a"
+
     assert Watched().cases(15, still, alarms=told, connections=alive)[2:] == ["alarm", "alarm"]
 
     def blocked(at: int) -> dict[str, Any]:
