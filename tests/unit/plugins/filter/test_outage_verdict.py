@@ -386,7 +386,7 @@ def test_of_two_troubles_the_first_to_be_seen_began_the_outage() -> None:
 
 
 def test_an_application_that_was_in_trouble_earlier_tells_when_it_began() -> None:
-    def errors(first: str) -> dict[str, Any]:
+    def errors(first: str) -> dict:
         told = {"first_at": first, "last_at": AT, "count": 9, "last_line": "refused", "connected_at": None}
         return evidence(
             health("unknown", "refused"),
