@@ -49,7 +49,9 @@ for path in /var/lib/rabbitmq/mnesia/*@*; do
     case $path in *-plugins-expand) ;; *) [ ! -d "$path" ] || stat -c 'data %n %i' "$path" ;; esac
 done
 find /etc/rabbitmq /var/lib/rabbitmq/.erlang.cookie -type f 2>/dev/null | sort | xargs sha256sum
+echo whole
 """
+"""An answer that was cut short, as one is on a busy machine, must not look like data that are gone."""
 
 WORKERS = '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Running}} {{.Id}} {{.State.StartedAt}}'
 BACKEND = "{{.Id}} {{.State.StartedAt}} {{.State.Pid}}"
@@ -149,7 +151,9 @@ class LabGround:
         return {service: identity if running == "true" else "" for service, running, identity in rows}
 
     def _files(self) -> dict[str, Any]:
-        lines = means.shell(self.lab, means.BROKER, ON_THE_HOST, timeout=20).splitlines()
+        *lines, last = means.shell(self.lab, means.BROKER, ON_THE_HOST, timeout=20).splitlines()
+        if last != "whole":
+            return {}
         data = frozenset(line.removeprefix("data ") for line in lines if line.startswith("data "))
         rest = "\n".join(line for line in lines if not line.startswith("data "))
         return {"data": data, "configuration": hashlib.sha256(rest.encode()).hexdigest()}
