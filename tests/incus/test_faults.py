@@ -20,7 +20,7 @@ from tests.game_day.ground import LabGround
 from tests.game_day.run import Run
 from tests.lab.incus.lab import IncusLab
 
-FAULTS = ("crash", "left_stopped", "disk_alarm", "path_dropped")
+FAULTS = ("crash", "disk_alarm", "path_dropped")
 
 
 @pytest.mark.parametrize("name", FAULTS)
