@@ -232,10 +232,14 @@ LOOP, APART = 3, 60.0
 
 
 def crash_loops(info: Info) -> Truth:
-    """Whether the service manager starts it again and again, and it ends each time before it has served for long."""
-    if info["service"].get("exits") is None:
+    """Whether the service manager starts it again and again, and it ends each time before it has served for long.
+
+    A broker that people have killed and started a few times is none: systemd's NRestarts counts its own starts alone.
+    """
+    restarts = info["service"].get("restarts")
+    if info["service"].get("exits") is None or restarts is None:
         return None
-    if not failing(info):
+    if not failing(info) or restarts < LOOP - 1:
         return False
     times = [end["at"] for end in recent_exits(info)[-LOOP:]]
     lapses = [

@@ -243,11 +243,23 @@ SITUATIONS = {
         evidence(
             DOWN,
             info("restarting", clean_stop=False, service={
+                "restarts": 2,
                 "exits": [{"at": f"2026-01-31T02:0{at}.000Z", "status": "9/KILL"} for at in ("4:00", "4:20", "4:40")],
             }),
             NO_WAY,
         ),
         "broker_crash_loop",
+    ),
+    "killed by hand again and again": (
+        evidence(
+            DOWN,
+            info("failed", clean_stop=False, service={
+                "restarts": 0,
+                "exits": [{"at": f"2026-01-31T02:0{at}.000Z", "status": "9/KILL"} for at in ("4:00", "4:20", "4:40")],
+            }),
+            NO_WAY,
+        ),
+        "broker_crashed",
     ),
     "crashed, back": (evidence(health(), info(service=KILLED), probe()), "broker_restarted"),
     "crashed long ago, back": (
