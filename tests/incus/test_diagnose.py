@@ -74,9 +74,9 @@ def test_a_look_changes_nothing_and_leaves_no_warning(incus_lab: IncusLab, verdi
     assert means.until(lambda: len(means.api(incus_lab, "GET", "/api/connections")) == connections, 15)
 
 
-def test_no_secret_is_printed_or_written(incus_lab: IncusLab, verdict: Any, tmp_path: Path) -> None:
-    text = json.dumps(verdict(incus_lab, "-vvvv")) + (tmp_path / "log").read_text()
-    assert not [name for name, secret in secrets(incus_lab).items() if secret in text]
+def test_no_secret_is_printed_or_written(session_lab: IncusLab, verdict: Any, tmp_path: Path) -> None:
+    text = json.dumps(verdict(session_lab, "-vvvv")) + (tmp_path / "log").read_text()
+    assert not [name for name, secret in secrets(session_lab).items() if secret in text]
 
 
 def secrets(lab: IncusLab) -> dict[str, str]:
