@@ -63,7 +63,7 @@ nox.options.default_venv_backend = "none"
 antsibull_nox.load_antsibull_nox_toml()
 
 # What `make test` runs, in two lanes side by side (tests/tools/run_stages.py).
-CHECKS = [*STATIC, "sanity", f"python-{TARGET_PYTHON}", "galaxy", *(f"unit-{core}" for core in CORES)]
+CHECKS = [*STATIC, "awx", "sanity", f"python-{TARGET_PYTHON}", "galaxy", *(f"unit-{core}" for core in CORES)]
 SERVERS = ["integration", "demo"]
 
 nox.options.sessions = [*CHECKS, *SERVERS]
@@ -118,7 +118,16 @@ def style(session: nox.Session) -> None:
 def typing(session: nox.Session) -> None:
     """mypy, with the imports that a user of the collection would write."""
     here = ".collections/ansible_collections/veza/rabbitmq"
-    session.run("mypy", f"{here}/plugins", "tests/lab", "tests/game_day", "tests/incus", "tests/tools", "noxfile.py")
+    session.run(
+        "mypy",
+        f"{here}/plugins",
+        "tests/lab",
+        "tests/game_day",
+        "tests/incus",
+        "tests/awx",
+        "tests/tools",
+        "noxfile.py",
+    )
 
 
 @nox.session
@@ -149,6 +158,12 @@ def docs(session: nox.Session) -> None:
 def changelog(session: nox.Session) -> None:
     """Changelog fragments."""
     session.run("antsibull-changelog", "lint")
+
+
+@nox.session
+def awx(session: nox.Session) -> None:
+    """What extensions/awx defines, against the documentation of the modules of awx.awx and our own specifications."""
+    pytest(session, "python", "-q", "tests/awx", "--ignore=tests/awx/test_apply.py")
 
 
 def ansible_test(session: nox.Session, *arguments: str, python: Path | None = None) -> None:
@@ -260,5 +275,5 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def incus(session: nox.Session) -> None:
-    """On real hosts: the lab, the playbooks over ssh, game day E, a part of the fault catalogue."""
-    pytest(session, "python", "-v", "tests/incus")
+    """On real hosts: the lab, the playbooks over ssh, game day E, a part of the fault catalogue; what takes long."""
+    pytest(session, "python", "-v", "tests/incus", "tests/awx/test_apply.py")

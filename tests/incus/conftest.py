@@ -10,10 +10,6 @@ This process moves into the lab's network: its names resolve here, and nothing o
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import tempfile
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,10 +17,8 @@ import pytest
 
 from tests.lab.incus import image, stack
 from tests.lab.incus.lab import IncusLab, take_down
-from tests.lab.state import CHECKOUT, orphans
-
-ANSIBLE = "ansible==12.3.0"
-
+from tests.lab.state import orphans
+from tests.tools import collections
 
 _USED: set[str] = set()
 """Names of labs that a test may have changed."""
@@ -65,20 +59,5 @@ def incus_lab(session_lab: IncusLab) -> IncusLab:
 
 @pytest.fixture(scope="session")
 def community_general() -> Path:
-    """A collections path with community.general, of which an operator may use the connection plugin incus.
-
-    It comes from the distribution ``ansible`` on PyPI; of that only this collection is kept.
-    """
-    directory = CHECKOUT / ".cache" / "collections"
-    wanted = directory / "ansible_collections" / "community" / "general"
-    if not wanted.exists():
-        with tempfile.TemporaryDirectory(dir=CHECKOUT / ".cache") as scratch:
-            pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
-            subprocess.run([*pip, "--dest", scratch, ANSIBLE], check=True, timeout=300)
-            (wheel,) = Path(scratch).glob("*.whl")
-            with zipfile.ZipFile(wheel) as archive:
-                names = [name for name in archive.namelist() if "/community/general/" in f"/{name}"]
-                archive.extractall(scratch, names)
-            wanted.parent.mkdir(parents=True, exist_ok=True)
-            (Path(scratch) / "ansible_collections" / "community" / "general").rename(wanted)
-    return directory
+    """A collections path with community.general, of which an operator may use the connection plugin incus."""
+    return collections.path_with("community.general")
