@@ -20,7 +20,7 @@ import yaml
 
 from tests.awx.fake_awx import FakeAwx
 from tests.awx.tables import AWX, Dumper, tables
-from tests.tools import collections
+from tests.tools import borrowed
 
 NODES = ("diagnose", "approve", "recover")
 
@@ -68,7 +68,7 @@ def run(awx: FakeAwx, playbook: str, variables: Path) -> tuple[str, int]:
             "PATH": os.environ["PATH"],
             "HOME": str(variables.parent),
             "LC_ALL": "C.UTF-8",
-            "ANSIBLE_COLLECTIONS_PATH": str(collections.path_with("awx.awx")),
+            "ANSIBLE_COLLECTIONS_PATH": str(borrowed.path_with("awx.awx")),
             "ANSIBLE_LOCALHOST_WARNING": "false",
             "CONTROLLER_HOST": awx.url,
             "CONTROLLER_OAUTH_TOKEN": "a-token",

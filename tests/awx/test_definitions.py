@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.awx.tables import AWX, ROOT, VARIABLE, load, module, options, roles_of, specification, tables, tasks
-from tests.tools import collections
+from tests.tools import borrowed
 
 TABLES = tables()
 TEMPLATES = {one["name"]: one for one in TABLES["controller_templates"]}
@@ -37,7 +37,7 @@ def documented() -> dict[str, dict[str, Any]]:
     doc = subprocess.run(
         [str(Path(sys.executable).with_name("ansible-doc")), "-j", "-t", "module", *names],
         env={
-            "ANSIBLE_COLLECTIONS_PATH": str(collections.path_with("awx.awx")),
+            "ANSIBLE_COLLECTIONS_PATH": str(borrowed.path_with("awx.awx")),
             "PATH": "/usr/bin",
             "LC_ALL": "C.UTF-8",
         },

@@ -18,7 +18,7 @@ import pytest
 from tests.lab.incus import image, stack
 from tests.lab.incus.lab import IncusLab, take_down
 from tests.lab.state import orphans
-from tests.tools import collections
+from tests.tools import borrowed
 
 _USED: set[str] = set()
 """Names of labs that a test may have changed."""
@@ -60,4 +60,4 @@ def incus_lab(session_lab: IncusLab) -> IncusLab:
 @pytest.fixture(scope="session")
 def community_general() -> Path:
     """A collections path with community.general, of which an operator may use the connection plugin incus."""
-    return collections.path_with("community.general")
+    return borrowed.path_with("community.general")
