@@ -21,7 +21,9 @@ from tests.tools import borrowed
 TABLES = tables()
 TEMPLATES = {one["name"]: one for one in TABLES["controller_templates"]}
 TASKS = {
-    f"{path.stem}: {task['name']}": module(task) for path in sorted(AWX.glob("*.yml")) for task in tasks(load(path))
+    f"{path.stem}: {task['name']}": module(task)
+    for path in sorted((AWX / "tasks").glob("*.yml"))
+    for task in tasks(load(path))
 }
 # What a question of a survey may say, and by which type of question an option is asked for.
 QUESTION = {"question_name", "question_description", "variable", "type", "required", "default", "choices", "min", "max"}
@@ -75,9 +77,9 @@ def test_what_is_defined_is_removed_too() -> None:
 
     # They go with what they belong to.
     inside = {"awx.awx.inventory_source", "awx.awx.workflow_job_template_node"}
-    assert kinds("remove_awx") == kinds("configure_awx") - inside
+    assert kinds("remove") == kinds("configure") - inside
     for task, (_name, arguments) in TASKS.items():
-        if task.startswith("remove_awx"):
+        if task.startswith("remove"):
             assert arguments["state"] == "absent"
 
 
@@ -223,7 +225,7 @@ def test_the_workflow_diagnoses_asks_recovers_audits_and_reports() -> None:
 
 
 def test_jobs_of_one_broker_are_never_sliced_and_may_run_side_by_side() -> None:
-    arguments = TASKS["configure_awx: Offer each playbook"][1]
+    arguments = TASKS["configure: Offer each playbook"][1]
     assert arguments["job_slice_count"] == 1
     assert arguments["allow_simultaneous"] is True
     for asked in ("inventory", "credential", "job_type", "variables"):
