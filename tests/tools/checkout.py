@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -69,7 +70,13 @@ def build_collection(root: Path, destination: Path) -> Path:
     shutil.rmtree(destination, ignore_errors=True)
     destination.mkdir(parents=True)
     subprocess.run(
-        ["ansible-galaxy", "collection", "build", "--output-path", str(destination)],
+        [
+            str(Path(sys.executable).with_name("ansible-galaxy")),
+            "collection",
+            "build",
+            "--output-path",
+            str(destination),
+        ],
         cwd=root,
         check=True,
         stdout=subprocess.DEVNULL,
