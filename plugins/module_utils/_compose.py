@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from . import _containers
+from . import _command, _containers
 from ._errors import VezaError
 from ._mask import masked
 
@@ -40,14 +40,13 @@ def project(document: Mapping[str, Any], command: Sequence[str]) -> list[str]:
 
 def run(argv: Sequence[str], timeout: float) -> str:
     """Run a command and return what it printed; VezaError with what it said, without secrets, when it fails."""
-    try:
-        done = subprocess.run(list(argv), capture_output=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise VezaError(f"{' '.join(argv)}: {getattr(error, 'strerror', None) or 'no end in time'}.") from None
-    if done.returncode != 0:
-        said = masked(" ".join(done.stderr.decode("utf-8", "replace").split()[-60:]))
-        raise VezaError(f"{' '.join(argv)} ended with exit code {done.returncode}: {said}")
-    return done.stdout.decode("utf-8", "replace")
+    ended = _command.run(argv, timeout)
+    if ended.code is None:
+        raise VezaError(f"{' '.join(argv)} {ended.err}.")
+    if ended.code != 0:
+        said = masked(" ".join(ended.err.split()[-60:]))
+        raise VezaError(f"{' '.join(argv)} ended with exit code {ended.code}: {said}")
+    return ended.out
 
 
 @contextmanager

@@ -13,7 +13,6 @@ import hashlib
 import hmac
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from . import _command
 from ._mask import masked
 from ._record import stamp
 
@@ -247,19 +247,9 @@ class Engine:
             raise EngineSilent(f"{self.command} container inspect did not answer with JSON") from None
 
     def _run(self, *arguments: str, partial: bool = False) -> str:
-        try:
-            done = subprocess.run(
-                [self.command, *arguments], capture_output=True, timeout=self.timeout, check=False,
-                stdin=subprocess.DEVNULL,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise EngineSilent(f"{self.command} {arguments[0]} did not end within {self.timeout:g} s") from None
-        except FileNotFoundError:
-            raise EngineSilent(f"there is no program {self.command}", absent=True) from None
-        except OSError as error:
-            raise EngineSilent(f"{self.command} can't be run: {error.strerror}") from None
-        out = done.stdout.decode("utf-8", "replace")
-        if done.returncode != 0 and not (partial and out.strip()):
-            said = " ".join(done.stderr.decode("utf-8", "replace").split())[:300]
-            raise EngineSilent(f"{self.command} {arguments[0]} ended with exit code {done.returncode}: {said}")
-        return out
+        ended = _command.run([self.command, *arguments], self.timeout)
+        if ended.absent:
+            raise EngineSilent(f"there is no program {self.command}", absent=True)
+        if ended.code is None or (ended.code != 0 and not (partial and ended.out.strip())):
+            raise EngineSilent(f"{self.command} {arguments[0]} {ended.failure()[:300]}")
+        return ended.out

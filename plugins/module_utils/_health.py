@@ -7,13 +7,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from . import _checks
+from . import _checks, _command
 from ._amqp import Probe, Target
 from ._arguments import segment
 from ._checks import FAIL, PASS, UNKNOWN, Check, Expected, Seen
@@ -47,13 +46,10 @@ class Command:
 
 def run_command(argv: Sequence[str], timeout: float) -> Command:
     """Run a command without a shell; nothing is raised."""
-    try:
-        done = subprocess.run(argv, capture_output=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired:
-        return Command(None, f"{argv[0]} did not end within {timeout:g} s")
-    except OSError as error:
-        return Command(None, f"{argv[0]} can't be run: {error.strerror}")
-    return Command(done.returncode, (done.stdout if done.stdout.strip() else done.stderr).decode("utf-8", "replace"))
+    ended = _command.run(argv, timeout)
+    if ended.code is None:
+        return Command(None, f"{argv[0]} {ended.err}")
+    return Command(ended.code, ended.out if ended.out.strip() else ended.err)
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ import glob
 import os
 import pwd
 import stat
-import subprocess
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from . import _command
+from ._command import Ended
 from ._host_state import name_of
 
 MAX_FILES = 20
@@ -33,15 +34,6 @@ _PLACES = (b"RABBITMQ_MNESIA_BASE", b"RABBITMQ_MNESIA_DIR")
 
 class Unreadable(Exception):
     """Something could not be read; the message is a sentence for a human."""
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A command that ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @dataclass(frozen=True)
@@ -117,23 +109,12 @@ class Host:
 
     # Commands
 
-    def run(self, command: list[str], timeout: float) -> Ran:
-        """Run a command that only reads, in the C locale."""
-        name = " ".join(command[:2])
-        try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=timeout,
-                check=False,
-                env={**os.environ, "LC_ALL": "C"},
-            )
-        except subprocess.TimeoutExpired:
-            raise Unreadable(f"{name} did not end within {timeout:g} s.") from None
-        except (OSError, ValueError) as error:
-            raise Unreadable(f"{name} can't be run: {_reason(error)}.") from None
-        return Ran(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+    def run(self, command: list[str], timeout: float) -> Ended:
+        """Run a command that only reads; Unreadable if it did not end by itself."""
+        ended = _command.run(command, timeout)
+        if ended.code is None:
+            raise Unreadable(f"{' '.join(command[:2])} {ended.err}.")
+        return ended
 
     # Files
 

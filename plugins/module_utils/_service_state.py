@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
-from ._host import Ran
+from ._command import Ended
 from ._record import stamp
 
 STATES = ("running", "stopped", "starting", "stopping", "failed", "restarting", "unknown")
@@ -69,7 +69,7 @@ def unknown(manager: str, detail: str) -> dict[str, Any]:
     }
 
 
-def judge(manager: str, service: str, ran: Ran, now: float, monotonic: float) -> dict[str, Any]:
+def judge(manager: str, service: str, ran: Ended, now: float, monotonic: float) -> dict[str, Any]:
     """Return the state that the manager's answer means; ``detail`` says why it is unknown, if it is."""
     if manager == "systemd":
         return _judge_systemd(service, ran, now, monotonic)
@@ -80,7 +80,7 @@ def judge(manager: str, service: str, ran: Ran, now: float, monotonic: float) ->
     return {**unknown(manager, said), "state": codes[ran.code]}
 
 
-def _judge_systemd(service: str, ran: Ran, now: float, monotonic: float) -> dict[str, Any]:
+def _judge_systemd(service: str, ran: Ended, now: float, monotonic: float) -> dict[str, Any]:
     values = dict(line.split("=", 1) for line in ran.out.splitlines() if "=" in line)
     if ran.code != 0 or "ActiveState" not in values:
         return unknown("systemd", f"systemctl ended with exit code {ran.code}: {_short(ran.err) or 'silence'}")

@@ -249,7 +249,6 @@ unknown:
 
 import os
 import re
-import subprocess
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -258,7 +257,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _changes, _containers, _dotenv, _firewall, _inside
+from ..module_utils import _changes, _command, _containers, _dotenv, _firewall, _inside
 from ..module_utils._amqp import Target, probe
 from ..module_utils._amqp_options import probe_option, target_of
 from ..module_utils._clock import offset
@@ -407,13 +406,8 @@ class Look:
 
     def command(self, command: list[str]) -> str | None:
         """Return what a command that only reads has printed, None if it could not be run."""
-        try:
-            done = subprocess.run(
-                command, capture_output=True, timeout=self.params["timeout"], check=False, stdin=subprocess.DEVNULL
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+        ended = _command.run(command, self.params["timeout"])
+        return ended.out if ended.code == 0 else None
 
     def changes(self, documents: list[dict[str, Any]], containers: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Collect what changed lately."""

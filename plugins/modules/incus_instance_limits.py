@@ -136,30 +136,21 @@ message:
 """
 
 import json
-import os
-import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils import _command
+from ..module_utils._command import Ended
 from ..module_utils._errors import VezaError
 from ..module_utils._incus import Level, bytes_of, disk_of, enlarge, levels, oom_kills, size
 
 RETRIES = 20
 """How often a size is tried to be set: btrfs can't note a new quota until something that was given back has settled."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 Run = Callable[[list[str]], Ended]
@@ -178,28 +169,6 @@ def argument_spec() -> dict[str, Any]:
     }
 
 
-def runner(timeout: float) -> Run:
-    """Return what runs a command, for ``timeout`` seconds at most."""
-
-    def run_it(argv: list[str]) -> Ended:
-        try:
-            done = subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=timeout,
-                check=False,
-                env={**os.environ, "LC_ALL": "C"},
-            )
-        except subprocess.TimeoutExpired:
-            return Ended(124, "", f"no end within {timeout:g} s")
-        except OSError as error:
-            return Ended(127, "", str(error.strerror))
-        return Ended(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
-
-    return run_it
-
-
 class Incus:
     """The hypervisor's Incus."""
 
@@ -216,7 +185,7 @@ class Incus:
             return document if isinstance(document, dict) else None
         if "not found" in ended.err.lower():
             return None
-        raise VezaError(f"{self.program} query {url} ended with {ended.code}: {ended.err.strip()}")
+        raise VezaError(f"{self.program} query {url} {ended.failure()}")
 
     def instance(self) -> dict[str, Any] | None:
         """Return the instance."""
@@ -258,7 +227,7 @@ class Incus:
             if "quota" not in ended.err.lower() or attempt == RETRIES - 1:
                 break
             sleep(1.0)
-        raise VezaError(f"{self.program} {' '.join(command)} ended with {ended.code}: {ended.err.strip()}")
+        raise VezaError(f"{self.program} {' '.join(command)} {ended.failure()}")
 
 
 def run(
@@ -311,7 +280,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     try:
-        result = run(module.params, module.check_mode, runner(module.params["timeout"]))
+        result = run(module.params, module.check_mode, partial(_command.run, timeout=module.params["timeout"]))
     except VezaError as error:
         module.fail_json(**error.fail_json_arguments())
     module.exit_json(**result)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tests.game_day import means
 from tests.game_day.fault import Fault, Params
 from tests.game_day.faults import disk_full_loop
+from tests.lab.state import LabError
 
 if TYPE_CHECKING:
     from tests.lab.incus.lab import IncusLab
@@ -25,8 +26,18 @@ def inject(lab: IncusLab, rng: random.Random) -> Params:
     params = {"room_mb": rng.randrange(200, 500), "message_kb": rng.randrange(100, 600)}
     used = int(means.shell(lab, means.BROKER, "du -xsm / | cut -f1"))
     lab.incus("config", "device", "override", means.BROKER, "root", f"size={used + params['room_mb']}MiB")
+    if not means.until(lambda: enforced(lab, params["room_mb"]), 30):
+        raise LabError("the quota was set, and more than it allows can be written")
     disk_full_loop.use_up(lab, params["message_kb"])
     return params
+
+
+def enforced(lab: IncusLab, room_mb: int) -> bool:
+    """Whether the quota holds: for a while after a reset Btrfs counts anew, and lets everything pass."""
+    attempt = f"{means.DATA}/attempt"
+    tried = lab.on(means.BROKER, "fallocate", "--length", f"{room_mb + 1024}MiB", attempt, check=False, timeout=20)
+    lab.on(means.BROKER, "rm", "-f", attempt, check=True, timeout=20)
+    return "quota" in tried.stderr.lower()
 
 
 def present(lab: IncusLab, _params: Params) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils import _service_state as service
-from ansible_collections.veza.rabbitmq.plugins.module_utils._host import Ran
+from ansible_collections.veza.rabbitmq.plugins.module_utils._command import Ended
 
 NOW = 1795464900.0  # 2026-11-23T20:15:00Z
 
@@ -25,7 +25,7 @@ def show(**changes: str) -> str:
 
 
 def judge(text: str, code: int = 0, error: str = "", manager: str = "systemd") -> dict[str, Any]:
-    return service.judge(manager, "rabbitmq-server", Ran(code, text, error), NOW, 160.0)
+    return service.judge(manager, "rabbitmq-server", Ended(code, text, error), NOW, 160.0)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils._command import Ended
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput, VezaError
 from ansible_collections.veza.rabbitmq.plugins.modules import incus_instance_limits
-from ansible_collections.veza.rabbitmq.plugins.modules.incus_instance_limits import Ended
 
 MIB = 1024 * 1024
 NOT_FOUND = Ended(1, "", "Error: Instance not found\n")
@@ -108,7 +108,7 @@ def test_memory_without_a_limit_gets_none(run: Callable[..., dict[str, Any]]) ->
 def test_a_quota_that_can_not_be_noted_yet_is_tried_again(run: Callable[..., dict[str, Any]]) -> None:
     hypervisor = Hypervisor("Error: Disk quota exceeded", "Error: Disk quota exceeded")
     assert run(hypervisor, disk_size="2GiB")["changed"]
-    with pytest.raises(VezaError, match="ended with 1: Error: no such pool"):
+    with pytest.raises(VezaError, match="ended with exit code 1: Error: no such pool"):
         run(Hypervisor("Error: no such pool"), disk_size="2GiB")
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils._command import Ended
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput
-from ansible_collections.veza.rabbitmq.plugins.module_utils._host import Beam, Disk, Host, Ran, Tail, Unreadable
+from ansible_collections.veza.rabbitmq.plugins.module_utils._host import Beam, Disk, Host, Tail, Unreadable
 from ansible_collections.veza.rabbitmq.plugins.module_utils._log_signatures import SIGNATURES
 from ansible_collections.veza.rabbitmq.plugins.modules import rabbitmq_host_info as module
 from tests.unit.plugins.module_utils.broker_logs import BOOT, BOOT_BEGUN, CTL_STOP, MAIN, SIGTERM, seconds, tail
@@ -33,7 +34,7 @@ class FakeHost(Host):
 
     def __init__(self, **changes: Any) -> None:
         self.seen: dict[str, Any] = {
-            "run": Ran(0, RUNNING, ""), "brokers": [BEAM], "listening": {5672: {4711}, 15672: {4712}},
+            "run": Ended(0, RUNNING, ""), "brokers": [BEAM], "listening": {5672: {4711}, 15672: {4712}},
             "tails": [tail(BOOT)], "disk": Disk(50, 100, True, "rabbitmq", "asked as root"), "boot_id": "1234",
             "booted": STARTED - 3600, "last_write": NOW - 1, **changes,
         }  # fmt: skip
@@ -57,10 +58,10 @@ class FakeHost(Host):
     def booted(self) -> float:
         return float(self._get("booted"))
 
-    def run(self, command: list[str], timeout: float) -> Ran:
+    def run(self, command: list[str], timeout: float) -> Ended:
         self.commands.append(command)
         ran = self._get("run")
-        assert isinstance(ran, Ran)
+        assert isinstance(ran, Ended)
         return ran
 
     def find(self, patterns: Any) -> list[str]:
@@ -109,7 +110,7 @@ def test_a_broker_that_serves() -> None:
 
 
 def test_one_that_was_killed_and_one_that_was_stopped() -> None:
-    dead = {"brokers": [], "listening": {}, "run": Ran(0, STOPPED, "")}
+    dead = {"brokers": [], "listening": {}, "run": Ended(0, STOPPED, "")}
     killed = look(FakeHost(**dead))
     assert killed["process"]["running"] is False
     assert killed["lifecycle"]["clean_stop"] is False
@@ -122,7 +123,7 @@ def test_one_that_was_killed_and_one_that_was_stopped() -> None:
 
 def test_one_that_boots_is_booting_from_its_first_moment() -> None:
     assert look(FakeHost(tails=[tail(BOOT_BEGUN)]))["lifecycle"]["last"] == "starting"
-    boots = {"brokers": [replace(BEAM, started=NOW - 1)], "run": Ran(0, STARTING, "")}
+    boots = {"brokers": [replace(BEAM, started=NOW - 1)], "run": Ended(0, STARTING, "")}
     assert look(FakeHost(**boots))["lifecycle"]["last"] == "starting"
     assert look(FakeHost(**boots, tails=[tail(BOOT + SIGTERM)]))["lifecycle"]["last"] == "starting"
 
@@ -136,8 +137,8 @@ STARTING = "LoadState=loaded\nActiveState=activating\nSubState=start\nMainPID=71
         ({}, False),
         ({"listening": Unreadable("No.")}, False),
         ({"listening": {15672: {4712}}}, True),
-        ({"run": Ran(0, STARTING, "")}, True),
-        ({"run": Ran(0, STOPPED, ""), "brokers": [], "listening": {}}, True),
+        ({"run": Ended(0, STARTING, "")}, True),
+        ({"run": Ended(0, STOPPED, ""), "brokers": [], "listening": {}}, True),
     ],
 )
 def test_writing_is_tried_unless_the_broker_is_at_work(
@@ -149,10 +150,10 @@ def test_writing_is_tried_unless_the_broker_is_at_work(
 
 def test_one_that_has_booted_and_logs_elsewhere() -> None:
     started = replace(BEAM, started=NOW - 100)
-    found = look(FakeHost(brokers=[started], tails=[tail(BOOT + SIGTERM)], run=Ran(0, RUNNING, "")))
+    found = look(FakeHost(brokers=[started], tails=[tail(BOOT + SIGTERM)], run=Ended(0, RUNNING, "")))
     assert found["lifecycle"]["last"] == "none"
     assert "in none of the log files" in found["unknown"][0]
-    booting = look(FakeHost(brokers=[started], tails=[tail(BOOT + SIGTERM)], run=Ran(0, STARTING, "")))
+    booting = look(FakeHost(brokers=[started], tails=[tail(BOOT + SIGTERM)], run=Ended(0, STARTING, "")))
     assert booting["lifecycle"]["last"] == "starting"
 
 
@@ -169,7 +170,7 @@ def test_an_application_that_is_stopped_in_a_process_that_lives() -> None:
 
 def test_a_host_without_rabbitmq() -> None:
     nothing = FakeHost(
-        run=Ran(0, "LoadState=not-found\nActiveState=inactive\nSubState=dead\n", ""), brokers=[], listening={},
+        run=Ended(0, "LoadState=not-found\nActiveState=inactive\nSubState=dead\n", ""), brokers=[], listening={},
         tails=[], disk=Unreadable("/var/lib/rabbitmq can't be looked at: No such file or directory."),
     )  # fmt: skip
     found = look(nothing)
@@ -227,7 +228,7 @@ def test_whose_process_it_is(beam: Beam, claim: bool | None) -> None:
     assert module.belongs(beam, 712, "/var/lib/rabbitmq", {MAIN}, {4711}) is claim
     found = look(FakeHost(brokers=[beam]), service="x")
     assert found["process"]["running"] is (True if claim else None), "the manager says that it runs"
-    stopped = look(FakeHost(brokers=[beam], run=Ran(0, STOPPED, "")))
+    stopped = look(FakeHost(brokers=[beam], run=Ended(0, STOPPED, "")))
     expected = {True: beam.pid != 712 and beam.parent != 712, False: False, None: None}[claim]
     assert stopped["process"]["running"] is expected
 
@@ -245,7 +246,7 @@ def test_a_manager_that_says_running_without_a_process_is_no_proof_of_death() ->
 
 
 def test_the_operators_own_command_is_asked() -> None:
-    host = FakeHost(run=Ran(3, "", ""), brokers=[])
+    host = FakeHost(run=Ended(3, "", ""), brokers=[])
     found = look(host, service_manager="command", status_command=["supervisorctl", "status", "rabbitmq"])
     assert host.commands[0] == ["supervisorctl", "status", "rabbitmq"]
     assert not any(command[0] in ("systemctl", "journalctl") for command in host.commands)
