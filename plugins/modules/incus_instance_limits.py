@@ -153,6 +153,11 @@ RETRIES = 20
 """How often a size is tried to be set: btrfs can't note a new quota until something that was given back has settled."""
 
 
+GIVE_BACK = (
+    "Btrfs notes no new limit while the old one is used up to the last byte: empty or delete any file of {name} that "
+    "nobody needs (truncate --size=0 FILE), then run this again."
+)
+
 Run = Callable[[list[str]], Ended]
 
 
@@ -224,10 +229,12 @@ class Incus:
             ended = self.run([self.program, "--project", self.project, *command])
             if ended.code == 0:
                 return
-            if "quota" not in ended.err.lower() or attempt == RETRIES - 1:
+            full = "quota" in ended.err.lower()
+            if not full or attempt == RETRIES - 1:
                 break
             sleep(1.0)
-        raise VezaError(f"{self.program} {' '.join(command)} {ended.failure()}")
+        told = f"{self.program} {' '.join(command)} {ended.failure()}"
+        raise VezaError(f"{told} {GIVE_BACK.format(name=self.name)}" if full else told)
 
 
 def run(

@@ -14,7 +14,12 @@ import json
 import os
 import random
 import re
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +77,23 @@ def assert_good(verdict: Verdict) -> None:
     assert verdict.lost, "nothing was lost for good: the list is not put to the test"
 
 
-def test_check_mode_foretells_the_actions_and_a_second_run_changes_nothing() -> None:
+def test_check_mode_foretells_the_actions_and_a_second_run_changes_nothing(tmp_path: Path) -> None:
     with outage() as it:
-        preview = it.run("recover_rabbitmq", "--check")
+        plan = tmp_path / "plan.json"
+        preview = it.run("recover_rabbitmq", "--check", "-e", f"outage_recover_plan_file={plan}")
         foretold = set(re.findall(r"would (\S+) on (\S+)", preview))
         assert records(it.lab) == {}, "check mode wrote a record"
         assert broker.status(it.lab) == "stopped", "check mode started the broker"
 
-        first = it.run("recover_rabbitmq")
+        other = json.loads(plan.read_text())
+        other["outage_recover_approved"]["steps"] = []
+        text, status = attempt(it.lab, "-e", json.dumps(other))
+        assert status != 0
+        assert "not what was approved" in text, text
+        assert records(it.lab) == {}, "it did something else than what was approved"
+        assert broker.status(it.lab) == "stopped"
+
+        first = it.run("recover_rabbitmq", "-e", f"@{plan}")
         taken = {(action["name"], action["target"]) for action in incident(it.lab)["record"]["actions"]}
         assert foretold == taken
         assert changed(first) > 0
@@ -95,18 +109,59 @@ def test_a_broker_that_was_stopped_is_started_only_when_a_person_says_so() -> No
     lab = stack.up(f"scenario-{os.getpid()}", Options())
     try:
         broker.stop(lab)
-        for arguments in ((), ("-e", "outage_recover_start_stopped=false")):
-            text, status = attempt(lab, *arguments)
-            assert status != 0
-            assert "[broker_stopped_on_purpose]" in text
-            assert "outage_recover_start_stopped=true" in text
-            assert broker.status(lab) == "stopped"
-            assert records(lab) == {}, "a run that only asks wrote a record"
-        text, status = attempt(lab, "-e", "outage_recover_start_stopped=true")
-        assert status == 0, text
+        with webhook() as (url, calls):
+            hook = ("-e", f"veza_notify_url={url}")
+            for answer, arguments in ((204, ()), (500, ("-e", "outage_recover_start_stopped=false"))):
+                calls.status = answer
+                text, status = attempt(lab, *hook, *arguments)
+                assert status != 0
+                assert "[broker_stopped_on_purpose]" in text
+                assert "outage_recover_start_stopped=true" in text
+                assert broker.status(lab) == "stopped"
+                assert records(lab) == {}, "a run that only asks wrote a record"
+                assert ("could not be told: 500" in text) == (answer == 500), text
+                assert url not in text, "the address of a webhook is a secret"
+            assert [call["cause"] for call in calls.bodies] == ["broker_stopped_on_purpose"] * 2
+            assert "outage_recover_start_stopped=true" in calls.bodies[0]["text"]
+            text, status = attempt(lab, *hook, "-e", "outage_recover_start_stopped=true")
+            assert status == 0, text
+            assert len(calls.bodies) == 2, "nobody is called for what went well"
         assert broker.status(lab) == "running"
     finally:
         lab.down()
+
+
+@dataclass
+class Calls:
+    """What a webhook was told, and what it answers."""
+
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    status: int = 204
+
+
+@contextmanager
+def webhook() -> Iterator[tuple[str, Calls]]:
+    """Yield the address of a webhook that is listened to, and its calls."""
+    calls = Calls()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            calls.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(calls.status)
+            self.end_headers()
+
+        def log_message(self, *_unused: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hooks/a-token-that-nobody-may-see", calls
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
 
 
 def attempt(lab: Lab, *arguments: str) -> tuple[str, int]:
@@ -134,6 +189,7 @@ def test_two_recoveries_at_the_same_time() -> None:
 
 def test_interrupted_in_every_phase_and_run_again() -> None:
     with outage() as it:
+        ask_to_stop(it)
         for number, phase in enumerate(PHASES):
             # A start that was interrupted may have started it all the same, and only a dead broker is started.
             if number <= PHASES.index(START) and broker.status(it.lab) != "stopped":
@@ -142,6 +198,20 @@ def test_interrupted_in_every_phase_and_run_again() -> None:
         it.run("recover_rabbitmq")
         assert incident(it.lab)["record"]["open"] is False
         assert_good(it.judge_audited())
+
+
+def ask_to_stop(it: Outage) -> None:
+    """Ask a recovery to stop while it starts the broker: it does no more than that."""
+    playbook = it.playbook("recover_rabbitmq").start()
+    try:
+        reached = processes.wait_until(lambda: playbook.ended() or f"{START}]" in playbook.text(), PATIENCE)
+        assert reached, playbook.text()
+        it.run("status_rabbitmq", "-e", "outage_report_abort=true")
+        assert playbook.wait(PATIENCE) != 0, playbook.text()
+    finally:
+        playbook.end()
+    assert "asked this run to stop" in playbook.text()
+    assert "Flush the DMCA cache of each API instance]" not in playbook.text()
 
 
 def interrupt(it: Outage, task: str) -> None:

@@ -108,8 +108,10 @@ def test_memory_without_a_limit_gets_none(run: Callable[..., dict[str, Any]]) ->
 def test_a_quota_that_can_not_be_noted_yet_is_tried_again(run: Callable[..., dict[str, Any]]) -> None:
     hypervisor = Hypervisor("Error: Disk quota exceeded", "Error: Disk quota exceeded")
     assert run(hypervisor, disk_size="2GiB")["changed"]
-    with pytest.raises(VezaError, match="ended with exit code 1: Error: no such pool"):
+    with pytest.raises(VezaError, match="ended with exit code 1: Error: no such pool$"):
         run(Hypervisor("Error: no such pool"), disk_size="2GiB")
+    with pytest.raises(VezaError, match="Disk quota exceeded Btrfs notes no new limit.*truncate"):
+        run(Hypervisor(*["Error: Disk quota exceeded"] * 100), disk_size="2GiB")
 
 
 def test_no_size_is_refused(run: Callable[..., dict[str, Any]]) -> None:
