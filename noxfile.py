@@ -47,6 +47,9 @@ CORES = {
 # Unit tests of what knows nothing of Ansible: once is enough, with this ansible-core.
 ONCE = ("2.19", ["tests/unit/prometheus"])
 
+# What needs no host of its own, but minutes: `make test-incus` runs it.
+LONG = ["tests/awx/test_apply.py"]
+
 # The oldest Python of the hosts that modules run on (tests/config.yml).
 TARGET_PYTHON = "3.9"
 
@@ -163,7 +166,7 @@ def changelog(session: nox.Session) -> None:
 @nox.session
 def awx(session: nox.Session) -> None:
     """What extensions/awx defines, against the documentation of the modules of awx.awx and our own specifications."""
-    pytest(session, "python", "-q", "tests/awx", "--ignore=tests/awx/test_apply.py")
+    pytest(session, "python", "-q", "tests/awx", *(f"--ignore={path}" for path in LONG))
 
 
 def ansible_test(session: nox.Session, *arguments: str, python: Path | None = None) -> None:
@@ -276,4 +279,4 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def incus(session: nox.Session) -> None:
     """On real hosts: the lab, the playbooks over ssh, game day E, a part of the fault catalogue; what takes long."""
-    pytest(session, "python", "-v", "tests/incus", "tests/awx/test_apply.py")
+    pytest(session, "python", "-v", "tests/incus", *LONG)

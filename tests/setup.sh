@@ -80,6 +80,7 @@ missing_for_hosts() {
 		zstd zstd
 		ip iproute2
 		ssh openssh-client
+		java default-jre-headless
 	TABLE
 }
 

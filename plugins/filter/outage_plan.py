@@ -148,10 +148,15 @@ def _afterwards(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _approved(plan: Plan, approved: Mapping[str, Any]) -> Plan:
-    """Refuse to do anything else than what was approved; that nothing is left to do is no difference."""
+    """Refuse to do anything else than what was approved; that less of it is left to do is no difference.
+
+    So a run that was interrupted can be started again as it was.
+    """
     if plan["decision"] not in ACTS:
         return plan
-    differ = [name for name in ("incident", "version", "steps") if approved.get(name) != plan["approval"][name]]
+    differ = [name for name in ("incident", "version") if approved.get(name) != plan["approval"][name]]
+    steps = approved.get("steps") or []
+    differ += ["steps" for step in plan["approval"]["steps"] if step["remedy"] != "none" and step not in steps][:1]
     # That a run before this one has opened the incident is not another decision.
     differ = [name for name in differ if not (name == "incident" and approved.get("incident") is None)]
     if not differ:

@@ -78,7 +78,8 @@ def roles_of(playbook: str) -> frozenset[str]:
     found: set[str] = set()
     for play in load(ROOT / playbook):
         if imported := play.get("ansible.builtin.import_playbook"):
-            found |= roles_of(str(Path(playbook).with_name(imported)))
+            name = imported.removeprefix("veza.rabbitmq.").removesuffix(".yml")
+            found |= roles_of(str(Path(playbook).with_name(f"{name}.yml")))
         found |= {one["role"] for one in play.get("roles", [])} | set(named(tasks([play])))
     return with_theirs(frozenset(name.rpartition(".")[2] for name in found))
 

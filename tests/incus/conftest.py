@@ -10,6 +10,7 @@ This process moves into the lab's network: its names resolve here, and nothing o
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +18,8 @@ import pytest
 
 from tests.lab.incus import image, stack
 from tests.lab.incus.lab import IncusLab, take_down
-from tests.lab.state import orphans
-from tests.tools import borrowed
+from tests.lab.state import CHECKOUT, orphans
+from tests.tools import borrowed, environments
 
 _USED: set[str] = set()
 """Names of labs that a test may have changed."""
@@ -33,12 +34,12 @@ def outside() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def session_lab(community_general: Path, outside: list[str]) -> Iterator[IncusLab]:
+def session_lab(community_general: Path, event_driven: Path, outside: list[str]) -> Iterator[IncusLab]:
     """The lab of this session, as the tests before have left it: for those that only look."""
     assert outside, "noted before this process moves"
     for left in orphans("incus-it"):
         take_down(left)
-    # Built, like community_general, while more than the lab can be reached: some test wants a lab of its own.
+    # Built, as the two fixtures are made, while more than the lab can be reached: some test wants a lab of its own.
     image.ready("bookworm", print)
     lab = stack.up(f"it-{os.getpid()}")
     try:
@@ -61,3 +62,12 @@ def incus_lab(session_lab: IncusLab) -> IncusLab:
 def community_general() -> Path:
     """A collections path with community.general, of which an operator may use the connection plugin incus."""
     return borrowed.path_with("community.general")
+
+
+@pytest.fixture(scope="session")
+def event_driven() -> Path:
+    """The Python of an environment with ansible-rulebook."""
+    place = CHECKOUT / ".nox" / "veza" / "rulebook"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    packages = CHECKOUT / "tests" / "tools" / "ansible-rulebook.txt"
+    return environments.create(place, Path(sys.executable), ["-r", str(packages)])

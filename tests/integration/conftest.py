@@ -30,6 +30,8 @@ NodeManager.EXIT_TIMEOUT = 60
 ORDER = (
     "test_queue_drain_wait",
     "test_recover_scenarios::test_interrupted",
+    "test_runner",
+    "test_answer",
     "test_lab",
     "test_transcode_requeue",
     "test_recover_scenarios",

@@ -136,6 +136,8 @@ def test_an_approved_plan_is_carried_out_and_no_other() -> None:
     assert plan("healthy", approved=approved)["decision"] == "nothing"
     elsewhere = {**approved, "version": "0.0.1"}
     assert "version: approved 0.0.1" in plan("killed", approved=elsewhere)["reason"]
+    # It was interrupted after the broker had been started: the rest of the incident's work was approved with it.
+    assert plan("healthy", OPEN, approved=approved)["decision"] == "finish"
     of_another = plan("killed", {**OPEN, "id": "another"})["approval"]
     assert plan("killed", OPEN, approved=of_another)["decision"] == "ask"
 
