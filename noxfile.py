@@ -48,7 +48,7 @@ CORES = {
 ONCE = ("2.19", ["tests/unit/prometheus"])
 
 # What needs no host of its own, but minutes: `make test-incus` runs it.
-LONG = ["tests/awx/test_apply.py"]
+LONG = ["tests/awx/test_apply.py", "tests/awx/test_many_brokers.py"]
 
 # The oldest Python of the hosts that modules run on (tests/config.yml).
 TARGET_PYTHON = "3.9"

@@ -34,11 +34,13 @@ def outage_evidence(
 ) -> dict[str, Any]:
     """Return the evidence that plugin_utils/_findings.py describes; what a host did not answer is None.
 
-    ``controller`` has the results of rabbitmq_health and database_info: ``{health, database}``.
+    ``controller`` has the results of rabbitmq_health and database_info, and when all looks were over by its own clock:
+    ``{health, database, at}``.
     """
     groups = {"brokers": brokers, "apps": apps}
     looks = {(group, host): _look(group, hostvars[host]) for group in groups for host in groups[group]}
-    views = {host: {"info": _finished("brokers", looks["brokers", host])} for host in brokers}
+    infos = {host: _finished("brokers", looks["brokers", host]) for host in brokers}
+    views = {host: {"info": _with_proven_clock(info, controller.get("at"))} for host, info in infos.items()}
     silent = {host: look for (group, host), look in looks.items() if look and not _finished(group, look)}
     return {
         **{name: _finished(name, controller.get(name)) for name in ("health", "database")},
@@ -47,6 +49,19 @@ def outage_evidence(
         "unreachable": {host: _why(look) for host, look in silent.items() if look.get("unreachable")},
         "failed": {host: _why(look) for host, look in silent.items() if not look.get("unreachable")},
     }
+
+
+def _with_proven_clock(info: Mapping[str, Any] | None, at: str | None) -> Mapping[str, Any] | None:
+    """Return it with no more of a clock's lead than is proven: a look that began late is no clock that is ahead.
+
+    A controller that has much to do sends a look long after it noted the time that the look compares with. What a host
+    says is later than ``at``, when its answer had come, is ahead whatever the delay was.
+    """
+    clock = (info or {}).get("clock") or {}
+    if info is None or at is None or (clock.get("offset") or 0.0) <= 0.0:
+        return info
+    proven = (instant(clock["now"], "clock.now") - instant(at, "at")).total_seconds()
+    return {**info, "clock": {**clock, "offset": min(clock["offset"], max(0.0, proven))}}
 
 
 def _with_hypervisor(view: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:

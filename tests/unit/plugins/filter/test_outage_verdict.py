@@ -192,6 +192,22 @@ def test_evidence_keeps_results_and_says_why_there_is_none() -> None:
     assert seen["failed"] == {"backend-2": "no python: sh: No"}
 
 
+@pytest.mark.parametrize(
+    ("offset", "at", "kept"),
+    [
+        (39.0, "2026-01-31T02:10:41Z", 0.0),  # the controller had much to do: the look began late
+        (60.0, "2026-01-31T02:10:05Z", 35.0),  # it is ahead even of the instant at which its answer had come
+        (-60.0, "2026-01-31T02:12:00Z", -60.0),
+        (39.0, None, 39.0),
+    ],
+)
+def test_a_look_that_began_late_is_no_clock_that_is_ahead(offset: float, at: str | None, kept: float) -> None:
+    told = info(clock={"now": "2026-01-31T02:10:40Z", "offset": offset})
+    seen = outage_evidence({"at": at}, {"rabbitmq": {"__outage_diagnose_broker": told}}, ["rabbitmq"], [])
+    assert seen["brokers"]["rabbitmq"]["info"]["clock"]["offset"] == kept
+    assert told["clock"]["offset"] == offset
+
+
 def on_a_hypervisor(kills: list[dict] | None) -> dict:
     limits = {"found": True, "disk": {"size": 1}, "memory": {}, "oom_kills": kills}
     told = [{"found": False, "__outage_diagnose_hypervisor": "h1"}, {**limits, "__outage_diagnose_hypervisor": "h2"}]
