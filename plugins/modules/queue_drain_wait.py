@@ -430,12 +430,16 @@ class Wait:
         self.samples = thin([*self.samples, sample(look.depths, elapsed, now)])
 
     def hopeless(self, given_up: Sequence[str]) -> bool:
-        """Whether it is sure that no waiting brings a success: a queue is stuck anew, or all else is over."""
+        """Whether it is sure that no waiting brings a success: a queue is stuck anew, or all else is over.
+
+        A queue that is empty before its worker is back, as others have worked on it, may still get its consumer.
+        """
         anew = [view for view in self.views if view.name not in given_up]
         if any(view.stuck for view in anew):
             return True
         known = [view for view in self.views if view.name in given_up]
-        return all(view.over for view in anew) and all(view.stuck or view.over for view in known)
+        over = all(view.over for view in anew) and all(view.stuck or view.over for view in known)
+        return over and self.until == "drained"
 
     def result(self) -> dict[str, Any]:
         """Return what is known."""

@@ -228,8 +228,10 @@ def test_until_it_is_worked_on(run: Made) -> None:
     result = run([acked(at, int(at > 2)) for at in range(0, 11, 2)], until="worked_on", timeout=60)
     assert (result["reached"], result["drained"], result["elapsed"]) == (True, False, 10.0)
     assert result["queues"][0]["case"] == "slow"
-    empty = run([depth(0, consumers=0), depth(0, consumers=1)], until="worked_on", timeout=60)
-    assert (empty["reached"], empty["elapsed"]) == (True, 2.0)
+    for on_stuck in ("wait", "fail"):
+        depths = [depth(0, consumers=0), depth(0, consumers=1)]
+        empty = run(depths, until="worked_on", timeout=60, on_stuck=on_stuck)
+        assert (empty["reached"], empty["elapsed"]) == (True, 2.0)
     with pytest.raises(TimedOut) as timed_out:
         run([depth(0, consumers=0)] * 6, until="worked_on", timeout=10)
     assert not timed_out.value.details["reached"]
