@@ -181,7 +181,7 @@ def check_question(question: dict[str, Any], option: dict[str, Any]) -> None:
     default = question["default"]
     assert default == (str(option["default"]).lower() if option["type"] == "bool" else option["default"])
     # Else AWX refuses the survey.
-    assert type(default) is (int if question["type"] == "integer" else str)
+    assert isinstance(default, int if question["type"] == "integer" else str)
     assert default in question.get("choices", [default])
 
 
