@@ -24,6 +24,7 @@ from ansible.plugins.loader import become_loader, connection_loader
 from ansible.utils.display import Display
 
 from ..module_utils._drain import line, thin
+from ..plugin_utils._progress import tell
 from .incident import identity
 
 SLICE = 5.0
@@ -162,5 +163,5 @@ def show(queues: list[dict[str, Any]], told: dict[str, str]) -> dict[str, str]:
     for queue in queues:
         name = queue["name"]
         if not queue["drained"] or told.get(name) != lines[name]:
-            Display().display(lines[name])
+            tell(lines[name])
     return lines

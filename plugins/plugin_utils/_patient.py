@@ -13,7 +13,8 @@ import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
+
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._progress import tell
 
 SLICE = 5.0
 """Seconds of a wait without a word."""
@@ -41,7 +42,7 @@ class PatientAction(ActionBase):
             # Bad options and a host that can't be reached don't change by waiting.
             if not answer.get("failed") or self.answered not in answer or waited >= total:
                 break
-            Display().display(f"condition not met yet, {waited:.0f} s of {total:.0f} s: {answer[self.reason]}")
+            tell(f"condition not met yet, {waited:.0f} s of {total:.0f} s: {answer[self.reason]}")
         if total and "elapsed" in answer:
             answer["elapsed"] = round(waited, 3)
         result.update(answer)

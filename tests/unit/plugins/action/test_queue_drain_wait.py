@@ -47,7 +47,7 @@ class Play:
         monkeypatch.setattr(self.plugin, "_task", self.task, raising=False)
         monkeypatch.setattr(action.ActionBase, "run", lambda _self, _tmp, _vars: {})
         monkeypatch.setattr(self.plugin, "_execute_module", self.execute)
-        monkeypatch.setattr(action.Display(), "display", self.screen.append)
+        monkeypatch.setattr(action, "tell", self.screen.append)
         self.now = 100.0
         monkeypatch.setattr(action.time, "monotonic", lambda: self.now)
 
