@@ -17,16 +17,20 @@ WIDTH = 10
 
 def outage_status(read: Mapping[str, Any]) -> list[str]:
     """Return the lines for what M(veza.rabbitmq.incident) read."""
-    lease = read.get("lease") or {}
-    held = bool(lease.get("held")) and not lease.get("expired")
     rows = [
         ("SITE", read["site"]),
         ("INCIDENT", _incident(read)),
-        ("RUN", _holder(lease) if held else "nobody is recovering it now"),
-        ("PHASE", _phase(lease) if held else ""),
+        ("RUN", at_work(read) or "nobody is recovering it now"),
+        ("PHASE", _phase(read["lease"]) if at_work(read) else ""),
         ("RECORD", read.get("file") or ""),
     ]
     return [f"{label:<{WIDTH}}{text}" for label, text in rows if text]
+
+
+def at_work(read: Mapping[str, Any]) -> str:
+    """Return who is recovering it now; empty when nobody is."""
+    lease = read.get("lease") or {}
+    return _holder(lease) if lease.get("held") and not lease.get("expired") else ""
 
 
 def _incident(read: Mapping[str, Any]) -> str:

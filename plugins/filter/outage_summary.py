@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.veza.rabbitmq.plugins.filter.outage_status import at_work
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
 
 WIDTH = 10
@@ -43,11 +44,12 @@ def outage_summary(run: Mapping[str, Any]) -> list[str]:
 
     Keys: ``verdict`` (outage_verdict), and as far as the run got: ``plan`` (outage_plan), ``check`` (bool), ``record``
     (outage_record), ``failure`` (text), ``report`` (path). An audit by itself has a record and no verdict. A diagnosis
-    has ``inventories``, the files that its command was given.
+    has ``inventories``, the files that its command was given, and ``incident``, as M(veza.rabbitmq.incident) read it.
     """
     run = {"verdict": NO_VERDICT, **run}
     sections = (
         ("CAUSE", _cause(run)),
+        ("RUN", list(filter(None, [at_work(run.get("incident") or {})]))),
         ("FAILED", [run["failure"]] if run.get("failure") else []),
         ("PROOF", _proof(run)),
         ("SUSPECT", _suspects(run)),

@@ -68,6 +68,5 @@ def community_general() -> Path:
 def event_driven() -> Path:
     """The Python of an environment with ansible-rulebook."""
     place = CHECKOUT / ".nox" / "veza" / "rulebook"
-    place.parent.mkdir(parents=True, exist_ok=True)
     packages = CHECKOUT / "tests" / "tools" / "ansible-rulebook.txt"
     return environments.create(place, Path(sys.executable), ["-r", str(packages)])

@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -40,6 +42,15 @@ def fresh_directory(path: Path) -> Path:
     return path
 
 
+@contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """One process at a time makes what will lie at a place; the others wait, and find it made."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_name(f"{place.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def find_python(versions: Iterable[str]) -> Path | None:
     """The first of these Pythons ("3.11") that is on the machine."""
     found = subprocess.run([HERE / "find_python.sh", *versions], capture_output=True, text=True, check=False)
@@ -57,12 +68,13 @@ def create(place: Path, interpreter: Path, requirements: Sequence[str]) -> Path:
         "\0".join([str(interpreter.resolve()), *requirements]).encode() + b"\0".join(files)
     ).hexdigest()
     python = place / "bin" / "python"
-    if stamp.is_file() and stamp.read_text() == fingerprint:
-        return python
-    # virtualenv, not venv: it brings its own pip, which Debian's Pythons lack.
-    quietly([sys.executable, "-m", "virtualenv", "--quiet", "--clear", "--python", str(interpreter), str(place)])
-    quietly([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements])
-    stamp.write_text(fingerprint)
+    with alone(place):
+        if not stamp.is_file() or stamp.read_text() != fingerprint:
+            # virtualenv, not venv: it brings its own pip, which Debian's Pythons lack.
+            venv = [sys.executable, "-m", "virtualenv", "--quiet", "--clear", "--python", str(interpreter), str(place)]
+            quietly(venv)
+            quietly([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements])
+            stamp.write_text(fingerprint)
     return python
 
 

@@ -32,6 +32,16 @@ def test_first_the_cause_then_proof_impact_next_step_and_what_is_unknown() -> No
     assert any("not ruled out: " in line for line in lines)
 
 
+def test_who_is_at_it_already_is_said_next_to_the_cause() -> None:
+    holder = {"user": "ann", "host": "ops-1", "playbook": "recover_rabbitmq.yml", "pid": 7}
+    lease = {"held": True, "expired": False, "holder": holder, "acquired_at": AT, "expires_at": AT}
+    lines = told("killed", incident={"lease": lease})
+    assert labels(lines)[:2] == ["CAUSE", "RUN"]
+    assert any(line.startswith("RUN") and "ann@ops-1: recover_rabbitmq.yml" in line for line in lines)
+    for over in ({**lease, "held": False}, {**lease, "expired": True}, None):
+        assert "RUN" not in labels(told("killed", incident={"lease": over}))
+
+
 @pytest.mark.parametrize(("count", "more"), [(CHANGES, False), (CHANGES + 3, True)])
 def test_the_screen_shows_the_last_changes_only(count: int, more: bool) -> None:
     verdict = outage_verdict(SITUATIONS["killed"][0], causes(), QUEUES)
