@@ -137,6 +137,7 @@ def play_command(options: argparse.Namespace) -> int:
             # Not a row: it would replace one that tells something.
             raise LabError(f"the lab '{lab.name}' ended while {fault.name} ran")
         scoreboard.write(options.out, [row], list(every.values()))
+        accuracy.write(options.out, [row])
     return 0
 
 

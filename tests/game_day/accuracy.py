@@ -5,7 +5,8 @@
 """How often the diagnosis names the right cause: each fault is made and named, nothing is mended, then all is reset.
 
 A run takes a third of the time of a row of the scoreboard, so that each fault can be made many times, with other
-parameters each time. ``docs/accuracy.json`` keeps every run; who measures anew removes it first.
+parameters each time. Each run of ``make game-day`` counts too: its diagnosis is the same. ``docs/accuracy.json`` keeps
+every run; who measures anew removes it first.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gp
 
 Which cause `diagnose_rabbitmq` names first for each fault of the catalogue (tests/game_day/faults/), made for real on
 the lab of Incus hosts while requests flow, with random parameters. `healthy_under_load` is the control: nothing is
-broken. The runs are made by `.venv/bin/python -m tests.game_day accuracy`, and this page is written anew from them by
-`.venv/bin/python -m tests.game_day table`.
+broken. The runs are made by `make game-day` and `.venv/bin/python -m tests.game_day accuracy`, and this page is written
+anew from them by `.venv/bin/python -m tests.game_day table`.
 """
 
 LEGEND = """\
