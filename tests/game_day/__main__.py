@@ -7,6 +7,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
+import os
 import random
 import subprocess
 import sys
@@ -22,6 +25,8 @@ from .result import Row
 from .run import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.lab.incus.lab import IncusLab
 
 OUTPUT = CHECKOUT / "tests" / "output" / "game_day"
@@ -126,19 +131,36 @@ def _play_inside(options: argparse.Namespace, family: str, names: list[str], see
 
 def play_command(options: argparse.Namespace) -> int:
     """Run faults one after the other; each row is written at once, so that an interrupted run keeps what it has."""
+    every = catalogue()
+    with only_player(options.lab) as lab:
+        for fault in chosen(options.faults, every):
+            row = play(lab, fault, options.seed)
+            if not lab.init.alive():
+                # Not a row: it would replace one that tells something.
+                raise LabError(f"the lab '{lab.name}' ended while {fault.name} ran")
+            scoreboard.write(options.out, [row], list(every.values()))
+            accuracy.write(options.out, [row])
+    return 0
+
+
+@contextlib.contextmanager
+def only_player(name: str) -> Iterator[IncusLab]:
+    """Enter a lab; LabError when another game day has it: each would take the other's fault for its own."""
     from tests.lab.incus.lab import IncusLab
 
-    every = catalogue()
-    lab = IncusLab.load(options.lab)
+    lab = IncusLab.load(name)
+    descriptor = os.open(lab.dir, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LabError(
+            f"Another game day plays in the lab '{name}': wait for it, or name another --lab."
+        ) from None
     lab.enter()
-    for fault in chosen(options.faults, every):
-        row = play(lab, fault, options.seed)
-        if not lab.init.alive():
-            # Not a row: it would replace one that tells something.
-            raise LabError(f"the lab '{lab.name}' ended while {fault.name} ran")
-        scoreboard.write(options.out, [row], list(every.values()))
-        accuracy.write(options.out, [row])
-    return 0
+    try:
+        yield lab
+    finally:
+        os.close(descriptor)
 
 
 def play(lab: IncusLab, fault: Fault, seed: int) -> Row:
@@ -175,31 +197,30 @@ def _conclude(options: argparse.Namespace, before: list[Row], wanted: set[tuple[
 
 def accuracy_command(options: argparse.Namespace) -> int:
     """Make each fault and have it named; 1 when one was taken for another."""
-    from tests.lab.incus.lab import IncusLab
-
-    from .ground import LabGround
-
-    lab = IncusLab.load(options.lab)
-    lab.enter()
-    family = lab.data["rabbitmq"]
-    faults = {accuracy.HEALTHY.name: accuracy.HEALTHY, **catalogue()}
-    rows = []
-    for seed in range(options.seed, options.seed + options.rounds):
-        for fault in chosen(options.faults, faults):
-            if family not in fault.versions:
-                continue
-            output = OUTPUT / f"accuracy-{fault.name}-{family}-{seed}"
-            row = Run(LabGround(lab, family, output), fault, seed).name()
-            rows.append(row)
-            if not lab.init.alive():
-                raise LabError(f"the lab '{lab.name}' ended while {fault.name} was made")
-            accuracy.write(options.out, [row])
-            seconds = f" in {row.seconds_to_name:.1f} s" if row.seconds_to_name else ""
-            named = " and ".join([row.cause or "nothing", *row.also])
-            told = accuracy.wrong(row) or f"right: {named}"
-            say(f"{fault.name} ({family}, seed {seed}): {told}{seconds}")
+    faults = chosen(options.faults, {accuracy.HEALTHY.name: accuracy.HEALTHY, **catalogue()})
+    with only_player(options.lab) as lab:
+        family = lab.data["rabbitmq"]
+        possible = [fault for fault in faults if family in fault.versions]
+        seeds = range(options.seed, options.seed + options.rounds)
+        rows = [name(lab, fault, seed, options.out) for seed in seeds for fault in possible]
     say(accuracy.summary(rows))
     return HARMED if any(accuracy.wrong(row) for row in rows) else 0
+
+
+def name(lab: IncusLab, fault: Fault, seed: int, out: Path) -> Row:
+    """Make one fault and have it named; keep what came of it, and say it in one line."""
+    from .ground import LabGround
+
+    family = lab.data["rabbitmq"]
+    output = OUTPUT / f"accuracy-{fault.name}-{family}-{seed}"
+    row = Run(LabGround(lab, family, output), fault, seed).name()
+    if not lab.init.alive():
+        raise LabError(f"the lab '{lab.name}' ended while {fault.name} was made")
+    accuracy.write(out, [row])
+    seconds = f" in {row.seconds_to_name:.1f} s" if row.seconds_to_name else ""
+    told = accuracy.wrong(row) or f"right: {' and '.join([row.cause or 'nothing', *row.also])}"
+    say(f"{fault.name} ({family}, seed {seed}): {told}{seconds}")
+    return row
 
 
 def table_command(options: argparse.Namespace) -> int:
@@ -223,15 +244,12 @@ def list_command(_options: argparse.Namespace) -> int:
 
 def try_command(options: argparse.Namespace) -> int:
     """Try one fault."""
-    from tests.lab.incus.lab import IncusLab
-
     parts = {part.strip() for part in options.only.split(",")}
     if parts - set(trial.PARTS):
         raise ValueError(f"--only takes some of {', '.join(trial.PARTS)}")
     (fault,) = chosen(options.fault, catalogue())
-    lab = IncusLab.load(options.lab)
-    lab.enter()
-    return 0 if trial.run(lab, fault, options.seed, parts) else 1
+    with only_player(options.lab) as lab:
+        return 0 if trial.run(lab, fault, options.seed, parts) else 1
 
 
 if __name__ == "__main__":
