@@ -60,6 +60,7 @@ missing_packages() {
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
     # For promtool, which checks and tests the alert rules.
     [ "$tier" != test ] || command -v promtool >/dev/null || echo prometheus
+    [ "$tier" != test ] || [ -x /usr/sbin/pgbouncer ] || echo pgbouncer
     usable_environment || python >/dev/null || printf '%s\n' python3 python3-venv
     [ -z "$hosts" ] || missing_for_hosts
 }

@@ -153,9 +153,7 @@ def only_player(name: str) -> Iterator[IncusLab]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise LabError(
-            f"Another game day plays in the lab '{name}': wait for it, or name another --lab."
-        ) from None
+        raise LabError(f"Another game day plays in the lab '{name}': wait for it, or name another --lab.") from None
     lab.enter()
     try:
         yield lab

@@ -38,24 +38,29 @@ BRANCH = Path("/tmp")
 class Postgres:
     """A cluster of its own under /tmp, on a free port of loopback, run by a user who isn't root."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
         self.dir = Path(tempfile.mkdtemp(prefix="veza-requeue-", dir=BRANCH))
         # Stays free while the server is down: no outgoing connection is given it.
         self.port = ports.choose()["postgres"]
         who = owner()
-        self._identity: dict[str, Any] = {}
+        self.identity: dict[str, Any] = {}
         if who is not None:
             os.chown(self.dir, *who)
-            self._identity = {"user": who[0], "group": who[1], "extra_groups": []}
+            self.identity = {"user": who[0], "group": who[1], "extra_groups": []}
         self.process: subprocess.Popen[bytes] | None = None
 
     def initdb(self) -> None:
         password = self.dir / "password"
         password.write_text(PASSWORD)
-        if self._identity:
-            os.chown(password, self._identity["user"], self._identity["group"])
+        self.give(password)
         command = ["initdb", "-D", str(self.dir / "data"), "-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8"]
         self.command(*command, "--locale=C.UTF-8", "--no-sync", f"--pwfile={password}")
+
+    def give(self, *paths: Path) -> None:
+        """Let the server's user own files."""
+        for path in paths if self.identity else ():
+            os.chown(path, self.identity["user"], self.identity["group"])
 
     def command(self, name: str, *arguments: str, **environment: str) -> None:
         subprocess.run(
@@ -64,7 +69,7 @@ class Postgres:
             capture_output=True,
             cwd=self.dir,
             env={**os.environ, **environment},
-            **self._identity,
+            **self.identity,
         )
 
     def start(self) -> None:
@@ -77,6 +82,7 @@ class Postgres:
             "dynamic_shared_memory_type": "mmap",
             "max_wal_senders": 4,
             "wal_level": "replica",
+            **self.settings,
         }
         options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         with (self.dir / "log").open("ab") as log:
@@ -85,7 +91,7 @@ class Postgres:
                 stdout=log,
                 stderr=log,
                 cwd=self.dir,
-                **self._identity,
+                **self.identity,
             )
         deadline = time.monotonic() + 120
         while True:
@@ -239,6 +245,51 @@ class Proxy:
                 client.shutdown(socket.SHUT_RDWR)
 
 
+class Pooler:
+    """A PgBouncer in transaction mode before a server: who comes next may get the connection of who was before."""
+
+    def __init__(self, server: Postgres) -> None:
+        self.server = server
+        self.port = ports.choose()["postgres"]
+
+    def __enter__(self) -> Pooler:
+        directory = self.server.dir / f"pooler-{self.port}"
+        directory.mkdir()
+        users = directory / "users"
+        users.write_text('"postgres" "{}"\n'.format(PASSWORD.replace('"', '""')))
+        settings = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "scram-sha-256",
+            "auth_file": users,
+            "pool_mode": "transaction",
+            "default_pool_size": 2,
+            "logfile": directory / "log",
+        }
+        lines = [f"{name} = {value}" for name, value in settings.items()]
+        configuration = directory / "pgbouncer.ini"
+        text = f"[databases]\n* = host=127.0.0.1 port={self.server.port}\n[pgbouncer]\n"
+        configuration.write_text(text + "\n".join(lines) + "\n")
+        self.server.give(directory, users, configuration)
+        self.process = subprocess.Popen(
+            ["/usr/sbin/pgbouncer", "--quiet", str(configuration)], cwd=directory, **self.server.identity
+        )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return self
+            except OSError:
+                assert self.process.poll() is None, (directory / "log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+    def __exit__(self, *_unused: object) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+
 def _exactly(source: socket.socket, size: int) -> bytes:
     data = b""
     while len(data) < size:
@@ -301,8 +352,9 @@ def depth(name: str, ready: int = 0, unacked: int = 0) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Postgres]:
-    server = Postgres()
+def running(**settings: Any) -> Iterator[Postgres]:
+    """Run a cluster, with other settings where they are given."""
+    server = Postgres(**settings)
     try:
         server.initdb()
         server.start()

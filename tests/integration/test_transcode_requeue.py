@@ -31,7 +31,7 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadIn
 from ansible_collections.veza.rabbitmq.plugins.module_utils._requeue import Names, Requeue, Rules
 from ansible_collections.veza.rabbitmq.plugins.module_utils._window import Window
 from ansible_collections.veza.rabbitmq.plugins.modules import transcode_requeue as module
-from tests.integration.requeue_lab import PASSWORD, Base, Management, Postgres, Proxy, create, depth, running
+from tests.integration.requeue_lab import PASSWORD, Base, Management, Pooler, Postgres, Proxy, create, depth, running
 from tests.lab.state import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -537,6 +537,25 @@ def test_several_at_once_insert_each_job_once(empty: Base, tmp_path: Path, uniqu
     assert sorted(requeued) == list(range(1, 1001))
     jobs = sorted(job for result in results for job in result["jobs"])
     assert jobs == [row[0] for row in empty.run("SELECT id FROM transcode_jobs ORDER BY id")]
+
+
+def test_through_pgbouncer_in_transaction_mode(base: Base, tmp_path: Path) -> None:
+    """Nothing of a session may be relied on, and nothing may be left in one: neither a lock nor a setting."""
+    base.run(UPLOADS, 300)
+    with Pooler(base.server) as pooler:
+        url = base.server.url(base.name, port=pooler.port)
+        given = {**options(base, batch_size=7), "database_url": url}
+        answers = [finish(process) for process in [start(given, tmp_path) for _number in range(4)]]
+        assert base.run(ONCE) == [(300, 300)]
+        assert sum(len(answer["requeued"]) for answer in answers) == 300
+        with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('statement_timeout'), (SELECT count(*) FROM pg_locks l"
+                           " WHERE l.locktype = 'advisory')")  # fmt: skip
+            assert cursor.fetchone() == ("0", 0)
+        jobs = [str(job) for answer in answers for job in answer["jobs"]]
+        undone = run({"database_url": url, "state": "absent", "jobs": jobs})
+        assert (len(undone["jobs"]), undone["kept"]) == (300, [])
+    assert base.run(ONCE) == [(0, 0)]
 
 
 def test_the_application_inserting_at_the_same_time(base: Base) -> None:
