@@ -19,6 +19,8 @@ description:
     kernel's log about a container.
   - With O(disk_size) and O(memory) it raises those limits, while the instance runs. It never lowers one, restarts
     nothing and deletes nothing.
+  - A quota of Btrfs that is used up to the last byte can't be raised by Incus, because the note of it counts to the
+    full volume. Then it is raised by C(btrfs qgroup limit) on the pool first, and by Incus once more.
   - Needs the command line C(incus) and nothing but Python's standard library.
 extends_documentation_fragment:
   - veza.rabbitmq._attributes
@@ -136,8 +138,11 @@ message:
 """
 
 import json
+import os
+import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -152,6 +157,10 @@ from ..module_utils._incus import Level, bytes_of, disk_of, enlarge, levels, oom
 RETRIES = 20
 """How often a size is tried to be set: btrfs can't note a new quota until something that was given back has settled."""
 
+REFUSED = re.compile(
+    r"btrfs qgroup limit (\d+) (0/\d+) (\S+)/[^/\s]+/[^/\s]+: .*quota exceeded", re.IGNORECASE | re.DOTALL
+)
+"""Incus's words: bytes, quota group, the pool's mount; behind it the kind of volume and the volume itself."""
 
 GIVE_BACK = (
     "Btrfs notes no new limit while the old one is used up to the last byte: empty or delete any file of {name} that "
@@ -232,9 +241,32 @@ class Incus:
             full = "quota" in ended.err.lower()
             if not full or attempt == RETRIES - 1:
                 break
-            sleep(1.0)
+            if not self._limit_from_outside(ended.err):
+                sleep(1.0)
         told = f"{self.program} {' '.join(command)} {ended.failure()}"
         raise VezaError(f"{told} {GIVE_BACK.format(name=self.name)}" if full else told)
+
+    def _limit_from_outside(self, refusal: str) -> bool:
+        """Set the limit that Incus could not; then Incus can, and notes it.
+
+        Incus names the full volume by its own path, and Btrfs charges the note of the new limit to the volume of that
+        path, which has no byte left. Named by the pool's own path it goes to the pool's account.
+        """
+        asked = REFUSED.search(refusal)
+        if asked is None:
+            return False
+        size, group, pool = asked.groups()
+        return any(self.run(["btrfs", "qgroup", "limit", size, group, place]).code == 0 for place in places(pool))
+
+
+def places(pool: str, proc: str = "/proc") -> list[str]:
+    """Return where a pool may be mounted: here, or where a daemon sees it that has mounts of its own."""
+    found = [pool]
+    for pid in filter(str.isdigit, os.listdir(proc)):
+        with suppress(OSError), open(f"{proc}/{pid}/comm", encoding="utf-8") as file:
+            if file.read().strip() == "incusd":
+                found.append(f"{proc}/{pid}/root{pool}")
+    return found
 
 
 def run(

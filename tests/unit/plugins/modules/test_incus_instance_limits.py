@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ class Hypervisor:
 
     def __init__(self, *refusals: str, limit: str = "300MiB") -> None:
         self.refusals = list(refusals)
+        self.mount = "/pools/veza"
         self.changes: list[list[str]] = []
         self.instance: dict[str, Any] = {
             "status": "Running",
@@ -38,6 +40,9 @@ class Hypervisor:
             return Ended(1, "", "not permitted")
         if argv[:2] == ["incus", "query"]:
             return self.answer(argv[2].partition("?")[0].removeprefix("/1.0/"))
+        if argv[0] == "btrfs":
+            self.changes.append(argv)
+            return Ended(0, "", "") if argv[-1] == self.mount else Ended(1, "", "No such file or directory")
         assert argv[:3] == ["incus", "--project", "default"]
         if self.refusals:
             return Ended(1, "", self.refusals.pop(0))
@@ -117,3 +122,33 @@ def test_a_quota_that_can_not_be_noted_yet_is_tried_again(run: Callable[..., dic
 def test_no_size_is_refused(run: Callable[..., dict[str, Any]]) -> None:
     with pytest.raises(BadInput, match="memory is 'lots'"):
         run(Hypervisor(), memory="lots")
+
+
+# Word for word as Incus 6 says it of a container whose root volume has no byte left.
+BTRFS = (
+    'Error: Failed to update device "root": Failed to run: btrfs qgroup limit 2908749824 0/368 '
+    "/pools/veza/containers/rabbitmq: exit status 1 (ERROR: unable to limit requested quota group: Disk quota exceeded)"
+)
+
+
+def test_a_full_quota_is_raised_on_the_pool_first(run: Callable[..., dict[str, Any]]) -> None:
+    hypervisor = Hypervisor(BTRFS)
+    assert run(hypervisor, disk_size="2GiB")["changed"]
+    outside, noted = hypervisor.changes
+    assert outside == ["btrfs", "qgroup", "limit", "2908749824", "0/368", "/pools/veza"]
+    assert "btrfs" not in noted
+
+
+def test_the_pool_is_looked_for_where_the_daemon_has_it(tmp_path: Path, run: Callable[..., dict[str, Any]]) -> None:
+    for pid, name in (("7", "incusd"), ("8", "sh")):
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "comm").write_text(f"{name}\n")
+    (tmp_path / "9").mkdir()
+    assert incus_instance_limits.places("/pools/veza", str(tmp_path)) == [
+        "/pools/veza",
+        f"{tmp_path}/7/root/pools/veza",
+    ]
+    hypervisor = Hypervisor(*[BTRFS] * 100)
+    hypervisor.mount = "nowhere"
+    with pytest.raises(VezaError, match="truncate"):
+        run(hypervisor, disk_size="2GiB")
