@@ -61,6 +61,7 @@ missing_packages() {
     # For promtool, which checks and tests the alert rules.
     [ "$tier" != test ] || command -v promtool >/dev/null || echo prometheus
     [ "$tier" != test ] || [ -x /usr/sbin/pgbouncer ] || echo pgbouncer
+    [ "$tier" != test ] || command -v chromedriver >/dev/null || printf '%s\n' chromium chromium-driver
     usable_environment || python >/dev/null || printf '%s\n' python3 python3-venv
     [ -z "$hosts" ] || missing_for_hosts
 }

@@ -28,6 +28,7 @@ NodeManager.EXIT_TIMEOUT = 60
 # The files (or the tests: how their names begin) by how long they take: what takes longest comes first, so that all
 # processes end together.
 ORDER = (
+    "test_secrets",
     "test_queue_drain_wait",
     "test_recover_scenarios::test_interrupted",
     "test_runner",
@@ -46,7 +47,7 @@ ORDER = (
 )
 # Files whose tests share nothing: each test goes where there is time. Those of the others stay in one process, which
 # brings up what they share.
-SPREAD = ("test_recover_scenarios", "test_incident", "test_demo")
+SPREAD = ("test_recover_scenarios", "test_incident", "test_demo", "test_secrets")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
