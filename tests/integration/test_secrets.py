@@ -169,7 +169,7 @@ class Sought:
         over = threading.Event()
 
         def watch() -> None:
-            while not over.wait(0.02):
+            while not over.wait(0.1):
                 for path in Path("/proc").glob("[0-9]*/cmdline"):
                     try:
                         told = path.read_bytes()
