@@ -250,6 +250,19 @@ SITUATIONS = {
         ),
         "broker_crash_loop",
     ),
+    **{
+        f"ended again and again, {what}": (
+            evidence(health(), info(service={
+                "restarts": 3,
+                "exits": [{"at": f"2026-01-31T02:{at}.000Z", "status": "11/SEGV"} for at in ends],
+            }), probe()),
+            cause,
+        )
+        for what, ends, cause in (
+            ("and serves for the moment", ("04:10", "04:30", "04:50"), "broker_crash_loop"),
+            ("and has outlived that", ("03:40", "04:00", "04:20"), "broker_segfault"),
+        )
+    },
     "killed by hand again and again": (
         evidence(
             DOWN,
