@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils._amqp import LASTING
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._patient import PatientAction
 
 
@@ -15,3 +16,4 @@ class ActionModule(PatientAction):
     module = "veza.rabbitmq.amqp_probe"
     answered = "outcome"
     reason = "message"
+    lasting = LASTING

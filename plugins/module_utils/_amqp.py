@@ -49,6 +49,9 @@ SENTENCES = {
 SERVING = ("ok", "slow")
 """The outcomes that mean that the broker serves."""
 
+LASTING = ("login_refused", "vhost_refused", "tls_expected", "tls_failed", "not_amqp", "header_refused")
+"""The outcomes that no waiting mends; right after the broker's start another one may come for a moment."""
+
 # What a close by the broker means: stages (none: any), reply code, part of its text, outcome; the first that fits wins.
 _CLOSED: tuple[tuple[tuple[str, ...], int, str, str], ...] = (
     (("login",), 403, "", "login_refused"),

@@ -271,13 +271,6 @@ BLOCKED_PAUSE = 10.0
 """The same under an alarm: each such probe leaves a connection in the broker until the alarm ends."""
 
 
-LASTING = ("login_refused", "vhost_refused", "tls_expected", "tls_failed", "not_amqp", "header_refused")
-"""Outcomes that no waiting mends, once the broker is up; right after its start another one may come for a moment."""
-
-LASTS = 10.0
-"""Seconds after which such an outcome is believed."""
-
-
 def argument_spec() -> dict[str, Any]:
     """Return the module's parameters."""
     return {
@@ -367,13 +360,10 @@ def run(
     look = look or (Inside(params) if params["container"] else from_here)
     left_out = params["publish"] and check_mode
     began, attempts = clock(), 0
-    outcome, since = "", began
     while True:
         found = look(target)
         attempts += 1
         elapsed = clock() - began
-        if found["outcome"] != outcome:
-            outcome, since = found["outcome"], clock()
         result = {**result_of(found, left_out), "attempts": attempts, "elapsed": round(elapsed, 3)}
         left = params["wait_timeout"] - elapsed
         if found["ok"] or not params["wait_timeout"]:
@@ -381,9 +371,6 @@ def run(
         if left <= 0:
             tries = f"{attempts} attempts in {elapsed:.1f} s"
             raise TimedOut(f"Not serving after {tries}; the last one: {found['message']}", **result)
-        if outcome in LASTING and clock() - since >= LASTS:
-            told = f"Waiting won't mend this, which has been so for {clock() - since:.0f} s: {found['message']}"
-            raise VezaError(told, **result)
         sleep(min(BLOCKED_PAUSE if found["outcome"] == "blocked" else PAUSE, left))
         # The last probe gets what is left, but enough of it to be worth something.
         left = params["wait_timeout"] - (clock() - began)

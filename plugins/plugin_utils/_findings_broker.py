@@ -243,10 +243,9 @@ def crash_loops(info: Info) -> Truth:
     if restarts < LOOP - 1:
         return False
     times = [end["at"] for end in recent_exits(info)[-LOOP:]]
-    lapses = [
-        seconds_between(one, other) for one, other in zip(times, [*times[1:], (info.get("clock") or {}).get("now")])
-    ]
-    if len(times) < LOOP or not all(lapse is not None and lapse <= APART for lapse in lapses):
+    until = [*times[1:], (info.get("clock") or {}).get("now")]
+    lapses = [lapse for lapse in map(seconds_between, times, until) if lapse is not None]
+    if len(lapses) < LOOP or max(lapses) > APART:
         return False
     *earlier, last = lapses
     return failing(info) or last <= max(earlier)

@@ -20,6 +20,10 @@ SLICE = 5.0
 """Seconds of a wait without a word."""
 
 
+LASTS = 10.0
+"""Seconds after which an answer that no waiting mends is believed."""
+
+
 class PatientAction(ActionBase):
     """Runs a module that has O(wait_timeout), slice by slice."""
 
@@ -29,18 +33,27 @@ class PatientAction(ActionBase):
     module: str
     answered: str
     reason: str
+    # Values of that key that no waiting mends.
+    lasting: tuple[str, ...] = ()
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the result of the last slice; ``elapsed`` is that of the whole wait."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         began = time.monotonic()
         total = self._seconds(self._task.args.get("wait_timeout", 0))
+        said, since = None, began
         while True:
             waited = time.monotonic() - began
             answer = self._look(total, waited, task_vars)
             waited = time.monotonic() - began
             # Bad options and a host that can't be reached don't change by waiting.
             if not answer.get("failed") or self.answered not in answer or waited >= total:
+                break
+            if answer[self.answered] != said:
+                said, since = answer[self.answered], time.monotonic()
+            if said in self.lasting and time.monotonic() - since >= LASTS:
+                lasted = time.monotonic() - since
+                answer["msg"] = f"Waiting won't mend this, which has been so for {lasted:.0f} s: {answer[self.reason]}"
                 break
             tell(f"condition not met yet, {waited:.0f} s of {total:.0f} s: {answer[self.reason]}")
         if total and "elapsed" in answer:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._amqp import SENTENCES, SERVING, Probe, Stage, Target
-from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput, TimedOut, VezaError
+from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput, TimedOut
 from ansible_collections.veza.rabbitmq.plugins.modules import amqp_probe
 
 PASSWORD = "s3cret-never-shown"
@@ -79,16 +79,6 @@ def test_a_wait_in_vain_fails_with_the_keys_of_a_success() -> None:
     assert arguments["outcome"] == "refused"
     assert 3 <= arguments["elapsed"] < 4
     assert "It is refused." in arguments["msg"]
-
-
-def test_what_no_waiting_mends_is_not_waited_for() -> None:
-    world = World("refused", "login_refused")
-    with pytest.raises(VezaError, match="Waiting won't mend this") as failure:
-        world.run(wait_timeout=300)
-    arguments = failure.value.fail_json_arguments()
-    assert set(World("ok").run()) | {"msg"} == set(arguments)
-    assert 10 <= arguments["elapsed"] < 14
-    assert World(*["login_refused"] * 5, "refused", *["login_refused"] * 5, "ok").run(wait_timeout=300)["ok"]
 
 
 def test_the_last_pause_ends_at_the_deadline() -> None:
