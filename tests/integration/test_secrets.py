@@ -248,14 +248,14 @@ def test_no_secret_is_to_be_seen_anywhere(case: str, tmp_path: Path) -> None:
         written = directories["kept"] / "environment"
         assert "before" not in written.read_text()
         written.unlink()  # the one file that is to have it
-        assert broker.serves(lab) == (case == "right")
+        assert broker.serves(lab), "who can't log in can start it all the same"
         for place in (*directories.values(), lab.dir / "ansible", Path(lab.paths["incidents"])):
             for path in place.rglob("*"):
                 if path.is_file():
                     sought.look(path.read_bytes(), str(path.relative_to(place.parent)))
         assert sought.seen == set()
         failed = json.loads((directories["kept"] / "failed.json").read_text())
-        assert bool(list(Path(lab.paths["incidents"]).rglob("*.html"))) == (case == "right")
+        assert list(Path(lab.paths["incidents"]).rglob("*.html"))
     fail = {name for name, did in failed.items() if did}
     assert fail == (FAIL_WHEN_WRONG if case == "wrong" else set()), statuses
     assert bool(statuses["recover_rabbitmq"]) == (case == "wrong"), statuses
