@@ -141,9 +141,10 @@ options:
     default: index
   batch_size:
     description:
-      - Tracks in a transaction.
+      - Tracks in a transaction. More of them are faster, because each transaction waits for the disk once, and hold
+        their rows for longer. 5000 take some tenths of a second.
     type: int
-    default: 1000
+    default: 5000
   max_rows:
     description:
       - With more candidates than this nothing is inserted and the module fails.
@@ -430,7 +431,7 @@ def argument_spec() -> dict[str, Any]:
         "live_statuses": {"type": "list", "elements": "str", "default": ["pending", "processing"]},
         "known_drops": {"type": "int"},
         "uniqueness": {"type": "str", "choices": ["index", "best_effort"], "default": "index"},
-        "batch_size": {"type": "int", "default": 1000},
+        "batch_size": {"type": "int", "default": 5000},
         "max_rows": {"type": "int", "default": 100000},
         "jobs": {"type": "list", "elements": "str"},
         "deliverable_check": {"type": "str", "choices": ["broker", "skip"], "default": "broker"},
