@@ -13,8 +13,11 @@ from jinja2 import Environment
 
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain, untrusted
 
-WIDTH, HEIGHT = 600, 200
+WIDTH = 600
 """Of the chart, in units of its own."""
+
+HEIGHT = 200
+"""Likewise."""
 
 
 def outage_page(record: Mapping[str, Any], template: str, listed: int = 50) -> str:

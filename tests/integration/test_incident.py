@@ -282,12 +282,12 @@ def test_the_report_is_drawn_once_and_then_stands(controller: Controller) -> Non
     checked = controller.run(REPORT, "--check", *option)
     assert not list(controller.records.rglob("*.md"))
     first = controller.run(REPORT, *option)
-    assert (recap(checked)["failed"], recap(first)["changed"]) == (0, 5)
+    assert (recap(checked)["failed"], recap(first)["changed"]) == (0, 7)
     for repeated in (controller.run(REPORT, *option), controller.run(REPORT, "--check", *option)):
         assert recap(repeated)["changed"] == 0
     name = controller.answer("mine")["id"]
     report = Path(controller.site.path, f"{name}.md")
-    for file in (report, report.with_suffix(".json")):
+    for file in (report, report.with_suffix(".json"), report.with_suffix(".html")):
         copy = controller.place / "copies" / file.name
         assert copy.read_bytes() == file.read_bytes()
         assert (file.stat().st_mode & 0o777, copy.stat().st_mode & 0o777) == (0o600, 0o600)
@@ -311,6 +311,20 @@ def test_the_report_says_what_matters(controller: Controller) -> None:
     machine = json.loads(Path(controller.site.path, f"{name}.json").read_text())
     assert (machine["record"]["outage"]["seconds"], len(machine["events"])) == (720.0, 4)
     assert len(machine["record"]["accounting"]["listed"]) == 53
+
+
+def test_the_draft_of_a_postmortem_is_left_once_when_the_incident_is_closed(controller: Controller) -> None:
+    controller.run([*outage(controller), *REPORT])
+    assert not list(controller.records.rglob("*-postmortem.md"))
+    closed = controller.asks("end", state="closed", data={"reason": "all is accounted for"})
+    controller.run([*closed, *REPORT])
+    (draft,) = controller.records.rglob("*-postmortem.md")
+    text = draft.read_text()
+    known = ("# Postmortem: It died", "- Length: 12 min 0 s, ", "lost at least 53", "Sentry was not asked")
+    assert [told for told in (*known, "- What went well: _", "| Owner |") if told not in text] == []
+    draft.write_text("My own words\n")
+    controller.run(REPORT)
+    assert draft.read_text() == "My own words\n"
 
 
 def test_without_an_incident_there_is_no_report_and_no_failure(controller: Controller) -> None:
