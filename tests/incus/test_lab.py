@@ -28,8 +28,8 @@ from tests.lab.veza.events import QUEUES
 PYTHON = sys.executable
 
 
-def test_the_hosts_are_what_production_has(session_lab: IncusLab) -> None:
-    lab = session_lab
+def test_the_hosts_are_what_production_has(incus_lab: IncusLab) -> None:
+    lab = incus_lab
     assert lab.on("rabbitmq", "systemctl", "is-active", "rabbitmq-server").stdout.strip() == "active"
     assert lab.rabbitmqctl("version").strip().startswith("4.0")
     fragment = lab.on("rabbitmq", "systemctl", "show", "-p", "FragmentPath", "--value", "rabbitmq-server").stdout
