@@ -184,5 +184,10 @@ def slow_lookups(transaction: Transaction, lookups: list[tuple[Table, str]]) -> 
     ]
 
 
+def indexed(transaction: Transaction, table: Table, column: str) -> bool:
+    """Tell whether an index over all rows of a table, large or small, begins with a column."""
+    return not transaction.rows(_SLOW, {**_lookup(table, column), "many": -1})[0][0]
+
+
 def _lookup(table: Table, column: str) -> dict[str, Any]:
     return {"table": table.oid, "column": table.columns[column].number, "many": MANY}

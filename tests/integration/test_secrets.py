@@ -52,6 +52,7 @@ PLAYBOOKS: dict[str, tuple[str, ...]] = {
     "answer_rabbitmq": ALERT,
     "restart_rabbitmq": (),
     "republish_rabbitmq": NOTHING,
+    "undo_requeue_rabbitmq": (),
     "game_day_rabbitmq": ("--check",),
     "mitigate_rabbitmq": LEVELS,
 }

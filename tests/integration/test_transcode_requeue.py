@@ -32,6 +32,7 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._requeue import Name
 from ansible_collections.veza.rabbitmq.plugins.module_utils._window import Window
 from ansible_collections.veza.rabbitmq.plugins.modules import transcode_requeue as module
 from tests.integration.requeue_lab import PASSWORD, Base, Management, Pooler, Postgres, Proxy, create, depth, running
+from tests.lab.scenario import Playbook
 from tests.lab.state import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -789,6 +790,60 @@ def test_what_no_worker_touched_is_undone(base: Base) -> None:
     assert [kept["reason"] for kept in again["kept"]] == ["gone", "gone"]
     # Undone, a track lacks its job again.
     assert run(options(base))["requeued"] == [3, 5, 6]
+
+
+def test_what_an_audit_inserted_is_undone_by_its_incident(bare_lab: Lab, tmp_path: Path) -> None:
+    backend = tmp_path / "hosts"
+    backend.write_text("[veza_app_backend]\nnobody ansible_connection=local veza_api_url=http://127.0.0.1:1\n")
+    with contextlib.closing(psycopg2.connect(bare_lab.urls["database"])) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("INSERT INTO tracks (title) VALUES ('one'), ('two'), ('three') RETURNING id")
+        tracks = [row[0] for row in cursor.fetchall()]
+        jobs = []
+        for track in tracks:
+            cursor.execute(f"{JOB} RETURNING id", (track, "pending", 0))
+            jobs += cursor.fetchone()
+        cursor.execute("UPDATE transcode_jobs SET status = 'done', attempts = 1 WHERE id = %s", (jobs[0],))
+
+        def left() -> list[int]:
+            cursor.execute("SELECT id FROM transcode_jobs ORDER BY id")
+            return [row[0] for row in cursor.fetchall()]
+
+        def undo(*arguments: str, code: int = 0) -> str:
+            log = tmp_path / f"{next(NUMBERS)}.log"
+            given = ("-i", str(backend), "-e", f"veza_incident_dir={tmp_path}/incidents", *arguments)
+            assert Playbook(bare_lab, "undo_requeue_rabbitmq", *given, log=log).start().wait(PATIENCE) == code
+            return log.read_text()
+
+        assert "0 transcode jobs that were inserted" in undo(code=2)
+        record_of(jobs[:2], tmp_path / "incidents", bare_lab)
+        assert "1 jobs would be deleted; left alone: 1 started." in undo("--check")
+        assert left() == jobs
+        said = undo()
+        assert "1 jobs deleted; left alone: 1 started." in said
+        assert left() == [jobs[0], jobs[2]]
+        (record,) = (tmp_path / "incidents").glob("*/*.jsonl")
+        before = record.read_text()
+        assert '"name":"undo_requeue"' in before.replace(" ", "")
+        again = undo()
+        assert "0 jobs deleted; left alone: 1 gone, 1 started." in again
+        assert "changed=0" in again
+        assert record.read_text() == before
+        cursor.execute("DELETE FROM transcode_jobs")
+        cursor.execute("DELETE FROM tracks")
+
+
+def record_of(jobs: list[int], directory: Path, lab: Lab) -> None:
+    """Write the record of an incident whose audit has inserted jobs."""
+    about = {"dir": str(directory), "site": "{{ veza_site }}"}
+    action = {"name": "transcode_requeue", "target": "database", "changed": True, "jobs": jobs, "result": "as asked"}
+    opened = {**about, "state": "opened", "data": {"cause": "killed"}}
+    appended = {**about, "state": "appended", "type": "action", "key": "requeue", "data": action}
+    tasks = [{"veza.rabbitmq.incident": opened}, {"veza.rabbitmq.incident": appended}]
+    play = directory.parent / "record.yml"
+    play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    log = directory.parent / "record.log"
+    assert Playbook(lab, str(play.with_suffix("")), log=log).start().wait(PATIENCE) == 0, log.read_text()
 
 
 def test_a_worker_that_takes_the_job_meanwhile_keeps_it(base: Base) -> None:

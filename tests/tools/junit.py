@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+MESSAGE = 400
+"""So many characters of what a test said when it failed are shown; its end, where the difference stands."""
+
 
 @dataclass(frozen=True)
 class Count:
@@ -31,3 +34,16 @@ def count(report: Path) -> Count:
             totals[name] += int(suite.get(name, 0))
     failed = totals["failures"] + totals["errors"]
     return Count(totals["tests"] - failed - totals["skipped"], failed, totals["skipped"])
+
+
+def failures(report: Path) -> list[str]:
+    """A line for each test of a report that failed: its name, and the end of what it said."""
+    if not report.is_file():
+        return []
+    found = []
+    for case in ElementTree.parse(report).getroot().iter("testcase"):
+        for kind in ("failure", "error"):
+            if (bad := case.find(kind)) is not None:
+                said = " ".join((bad.get("message") or bad.text or "").split())
+                found.append(f"{case.get('classname')}::{case.get('name')}: {said[-MESSAGE:]}")
+    return found

@@ -132,8 +132,12 @@ def main() -> int:
         status = run_beside(lanes)
     else:
         status = subprocess.run(lanes[0].command(), cwd=ROOT, check=False).returncode
-    lines, total = table([session for lane in lanes for session in lane.sessions()])
+    sessions = [session for lane in lanes for session in lane.sessions()]
+    lines, total = table(sessions)
     print("\n" + "\n".join(lines) + "\n")
+    for session in sessions:
+        for failure in junit.failures(OUTPUT / "junit" / f"{session['name']}.xml"):
+            print(f"{session['name']}: {failure}")
     skipped = f", {total.skipped} skipped" if total.skipped else ""
     print(f"{total.passed} passed, {total.failed} failed{skipped}", flush=True)
     return 1 if status or total.failed else 0
