@@ -26,7 +26,7 @@ up_local := --confirms "$(CONFIRMS)"
 up_incus := --confirms "$(CONFIRMS)" --rabbitmq "$(RABBITMQ)"
 
 # The command that a target is for replaces the shell (exec): Ctrl-C reaches it, and make waits until it has cleaned up.
-.PHONY: help demo test test-incus game-day lab-up lab-down lint sanity unit integration setup clean
+.PHONY: help demo test test-incus test-all game-day lab-up lab-down lint sanity unit integration setup clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -50,6 +50,10 @@ test: ## every test that exists
 test-incus: ## tests on real hosts: the Incus lab, game day E, a part of the fault catalogue
 	@tests/setup.sh test incus
 	@exec .venv/bin/python tests/tools/run_stages.py incus
+
+test-all: ## test and test-incus together: while one waits, the other works
+	@tests/setup.sh test incus
+	@exec .venv/bin/python tests/tools/run_stages.py --everything
 
 game-day: ## the whole fault catalogue on real hosts; writes docs/scoreboard.md (FAULTS=a,b VERSIONS=4.0|3.10|both)
 	@tests/setup.sh lab incus

@@ -64,9 +64,7 @@ antsibull_nox.load_antsibull_nox_toml()
 
 # What `make test` runs, in two lanes side by side (tests/tools/run_stages.py).
 CHECKS = [*STATIC, "sanity", f"python-{TARGET_PYTHON}", "galaxy", *(f"unit-{core}" for core in CORES), "awx"]
-SERVERS = ["integration", "demo"]
-
-nox.options.sessions = [*CHECKS, *SERVERS]
+nox.options.sessions = [*CHECKS, "integration", "demo"]
 
 
 def pytest(session: nox.Session, python: str, *arguments: str) -> None:
@@ -96,13 +94,6 @@ def lint(session: nox.Session) -> None:
 def checks(session: nox.Session) -> None:
     """All that needs no server."""
     for stage in CHECKS:
-        session.notify(stage)
-
-
-@nox.session
-def servers(session: nox.Session) -> None:
-    """All that brings up servers."""
-    for stage in SERVERS:
         session.notify(stage)
 
 

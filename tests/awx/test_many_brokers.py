@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import socket
+import statistics
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -98,5 +99,5 @@ def test_one_broken_broker_never_colours_the_verdict_on_another(lab: Lab) -> Non
         assert all(host.endswith(f".{name}") for host in named)
         for secret in sites[name].environment.values():
             assert not [other for other in ended.values() if secret in other.files]
-    # Whoever is well need not wait for whoever hangs.
-    assert times[lab.name] < times["hung"], times
+    # Nobody waits for the one that hangs, whose job is as large as theirs.
+    assert statistics.median(times[name] for name in DOWN) < times["hung"], times

@@ -10,16 +10,15 @@ This process moves into the lab's network: its names resolve here, and nothing o
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.lab.incus import image, stack
+from tests.lab.incus import chain, image, stack
 from tests.lab.incus.lab import IncusLab, take_down
-from tests.lab.state import CHECKOUT, orphans
-from tests.tools import borrowed, environments
+from tests.lab.state import orphans
+from tests.tools import borrowed
 
 _USED: set[str] = set()
 """Names of labs that a test may have changed."""
@@ -67,6 +66,4 @@ def community_general() -> Path:
 @pytest.fixture(scope="session")
 def event_driven() -> Path:
     """The Python of an environment with ansible-rulebook."""
-    place = CHECKOUT / ".nox" / "veza" / "rulebook"
-    packages = CHECKOUT / "tests" / "tools" / "ansible-rulebook.txt"
-    return environments.create(place, Path(sys.executable), ["-r", str(packages)])
+    return chain.python()

@@ -5,6 +5,7 @@
 """Run stages of the noxfile and close with a table and a line of counts.
 
     .venv/bin/python tests/tools/run_stages.py [STAGE...]       without a name: all that `make test` runs
+    .venv/bin/python tests/tools/run_stages.py --everything     that, and `make test-incus`
 
 Every stage runs, whatever the others say. The exit status is 0 when none failed. All that `make test` runs goes in two
 lanes, side by side; each line of output then begins with the name of its lane.
@@ -29,7 +30,7 @@ from tests.tools import junit  # noqa: E402
 
 OUTPUT = ROOT / "tests" / "output"
 # Sessions that only name others.
-GROUPS = ("checks", "lint", "servers", "unit")
+GROUPS = ("checks", "lint", "unit")
 # Seconds after the end of a lane in which its last lines must come: what it left running may hold its output open.
 LAST_LINES = 10.0
 
@@ -65,10 +66,10 @@ class Lane:
 
 
 # In the order of the table, which is that of the noxfile.
-ALL = (
-    Lane("checks", ("checks",), yields=True),
-    Lane("servers", ("servers",)),
-)
+CHECKS = Lane("checks", ("checks",), yields=True)
+TEST = (CHECKS, Lane("servers", ("integration", "demo")))
+# The hosts come last: with their own they need less of the processors, but must not wait for them.
+EVERYTHING = (CHECKS, Lane("servers", ("integration", "demo", "incus")))
 
 
 def table(sessions: Sequence[dict[str, Any]]) -> tuple[list[str], junit.Count]:
@@ -122,7 +123,7 @@ def run_beside(lanes: Sequence[Lane]) -> int:
 def main() -> int:
     """Run what the command line names."""
     stages = tuple(sys.argv[1:])
-    lanes = (Lane("stages", stages),) if stages else ALL
+    lanes = EVERYTHING if stages == ("--everything",) else (Lane("stages", stages),) if stages else TEST
     (OUTPUT / "junit").mkdir(parents=True, exist_ok=True)
     for old in (*(OUTPUT / "junit").glob("*.xml"), *(lane.report for lane in lanes)):
         old.unlink(missing_ok=True)

@@ -100,7 +100,7 @@ def test_alertmanager_routes_to_receivers_that_exist_and_inhibits_alerts_that_ex
     receivers = {receiver["name"] for receiver in config["receivers"]}
     routes = [config["route"], *config["route"].get("routes", [])]
     assert {route["receiver"] for route in routes} <= receivers
-    assert (config["route"]["group_by"], config["route"]["group_wait"]) == (["veza_site"], "10s")
+    assert (config["route"]["group_by"], config["route"]["group_wait"]) == (["veza_site"], "1s")
     for rule in config.get("inhibit_rules", []):
         for matcher in [*rule["source_matchers"], *rule["target_matchers"]]:
             pattern = matcher.split("=", 1)[1].removeprefix("~").strip('"')
