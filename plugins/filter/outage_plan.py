@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.veza.rabbitmq.plugins.filter.outage_verdict import PAST
 from ansible_collections.veza.rabbitmq.plugins.module_utils._version import VERSION
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._actions import Choice, choose
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._resources import stopped_by_us
@@ -39,6 +40,7 @@ def outage_plan(
     considered = _once([_consider(cause, remedies, settings, evidence) for cause in causes])
     decision, reason = _decide(verdict, remedies[verdict["remedy"]], considered[0], incident)
     steps = _to_the_stop([step for step in considered if not step["ask"]]) if decision in ACTS else []
+    _each_worker_once(steps)
     stops = [step.pop("stops") for step in steps]
     after = [] if any(stops) else _afterwards(settings)
     plan = {
@@ -65,6 +67,20 @@ def _to_the_stop(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Drop what comes after a step that ends the run."""
     stop = next((place for place, step in enumerate(steps) if step["stops"]), len(steps))
     return steps[: stop + 1]
+
+
+def _each_worker_once(steps: list[dict[str, Any]]) -> None:
+    """Take from a step the workers that an earlier one has brought back: a step sees to all of its hosts'."""
+    seen: set[str] = set()
+    for step in steps:
+        workers = step["arguments"].get("workers") or []
+        again = [one for one in workers if one["target"] in seen]
+        if again:
+            gone = {name for one in again for name in (one["target"], one.get("set_aside", {}).get("queue"))}
+            left = [one for one in workers if one not in again]
+            step["arguments"] = {**step["arguments"], "workers": left}
+            step["actions"] = [action for action in step["actions"] if action["target"] not in gone]
+        seen |= {one["target"] for one in workers}
 
 
 def _once(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -125,7 +141,7 @@ def _decide(
         if incident.get("open"):
             return "finish", f"It serves; the incident {incident['id']} is still open, so the rest of its work is done."
         return "nothing", "It serves, and no incident is open."
-    if verdict["serves"] and _accounted(verdict, incident):
+    if verdict["serves"] and verdict["remedy"] in PAST and _accounted(verdict, incident):
         return (
             "nothing",
             f"It serves, and the incident {incident['id']}, which is closed, has accounted for that outage.",

@@ -96,6 +96,8 @@ def acquire(lease: Mapping[str, Any] | None, asked: Asked, now: datetime) -> Dec
     reason = _takeover_reason(lease, asked, now)
     if reason is None:
         return Decision(None, "held", _held(lease, now))
+    if asked.previous_token not in (None, lease["token"]):
+        return Decision(None, "overtaken", OVERTAKEN)  # it came after the look, and has ended: what it did is not seen
     message = f"The lease was taken over from {who(lease['holder'])}: {reason}."
     return Decision(
         _granted(lease, asked, now), "acquired", message, {"holder": dict(lease["holder"]), "reason": reason}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._progress import tell
@@ -65,9 +66,13 @@ class PatientAction(ActionBase):
         arguments = dict(self._task.args)
         if total:
             arguments["wait_timeout"] = max(0.1, min(SLICE, total - waited))
-        answer: dict[str, Any] = self._execute_module(
-            module_name=self.module, module_args=arguments, task_vars=task_vars
-        )
+        try:
+            answer: dict[str, Any] = self._execute_module(
+                module_name=self.module, module_args=arguments, task_vars=task_vars
+            )
+        except AnsibleConnectionFailure as error:
+            # "Unreachable" would take the play's host, localhost, out of the run past every rescue and always.
+            return {"failed": True, "msg": f"The host can't be reached: {error}"}
         return answer
 
     @staticmethod

@@ -109,7 +109,8 @@ class _Disk(_Node):
         state = (self.info.get("service") or {}).get("state")
         running = (self.info.get("process") or {}).get("running")
         self.stopped = state == "stopped"
-        self.down = state != "running" or running is False
+        # What the service manager can't tell is no end: a broker that serves under an alarm is not stopped for it.
+        self.down = running is False or state not in ("running", "unknown", None)
         self.quota = self.disk.get("write_error") == "EDQUOT" or any(
             line["name"] == "disk_quota" and line.get("count") for line in self.info.get("signatures") or []
         )

@@ -10,7 +10,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.veza.rabbitmq.plugins.filter.outage_plan import outage_plan
 from ansible_collections.veza.rabbitmq.plugins.filter.outage_verdict import outage_verdict
 from ansible_collections.veza.rabbitmq.plugins.filter.shift_instant import shift_instant
-from tests.unit.plugins.filter.evidence import SITUATIONS, causes
+from tests.unit.plugins.filter.evidence import SITUATIONS, app, at_work, causes, container, queue, worker
 from tests.unit.plugins.filter.test_outage_verdict import REMEDIES
 
 CLOSED = {"open": False, "id": None, "served_at": None}
@@ -308,3 +308,28 @@ def test_an_instance_whose_memory_was_used_up_gets_more_where_that_is_allowed(mo
     assert [name for name in names(planned) if name == "raise_memory"] == raised
     if raised:
         assert planned["steps"][0]["arguments"]["nodes"][0]["memory"] == "600MiB"
+
+
+YESTERDAY = {"open": False, "id": "x", "served_at": "2026-01-30T03:00:00.000Z"}
+LONG_AGO = "2026-01-24T10:00:00.000Z"
+
+
+def test_what_is_wrong_now_is_not_accounted_for_by_an_old_incident(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A suspended worker's proof has the start of its container, long before the last incident.
+    hangs = at_work([queue(consumers=0)], workers=worker(suspended=True, started_at=LONG_AGO))
+    monkeypatch.setitem(SITUATIONS, "hangs", (hangs, "worker_wedged"))
+    assert plan("hangs", YESTERDAY)["decision"] == "act"
+
+
+def test_each_worker_is_brought_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = at_work([queue(consumers=0)])
+    gone = container("b", "worker-dmca", state="exited", exit_code=137)
+    del seen["apps"]["workers"]
+    seen["apps"]["w1"] = {"info": app(container("a", "worker-transcode", suspended=True), gone)}
+    seen["apps"]["w2"] = {"info": app(gone)}
+    monkeypatch.setitem(SITUATIONS, "two hosts", (seen, "worker_wedged"))
+    planned = plan("two hosts")
+    brought = [action["target"] for action in planned["actions"] if action["name"].endswith("_worker")]
+    assert sorted(brought) == ["worker-dmca@w1", "worker-dmca@w2", "worker-transcode@w1"]
+    told = [one["target"] for step in planned["steps"] for one in step["arguments"]["workers"]]
+    assert sorted(told) == sorted(brought)

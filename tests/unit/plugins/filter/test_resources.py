@@ -247,3 +247,9 @@ def test_a_watermark_never_exceeds_what_the_instance_may_use() -> None:
     seen = evidence(memory={**MEMORY, "used": 300 * MIB}, incus=ON_INCUS)
     choice = ease_memory(STEP, REMEDY, seen, settings(watermark_max="6GiB"))
     assert choice.arguments["nodes"][0]["watermark"] == int(0.8 * 512 * MIB)
+
+
+def test_a_broker_that_runs_is_not_stopped_because_its_service_manager_told_nothing() -> None:
+    seen = evidence(state="unknown", reclaimable=[FILE])
+    seen["brokers"]["rabbit"]["info"]["process"]["running"] = True
+    assert names(free_disk(STEP, REMEDY, seen, settings())) == ["free_files"]

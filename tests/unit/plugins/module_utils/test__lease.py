@@ -220,3 +220,11 @@ def test_nobody_is_asked_to_stop_where_nobody_is_at_work() -> None:
     for lease in (None, release(alices(), asked(token=1), after(1)).lease):
         decision = abort(lease, asked(BOB), after(2))
         assert (decision.what, decision.refused, decision.lease) == ("not_held", False, None)
+
+
+def test_a_run_that_came_after_the_look_and_has_ended_is_no_licence_to_act_on_it() -> None:
+    dead = alices()
+    decision = acquire(dead, asked(BOB, dead_token=dead["token"], previous_token=dead["token"] - 1), after(1))
+    assert (decision.what, decision.lease) == ("overtaken", None)
+    seen = asked(BOB, dead_token=dead["token"], previous_token=dead["token"])
+    assert acquire(dead, seen, after(1)).what == "acquired"
