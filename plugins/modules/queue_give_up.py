@@ -267,6 +267,9 @@ TRANSACTION = 50
 SETTLED = 1.0
 """Seconds between two looks at a queue whose last client has just died; equal, nothing is on its way back to it."""
 
+CARRIED_OUT = (30.0, 0.05)
+"""Seconds that a queue may take to carry out an acknowledgement, and between two looks whether it has."""
+
 LISTED = 20
 """Messages that the result shows."""
 
@@ -449,12 +452,31 @@ class Taking(Work):
         self.step("acking noted")
         self.channel.acknowledge(last.tag)
         self.step("acknowledged")
-        depth = self.channel.depth(self.params["queue"])  # answered after the acknowledgement was carried out
+        depth = self.carried_out()
         self.step("answered")
         self.file.note("acked", first=number - len(messages))
         self.moved += len(messages)
         self.step("acked noted")
         return depth
+
+
+    def carried_out(self) -> Depth:
+        """Wait until the queue has carried out what was acknowledged, and return its depth.
+
+        A classic queue answers after it. A quorum queue takes 32 acknowledgements at once and leaves the others with
+        the channel, in whose end they would be lost: measured on RabbitMQ 3.10, whose queue had 77 of 130 messages
+        again. Until then it counts each message that was got as a consumer.
+        """
+        longest, pause = CARRIED_OUT
+        for _try in range(int(longest / pause)):
+            depth = self.channel.depth(self.params["queue"])
+            if depth.consumers <= self.consumers:
+                return depth
+            self.sleep(pause)
+        raise VezaError(
+            f"The queue '{self.params['queue']}' has not carried out the acknowledgements of the last messages within "
+            f"{longest:g} s. They are in the file. Run the same again: it settles what became of them."
+        )
 
 
 class Putting(Work):
