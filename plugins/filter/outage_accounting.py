@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -19,6 +19,11 @@ NAMED = 10
 
 AUDIT = "ansible-playbook -i <inventory> veza.rabbitmq.audit_rabbitmq"
 LOOK = "Nothing replays it: look it up by its id, and do again what it asked for."
+NOT_IDEMPOTENT = "not queued again: its worker is not marked in veza_queues as honouring idempotency keys"
+NOT_SEEN = "the requeue found no lack of a job for it in the window, and nobody saw that it is done"
+LOOK_UP = "See in the database whether {entity_id} is done; with unfinished_sql in veza_queues, an audit does so."
+NO_LOG = "its inventory has neither veza_backend_log_path nor veza_backend_log_command"
+NO_API = "its inventory has no veza_api_url"
 FLUSH = 'curl -fsS -X POST -H "Authorization: Bearer $ADMIN_TOKEN" {url}'
 
 
@@ -32,6 +37,7 @@ class Source:
     state: str
     reasons: list[str]
     events: list[dict[str, Any]]
+    instance: str = ""
 
 
 @dataclass
@@ -90,6 +96,8 @@ class Case:
     drain: dict[str, dict[str, Any]]
     dead_letters: dict[str, int]
     audit_command: str
+    earlier: str = ""
+    """Why the outage may have begun before the window; empty if it did not."""
     differences: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
@@ -97,6 +105,8 @@ class Case:
 def outage_accounting(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the accounts of an outage: rows by queue, what is listed for a human, differences, unknowns, sums."""
     case = _case(facts)
+    if case.earlier:
+        case.unknown.append(f"What was lost before this window: {case.earlier}. Told better: -e outage_audit_start=…")
     for source in case.sources:
         if source.state != "exact":
             case.unknown.append(f"{source.label}: {'; '.join(source.reasons) or 'incomplete'}.")
@@ -131,22 +141,44 @@ def _case(facts: Mapping[str, Any]) -> Case:
                 f"outage_accounting: replay of {queue.get('name')} must be one of {', '.join(REPLAYS)}."
             )
     answers = [_source(result) for result in _results(facts.get("dropped"))]
+    flush = _results(facts.get("flush"))
+    for backend in facts.get("backends") or []:
+        if not any(source.name == "log" and source.instance == backend for source in answers):
+            answers.append(Source("log", f"log of {backend}", "unknown", [NO_LOG], [], backend))
+        if not any(result.get("item") == backend for result in flush):
+            flush.append({"item": backend, "failed": True, "msg": NO_API})
     window = f"from {facts['window'].get('start')} to {facts['window'].get('end')}"
     command = (
         f"{AUDIT} -e outage_audit_start={facts['window'].get('start')} -e outage_audit_end={facts['window'].get('end')}"
     )
+    earlier, truths = _earlier(facts.get("outage") or {}), _truths(facts.get("unfinished"))
+    if (facts.get("outage") or {}).get("confidence") == "at the latest":  # no evidence at all: nothing can be exact
+        answers = [_short(source, earlier) for source in answers]
+        truths = {name: truth and _short(truth, earlier) for name, truth in truths.items()}
     return Case(
         queues=queues,
         window=window,
         sources=answers,
-        truths=_truths(facts.get("unfinished")),
+        truths=truths,
+        earlier=earlier,
         requeue=_requeue(facts.get("requeue")),
-        requeued_before={str(track) for track in facts.get("requeued_before") or []},
-        flush=_results(facts.get("flush")),
+        requeued_before={str(track) for track in facts.get("requeued_before") or []} | _still_requeued(facts),
+        flush=flush,
         drain={queue["name"]: dict(queue) for queue in (facts.get("drain") or {}).get("queues") or []},
         dead_letters={name: int(count or 0) for name, count in (facts.get("dead_letters") or {}).items()},
         audit_command=str(facts.get("audit_command") or command),
     )
+
+
+def _earlier(outage: Mapping[str, Any]) -> str:
+    if outage.get("confidence") not in ("then or earlier", "at the latest"):
+        return ""
+    return f"the outage began at {outage.get('start')} or earlier ({outage.get('start_source')})"
+
+
+def _short(source: Source, why: str) -> Source:
+    """Return a source whose answer may begin too late."""
+    return replace(source, state="at_least", reasons=[*source.reasons, why]) if source.state == "exact" else source
 
 
 def _results(results: Iterable[Any] | None) -> list[dict[str, Any]]:
@@ -161,9 +193,10 @@ def _source(result: Mapping[str, Any]) -> Source:
     label = {"sentry": "Sentry", "database": "database"}.get(name) or f"log of {instance or 'an instance'}"
     completeness = result.get("completeness")
     if not completeness:  # the module never came to its answer: bad parameters, or a host out of reach
-        return Source(name, label, "unknown", [str(result.get("msg") or "it gave no answer").rstrip(".")], [])
+        return Source(name, label, "unknown", [str(result.get("msg") or "it gave no answer").rstrip(".")], [], instance)
     reasons = [str(reason).rstrip(".") for reason in completeness.get("reasons") or []]
-    return Source(name, label, completeness["state"], reasons, [dict(event) for event in result.get("events") or []])
+    events = [dict(event) for event in result.get("events") or []]
+    return Source(name, label, completeness["state"], reasons, events, instance)
 
 
 def _truths(unfinished: Any) -> dict[str, Source | None]:
@@ -186,6 +219,19 @@ def _requeue(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
     requeued = [str(track) for track in result.get("requeued") or []]
     reason = str(result.get("msg") or result.get("message") or "it failed").rstrip(".")
     return {"failed": failed, "requeued": requeued, "jobs": list(result.get("jobs") or []), "reason": reason}
+
+
+def _still_requeued(facts: Mapping[str, Any]) -> set[str]:
+    """Return the tracks whose jobs the record has as inserted, and not as taken back since."""
+    actions = [event.get("data") or {} for event in facts.get("record") or [] if event.get("type") == "action"]
+    inserted = {
+        job: str(track)
+        for data in actions
+        if data.get("name") == "transcode_requeue"
+        for job, track in zip(data.get("jobs") or [], data.get("tracks") or [])
+    }
+    undone = {job for data in actions if data.get("name") == "undo_requeue" for job in data.get("jobs") or []}
+    return {track for job, track in inserted.items() if job not in undone}
 
 
 def _sorted_by_queue(case: Case) -> dict[str, Drops]:
@@ -309,7 +355,9 @@ def _bounded(dropped: list[str], candidates: list[str], truth: Source) -> Loss:
         return Loss(dropped, "at_least", f"at least {len(dropped)}")
     if most == len(dropped):
         return Loss(dropped, "exact", f"exactly {most}", {"at_most": most})
-    return Loss(dropped, "at_least", f"at least {len(dropped)}, at most {most}", {"at_most": most})
+    possible = _ordered({*candidates} - {*dropped})
+    text = f"at least {len(dropped)}, at most {most}"
+    return Loss(dropped, "at_least", text, {"at_most": most, "possible": possible})
 
 
 def _waiting(queue: dict[str, Any], case: Case) -> str:
@@ -345,9 +393,13 @@ def _by_requeue(queue: dict[str, Any], loss: Loss, case: Case) -> Outcome:
     replayed = [track for track in loss.ids or [] if track in requeued]
     others = [track for track in loss.ids or [] if track not in requeued]
     if case.requeue is None or case.requeue["failed"]:
-        reason = "the requeue was not run" if case.requeue is None else f"not queued again: {case.requeue['reason']}"
+        not_run = "the requeue was not run" if queue.get("idempotent") else NOT_IDEMPOTENT
+        reason = not_run if case.requeue is None else f"not queued again: {case.requeue['reason']}"
         rest = Loss(others, loss.state, loss.text) if replayed else loss
         outcome = _left(queue, rest, case, reason, case.audit_command)
+    elif not _looked_up(queue, case):
+        # What began before the window has no candidate in it: passed over is not finished.
+        outcome = Outcome(left=others, reason=NOT_SEEN if others else "", next_step=LOOK_UP if others else "")
     else:
         # The requeue passes over a track that has a live job, or was finished after the database was asked.
         outcome = Outcome(healed=others)
@@ -357,14 +409,24 @@ def _by_requeue(queue: dict[str, Any], loss: Loss, case: Case) -> Outcome:
     return outcome
 
 
+def _looked_up(queue: dict[str, Any], case: Case) -> bool:
+    """Return whether the database was asked what is unfinished, and told."""
+    truth = case.truths.get(queue["name"])
+    return truth is not None and truth.state != "unknown"
+
+
 def _by_flush(queue: dict[str, Any], loss: Loss, case: Case) -> Outcome:
     needless = loss.ids == [] and loss.state == "exact"
     failed = [result for result in case.flush if not _flushed(result, needless)]
     if failed or not (case.flush or needless):
         names = [f"{_api(result)} ({result.get('msg') or result.get('message') or 'no answer'})" for result in failed]
         reason = f"not flushed: {'; '.join(names)}" if failed else "no API instance was flushed"
-        commands = [FLUSH.format(url=_api(result)) for result in failed] or [case.audit_command]
-        return _left(queue, loss, case, reason, " && ".join(commands))
+        if loss.extra.get("possible"):  # all of them, so that each can be looked up
+            ids = ", ".join(loss.extra["possible"])
+            case.unknown.append(f"{queue['name']}: {reason}. The caches may lack these of the window as well: {ids}.")
+        # Where the module did not get as far as a URL, something is to be set first: its name is no address.
+        commands = [FLUSH.format(url=result["url"]) if result.get("url") else case.audit_command for result in failed]
+        return _left(queue, loss, case, reason, " && ".join(dict.fromkeys(commands or [case.audit_command])))
     predicted = any(not result.get("flushed") for result in case.flush) and not needless
     count = f"{len(case.flush)} API instance{'s' if len(case.flush) != 1 else ''}"
     how = f"by the flush of {count}" + (", had this not been check mode" if predicted else "")

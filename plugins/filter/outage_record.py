@@ -129,12 +129,14 @@ class _Record:
         """When it began and ended, each with the source of that."""
         start, start_source, confidence = self._began()
         serving, closed = self.last("serving"), self.last("closed")
-        end, end_source, ongoing = None, None, True
+        end, end_source, end_confidence, ongoing = None, None, None, True
         if serving is not None:
             end = _time(_data(serving).get("at")) or serving["at"]
             end_source, ongoing = _data(serving).get("source") or "it was proved to serve", False
+            end_confidence = _data(serving).get("confidence") or "then or earlier"
         elif closed is not None and not self.identity()["open"]:
             end, end_source, ongoing = closed["at"], "the incident was closed; nobody saw it serve", False
+            end_confidence = "unknown"
         # While it lasts, the record alone knows how long it has lasted at least.
         until = end or (self.events[-1]["at"] if self.events else None)
         return {
@@ -143,6 +145,7 @@ class _Record:
             "confidence": confidence,
             "end": end,
             "end_source": end_source,
+            "end_confidence": end_confidence,
             "seconds": _between(start, until),
             "ongoing": ongoing and bool(self.events),
         }

@@ -17,6 +17,12 @@ from ._window import Window, as_text, parse_instant
 # zap's encoders write the epoch in seconds, milliseconds or nanoseconds; the magnitude tells which.
 _EPOCH_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (0.0, 1.0))
 
+ENDED = "veza.log"
+"""In a line that an audit prints after the kept log of a container that was recreated: its instant is that end."""
+
+SEAM = timedelta(seconds=60)
+"""What a recreate may take, from the end of one container's log to the first line of the next one's."""
+
 NAMES = ("kind", "entity_id", "key", "queue", "instance")
 
 
@@ -209,6 +215,8 @@ class LogReader:
         self.first: datetime | None = None
         self.last: datetime | None = None
         self._pending = 0
+        self._ended: datetime | None = None
+        """Where the kept log before ended, until the next one's first instant."""
 
     def feed(self, line: bytes) -> None:
         """Take the next line."""
@@ -222,10 +230,20 @@ class LogReader:
             self.unreadable = line
             return
         self._settle(at)
+        if row.get(ENDED) == "ended":
+            self._ended = at
+            return
+        self._join(at)
         self.first = self.first or at
         self.last = at
         if self.findings.window.start <= at < self.findings.window.end and row.get("eventbus.status") == "degraded":
             self.findings.take(row, event_of(row, at, "log", ident=str(self.lines), instance=self.instance))
+
+    def _join(self, following: datetime) -> None:
+        """Note what lies between a kept log and what follows: a container in between has left no log."""
+        if self._ended is not None and following - self._ended > SEAM:
+            self.findings.gaps.append(Gap(self._ended, following, "a container's log is gone", self.instance))
+        self._ended = None
 
     def _settle(self, following: datetime | None) -> None:
         window = self.findings.window
@@ -239,6 +257,7 @@ class LogReader:
         """Note what the log, now read to its end, can't tell."""
         self._settle(None)
         window = self.findings.window
+        self._join(window.end)
         if self.malformed:
             self.findings.reasons.append(f"{self.malformed} lines of the log can't be read{self._of()}")
         if self.first is None:

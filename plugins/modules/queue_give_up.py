@@ -459,7 +459,6 @@ class Taking(Work):
         self.step("acked noted")
         return depth
 
-
     def carried_out(self) -> Depth:
         """Wait until the queue has carried out what was acknowledged, and return its depth.
 

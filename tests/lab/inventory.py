@@ -32,6 +32,7 @@ QUEUES = [
         "worker": "transcode",
         "drain_seconds": 900,
         "replay": "transcode_requeue",
+        "idempotent": True,
         "unfinished_sql": _unfinished("tracks", "hls_status IS NULL"),
     },
     {

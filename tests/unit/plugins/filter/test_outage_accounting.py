@@ -16,7 +16,7 @@ from ansible_collections.veza.rabbitmq.plugins.filter.outage_accounting import F
 WINDOW = {"start": "2026-11-23T20:15:00Z", "end": "2026-11-23T20:55:00Z"}
 AT = "2026-11-23T20:20:00Z"
 QUEUES = [
-    {"name": "transcode_jobs", "kind": "transcode", "replay": "transcode_requeue", "subsystem": "Transcode"},
+    {"name": "transcode_jobs", "kind": "transcode", "replay": "transcode_requeue", "idempotent": True},
     {"name": "distribution_outbox", "kind": "distribution", "replay": "none", "next_step": "Submit {entity_id} again."},
     {"name": "dmca_propagation", "kind": "dmca", "replay": "dmca_flush"},
     {"name": "search_index_updates", "kind": "search", "replay": "none"},
@@ -95,6 +95,28 @@ def test_the_union_of_the_sources(dropped: list[dict[str, Any]], count: int, sta
         "unknown": "unknown from 2026-11-23T20:15:00Z",
     }
     assert figures["text"].startswith(start[state])
+
+
+@pytest.mark.parametrize(
+    ("confidence", "said", "text"),
+    [
+        pytest.param("exact", False, "exactly 1", id="known"),
+        pytest.param("given", False, "exactly 1", id="a person said so"),
+        pytest.param("then or later", False, "exactly 1", id="the window is too wide at most"),
+        pytest.param("then or earlier", True, "exactly 1", id="the first error may be late"),
+        pytest.param("at the latest", True, "at least 1", id="no evidence"),
+    ],
+)
+def test_an_outage_that_may_have_begun_before_the_window(confidence: str, said: bool, text: str) -> None:
+    outage = {"start": WINDOW["start"], "start_source": "the record", "confidence": confidence}
+    accounts = account(
+        outage=outage,
+        dropped=[log("1", kind="search")],
+        unfinished={"search_index_updates": unfinished("1", kind="search")},
+    )
+
+    assert row(accounts, "search")["lost"]["text"] == text
+    assert any("lost before this window" in sentence for sentence in accounts["unknown"]) is said
 
 
 def test_two_versions_of_an_entity_are_two_drops_of_one_lost_entity() -> None:
@@ -303,6 +325,16 @@ def test_a_track_that_the_requeue_passed_over_has_healed() -> None:
     assert listed(accounts) == []
 
 
+@pytest.mark.parametrize("answer", [None, {"failed": True, "msg": "refused"}, unfinished(state="unknown")])
+def test_a_track_that_nobody_saw_finished_has_not_healed(answer: Any) -> None:
+    accounts = account(dropped=[log("1", "5")], unfinished={"transcode_jobs": answer}, requeue=requeued("1"))
+
+    assert row(accounts, "transcode")["replayed"]["count"] == 1
+    assert row(accounts, "transcode")["healed"]["ids"] == []
+    assert listed(accounts) == [("transcode", "5")]
+    assert accounts["listed"][0]["next_step"].startswith("See in the database whether 5 is done")
+
+
 def test_what_only_the_requeue_found_was_lost_too() -> None:
     accounts = account(dropped=[log("1")], requeue=requeued("1", "9"))
 
@@ -321,6 +353,24 @@ def test_the_requeue_of_an_earlier_run_still_counts() -> None:
     assert row(accounts, "transcode")["lost"]["text"] == "exactly 2"
     assert row(accounts, "transcode")["replayed"]["count"] == 2
     assert accounts["differences"] == []
+
+
+def acted(name: str, jobs: list[int], **more: Any) -> dict[str, Any]:
+    return {"type": "action", "data": {"name": name, "jobs": jobs, **more}}
+
+
+def test_what_was_taken_back_is_no_longer_queued_again() -> None:
+    record = [
+        acted("transcode_requeue", [1001, 1002, 1003], tracks=[1, 2, 3]),
+        acted("undo_requeue", [1001, 1002]),
+        acted("transcode_requeue", [1010], tracks=[2]),
+    ]
+    refused = {"failed": True, "msg": "There is no unique index."}
+    accounts = account(unfinished={"transcode_jobs": unfinished("1", "2")}, requeue=refused, record=record)
+
+    assert row(accounts, "transcode")["lost"]["ids"] == ["1", "2", "3"]
+    assert row(accounts, "transcode")["replayed"]["count"] == 2
+    assert listed(accounts) == [("transcode", "1")]
 
 
 @pytest.mark.parametrize(
@@ -345,6 +395,14 @@ def test_a_requeue_that_did_not_happen_leaves_the_next_command(requeue: Any, rea
         "ansible-playbook -i <inventory> veza.rabbitmq.audit_rabbitmq "
         "-e outage_audit_start=2026-11-23T20:15:00Z -e outage_audit_end=2026-11-23T20:55:00Z"
     )
+
+
+def test_a_kind_whose_worker_may_do_things_twice_is_left_to_a_human() -> None:
+    queues = [{**queue, "idempotent": False} for queue in QUEUES]
+    accounts = account(queues=queues, unfinished={"transcode_jobs": unfinished("1")})
+
+    assert listed(accounts) == [("transcode", "1")]
+    assert row(accounts, "transcode")["left"]["reason"].endswith("as honouring idempotency keys")
 
 
 def test_what_was_committed_before_a_requeue_failed_is_replayed() -> None:
@@ -377,6 +435,19 @@ def test_takedowns_of_the_window_bound_the_loss_from_above() -> None:
     assert row(accounts, "dmca")["lost"]["text"] == "at least 1, at most 3"
     assert row(accounts, "dmca")["lost"]["at_most"] == 3
     assert accounts["differences"] == []
+
+
+def test_takedowns_that_no_source_noted_are_named_when_a_flush_failed() -> None:
+    many = [str(number) for number in range(1, 31)]
+    accounts = account(
+        dropped=[sentry("1", kind="dmca")],
+        unfinished={"dmca_propagation": unfinished(*many, kind="dmca")},
+        flush=[{**FLUSHED[0], "flushed": False, "changed": False, "msg": "500"}],
+    )
+
+    assert row(accounts, "dmca")["lost"]["possible"] == many[1:]
+    [sentence] = [text for text in accounts["unknown"] if "may lack these" in text]
+    assert sentence.endswith(f": {', '.join(many[1:])}.")
 
 
 def test_bounds_that_meet_are_exact() -> None:
@@ -421,6 +492,32 @@ def test_a_flush_that_was_skipped_for_exactly_zero_leaves_nothing() -> None:
 
     assert row(accounts, "dmca")["left"]["count"] == 0
     assert not any("dmca_propagation: not flushed" in sentence for sentence in accounts["unknown"])
+
+
+def test_an_instance_that_nobody_asked_is_neither_read_nor_flushed() -> None:
+    flushed = {**FLUSHED[0], "item": "backend-1"}
+    both = ["backend-1", "backend-2"]
+    accounts = account(backends=both, dropped=[log("1", kind="dmca")], flush=[flushed], audit_command="make audit")
+
+    assert row(accounts, "dmca")["dropped"]["text"] == "at least 1"
+    assert listed(accounts) == [("dmca", "1")]
+    assert row(accounts, "dmca")["left"]["reason"] == "not flushed: backend-2 (its inventory has no veza_api_url)"
+    assert accounts["listed"][0]["next_step"] == "make audit", "backend-2 is no URL"
+    assert any(sentence.startswith("log of backend-2: ") for sentence in accounts["unknown"])
+
+
+def test_instances_that_were_all_asked_change_nothing() -> None:
+    flushed = [{**result, "item": f"backend-{n}"} for n, result in enumerate(FLUSHED, 1)]
+    facts = {"dropped": [log("1"), log("2", instance="backend-2")], "flush": flushed}
+
+    assert account(backends=["backend-1", "backend-2"], **facts) == account(**facts)
+
+
+def test_a_flush_that_never_came_to_its_url_needs_the_audit_again() -> None:
+    refused = {"flushed": False, "changed": False, "url": "", "msg": "token is empty.", "item": "backend-1"}
+    accounts = account(flush=[refused], dropped=[log("1", kind="dmca")], audit_command="make audit")
+
+    assert accounts["listed"][0]["next_step"] == "make audit"
 
 
 def test_check_mode_promises_the_flush() -> None:
@@ -555,6 +652,7 @@ def test_whatever_the_sources_say_the_sums_agree(facts: dict[str, Any]) -> None:
 @settings(max_examples=100, deadline=None)
 @given(FACTS)
 def test_what_has_a_replay_that_worked_is_never_listed(facts: dict[str, Any]) -> None:
-    accounts = account(**{**facts, "requeue": requeued("1"), "flush": FLUSHED})
+    told = {**facts["unfinished"], "transcode_jobs": unfinished("1", "2")}
+    accounts = account(**{**facts, "unfinished": told, "requeue": requeued("1"), "flush": FLUSHED})
 
     assert {kind for kind, _unused in listed(accounts)} <= {"distribution", "search"}

@@ -83,6 +83,7 @@ def test_a_whole_recovery_is_told() -> None:
         "confidence": "exact",
         "end": at(5, 30),
         "end_source": "it was proved to serve",
+        "end_confidence": "then or earlier",
         "seconds": 330.0,
         "ongoing": False,
     }

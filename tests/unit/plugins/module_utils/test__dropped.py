@@ -128,6 +128,26 @@ def test_a_log_that_begins_in_the_window_has_a_gap_before() -> None:
     assert complete["gaps"][0]["instance"] == "backend-1"
 
 
+@pytest.mark.parametrize(
+    ("ended", "following", "gap"),
+    [
+        pytest.param(-90000, [line(25), line(60)], ("2026-11-23T20:15:00Z", "2026-11-23T20:40:00Z"), id="months ago"),
+        pytest.param(10, [line(25), line(60)], ("2026-11-23T20:25:00Z", "2026-11-23T20:40:00Z"), id="in the window"),
+        pytest.param(10, [], ("2026-11-23T20:25:00Z", "2026-11-23T20:55:00Z"), id="nothing follows"),
+        pytest.param(10, [line(10.5), line(60)], (None, None), id="at once"),
+        pytest.param(-9, [line(-1), line(60)], (None, None), id="before the window"),
+    ],
+)
+def test_the_log_of_a_container_between_a_kept_one_and_the_last_is_missed(
+    ended: float, following: list[bytes], gap: tuple[str | None, str | None]
+) -> None:
+    kept = [line(ended - 60), line(ended - 5), line(ended, **{"veza.log": "ended"})]
+    complete = completeness(read(*kept, *following))
+
+    assert (complete["from"], complete["to"]) == gap
+    assert complete["state"] == ("at_least" if gap[0] else "exact")
+
+
 def test_a_first_line_at_the_very_start_proves_nothing_about_what_stood_before() -> None:
     assert completeness(read(dropped(0)))["state"] == "at_least"
 
