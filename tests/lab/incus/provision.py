@@ -24,6 +24,9 @@ _MONITOR = Path(__file__).parent / "monitor"
 _SHIPPED = CHECKOUT / "extensions" / "prometheus"
 
 
+DEFINITIONS = "var/lib/rabbitmq/definitions"
+
+
 def common(lab: IncusLab, host: str) -> None:
     """Wait for systemd, and let the operator in by ssh."""
     deadline = time.monotonic() + BOOT_TIMEOUT
@@ -57,13 +60,16 @@ def broker_host(lab: IncusLab, host: str) -> None:
         },
         mode=0o644,
     )
-    definitions = json.dumps(broker.definitions(lab.credentials))
+    # The users come last: whoever may log in finds its queue, and no refusal stands in the log of a healthy broker.
+    definitions = broker.definitions(lab.credentials)
+    users = {key: definitions.pop(key) for key in ("users", "permissions")}
     lab.on(host, "systemctl", "enable", "--now", "rabbitmq-server", timeout=120)
-    push(lab, host, {"var/lib/rabbitmq/definitions.json": definitions})
+    files = {f"{DEFINITIONS}/1.json": json.dumps(definitions), f"{DEFINITIONS}/2.json": json.dumps(users)}
+    push(lab, host, files)
     import_them = (
-        "chown rabbitmq: /var/lib/rabbitmq/definitions.json;"
-        " rabbitmqctl -q import_definitions /var/lib/rabbitmq/definitions.json"
-        " && rabbitmqctl -q delete_user guest && rm /var/lib/rabbitmq/definitions.json"
+        f"set -e; chown -R rabbitmq: /{DEFINITIONS};"
+        f" for file in /{DEFINITIONS}/*.json; do rabbitmqctl -q import_definitions $file; done;"
+        f" rabbitmqctl -q delete_user guest; rm -r /{DEFINITIONS}"
     )
     lab.on(host, "sh", "-c", import_them)
 
