@@ -78,7 +78,7 @@ def outage_verdict(
     every = {name: {**cause, "name": name} for name, cause in {**causes, **_checked(own or {}, causes)}.items()}
     findings = _ask(evidence, every)
     serves = _findings_apps.healthy(evidence).holds
-    if serves:
+    if serves or _back(evidence):
         # What ended a run that has another after it affects nobody any more.
         every = {name: {**one, "affects": "nothing"} if one["remedy"] in PAST else one for name, one in every.items()}
     judged = {name: _judge(cause, findings) for name, cause in every.items()}
@@ -87,7 +87,12 @@ def outage_verdict(
     seen = _together(every[named[0]], findings) if named else Finding(None, _everything(findings))
     also = [{"cause": name, "title": every[name]["title"], **_about(every[name], findings)} for name in named[1:]]
     # Of several troubles at once the first to be seen began it: what one of them alone shows may be later.
-    beside = [told for other in also if every[other["cause"]]["affects"] != "nothing" for told in other["proof"]]
+    told_too = [
+        other
+        for other in also
+        if every[other["cause"]]["affects"] != "nothing" or (other["remedy"] in PAST and not serves)
+    ]
+    beside = [told for other in told_too for told in other["proof"]]
     outage = _began(evidence, cause["cause"], [*seen.proof, *beside])
     return {
         "cause": cause["cause"],
@@ -112,6 +117,12 @@ def outage_verdict(
         "unknown": _unseen(evidence),
         "outage": outage,
     }  # fmt: skip
+
+
+def _back(evidence: Evidence) -> bool:
+    """Whether each broker runs, and lets a client in on its own host: what is wrong now is not how one once ended."""
+    wrong = ("process_gone", "booting", "broker_refuses_itself")
+    return all(FINDINGS[name](evidence).holds is False for name in wrong)
 
 
 def _checked(own: Causes, causes: Causes) -> dict[str, dict[str, Any]]:

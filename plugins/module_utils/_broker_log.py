@@ -252,6 +252,8 @@ def signatures(log: Log) -> list[dict[str, Any]]:
     count if the file was written after the last start.
     """
     start = log.run[0].at if log.run and log.run[0].step.state == "starting" else None
+    # A run that began before the main log did: what other files say of a time before that is about earlier runs.
+    horizon = log.main[0].at.timestamp() if start is None and log.main and log.main[0].at else None
     seen: dict[str, str] = {}
     hits: dict[str, list[tuple[Line, bool]]] = {}
     ends = _of_last_runs(log.lines)
@@ -261,13 +263,23 @@ def signatures(log: Log) -> list[dict[str, Any]]:
         # The same line in two logs (say, file and console) is one line.
         if line.at is not None and seen.setdefault(line.raw, family(line.path)) != family(line.path):
             continue
-        recent = start is None or (
-            line.near >= start if line.near else id(line) in ends and log.written[line.path] >= start.timestamp()
-        )
+        if start is None:
+            recent = horizon is None or _written(line, log) >= horizon
+        else:
+            recent = (
+                line.near >= start if line.near else id(line) in ends and log.written[line.path] >= start.timestamp()
+            )
         for signature in SIGNATURES:
             if signature.pattern.search(line.text):
                 hits.setdefault(signature.name, []).append((line, recent))
     return [_counted(signature, hits[signature.name]) for signature in SIGNATURES if signature.name in hits]
+
+
+def _written(line: Line, log: Log) -> float:
+    """Return the latest time at which a line can have been written, in seconds since 1970."""
+    if line.at is None and line.path in log.written:
+        return log.written[line.path]
+    return line.near.timestamp() if line.near else float("inf")
 
 
 _STOPPED = re.compile(r"^Gracefully halting Erlang VM")

@@ -512,4 +512,6 @@ def _dropped(name: str, first: Sample, second: Sample | None) -> dict[str, Any] 
     if statistic is None or not figures:
         return None
     total = figures.get(statistic, 0)  # what never happened is missing there
+    if not isinstance(total, int):
+        return None
     return {"total": total, "delta": None, "discarded": None, "source": "/api/overview", "age": STATISTICS_AGE}

@@ -10,7 +10,20 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ._findings import NO, UNKNOWN, Evidence, Finding, Proof, Question, Truth, anywhere, both, infos, proof
+from ._findings import (
+    NO,
+    UNKNOWN,
+    Evidence,
+    Finding,
+    Proof,
+    Question,
+    Truth,
+    anywhere,
+    both,
+    infos,
+    proof,
+    seconds_between,
+)
 
 Container = Mapping[str, Any]
 
@@ -82,19 +95,24 @@ def password_differs(evidence: Evidence) -> Finding:
     return Finding(True, told, refused.targets)
 
 
-def containers(holds: Callable[[Container], Truth], tell: Callable[[Container], str], services: str = "") -> Question:
-    """Return a question to each container, running or not, whose compose service begins with ``services``."""
+def containers(
+    holds: Callable[[Container], Truth], tell: Callable[[Container], str], workers: bool = False
+) -> Question:
+    """Return a question to each container, running or not, or to those of workers only."""
 
     def ask(evidence: Evidence) -> Finding:
         answers: list[tuple[str, Truth, list[Proof]]] = []
         found = []
+        named = {one["worker"] for one in evidence.get("queues") or [] if one.get("worker")}
         for host, info in infos(evidence, "apps"):
             if info is None:
                 answers.append((host, None, []))
                 continue
+            now = (info.get("clock") or {}).get("now")
             for container in info.get("containers") or []:
                 service = str(container.get("service") or "")
-                if not service.startswith(services):
+                container = {**container, "now": now, "worker": service in named}
+                if workers and not of_worker(container):
                     continue
                 truth = holds(container)
                 if truth:
@@ -131,8 +149,8 @@ def tell_frozen(container: Container) -> str:
 
 
 def of_worker(container: Container) -> bool:
-    """Whether it is a worker's."""
-    return str(container.get("service") or "").startswith("worker")
+    """Whether it is a worker's: veza_queues names it, or its service's name says so."""
+    return bool(container.get("worker")) or str(container.get("service") or "").startswith("worker")
 
 
 def tell_state(container: Container) -> str:
@@ -143,8 +161,15 @@ def tell_state(container: Container) -> str:
     return f"{container['name']} is {container['state']}{code}{killed}{restarts}"
 
 
+OUTLIVED = 600.0
+"""Seconds for which a container must have run to be no longer one that ends again and again: docker never forgets."""
+
+
 def crash_loops(container: Container) -> Truth:
-    """Whether docker has restarted it again and again."""
+    """Whether docker has restarted it again and again, and it has not outlived that."""
+    lapse = seconds_between(container.get("started_at"), container.get("now"))
+    if container["state"] == "running" and lapse is not None and lapse > OUTLIVED:
+        return False
     return container["state"] == "restarting" or (container.get("restarts") or 0) >= 2
 
 
@@ -229,7 +254,7 @@ def healthy(evidence: Evidence) -> Finding:
     return Finding(True, [proof("controller", f"rabbitmq_health ({health['rung']})", health["reason"])])
 
 
-workers_crash_loop = containers(crash_loops, tell_state, services="worker")
+workers_crash_loop = containers(crash_loops, tell_state, workers=True)
 
 FINDINGS: dict[str, Question] = {
     "healthy": healthy,
@@ -252,11 +277,11 @@ FINDINGS: dict[str, Question] = {
     ),
     "engine_down": docker_down,
     "backend_down": containers(lambda one: both(down(one), not of_worker(one)), tell_state),
-    "worker_down": containers(down, tell_state, services="worker"),
+    "worker_down": containers(down, tell_state, workers=True),
     "worker_stopped": containers(
-        lambda one: one["state"] == "exited" and one.get("exit_code") in IN_ORDER, tell_state, services="worker"
+        lambda one: one["state"] == "exited" and one.get("exit_code") in IN_ORDER, tell_state, workers=True
     ),
     "backend_frozen": containers(lambda one: both(frozen(one), not of_worker(one)), tell_frozen),
-    "worker_frozen": containers(frozen, tell_frozen, services="worker"),
+    "worker_frozen": containers(frozen, tell_frozen, workers=True),
     "worker_crash_loops": workers_crash_loop,
 }  # fmt: skip

@@ -180,10 +180,31 @@ def failing(info: Info) -> bool:
     return info["service"]["state"] in ("restarting", "failed", "starting") or bool(gone(info))
 
 
+def of_a_boot(info: Info, found: Info) -> bool:
+    """Whether bad lines may be about a boot that failed: not if the last was written when the last run had booted.
+
+    A failed boot after that run need not have a log of its own; the service manager knows of it.
+    """
+    lifecycle, exits = info["lifecycle"], info["service"].get("exits")
+    began = lifecycle.get("started_at")
+    if not found.get("last_at") or (lifecycle["last"] == "starting" and not began):
+        return True
+    # A run of which the log has no start began before it.
+    if began and (seconds_between(began, found["last_at"]) or 0.0) <= 0.0:
+        return True
+    if exits is None:
+        return bool(found["file"] != lifecycle.get("file"))
+    return any(
+        end["status"].startswith("1/") and (not began or (seconds_between(began, end["at"]) or 0.0) > 0.0)
+        for end in exits
+    )
+
+
 def boot_fails(info: Info, *names: str) -> Truth:
     """Whether its last boot ended in one of these failures."""
     exits = info["service"].get("exits") or []
-    return both(failing(info), either(logged(info, *names), None if not exits and not logs_read(info) else False))
+    seen = any(of_a_boot(info, found) for found in signature(info, *names))
+    return both(failing(info), True if seen else None if not exits and not logs_read(info) else False)
 
 
 def failing_boot(*names: str) -> Question:
@@ -308,6 +329,19 @@ def tell_disk(host: str, info: Info) -> list[Proof]:
 def write_fails(info: Info, error: str) -> bool:
     """Whether nothing can be written to the data directory, for this reason."""
     return (info.get("disk") or {}).get("write_error") == error
+
+
+LATELY = 600.0
+"""Seconds after which a broker that is at work has written again what keeps it from writing."""
+
+
+def quota_is_used_up(info: Info) -> Truth:
+    """Whether it can't write for a quota: tried, or by its log, of which an old line tells nothing while it serves."""
+    lines = signature(info, "disk_quota")
+    now = (info.get("clock") or {}).get("now")
+    lately = any((seconds_between(line.get("last_at"), now) or 0.0) < LATELY for line in lines)
+    by_log = both(logged(info, "disk_quota"), either(lately, gone(info), booting(info), closed(info)))
+    return either(write_fails(info, "EDQUOT"), by_log)
 
 
 def tell_quota(host: str, info: Info) -> list[Proof]:
@@ -458,6 +492,19 @@ def hangs(info: Info) -> Truth:
     if not seen:
         return None
     return seen["outcome"] == "timed_out" and any(stage["name"] == "header" for stage in seen["stages"])
+
+
+def hanging(evidence: Evidence) -> Finding:
+    """Whether a broker hangs. Of a cluster's nodes that ask one address, each sees the same one of them hang."""
+    seen = list(infos(evidence, "brokers"))
+    shared = len(seen) > 1 and all(hangs(info) for _host, info in seen if info is not None)
+    answers: list[tuple[str, Truth, list[Proof]]] = []
+    for host, info in seen:
+        truth = None if info is None else hangs(info)
+        if info is not None and shared and not info["process"].get("suspended"):
+            truth = None
+        answers.append((host, truth, tell_hang(host, info) if truth and info is not None else []))
+    return anywhere(answers)
 
 
 def tell_hang(host: str, info: Info) -> list[Proof]:
@@ -722,6 +769,24 @@ def no_files_left(evidence: Evidence) -> Finding:
     return by_host if by_host.holds else check(evidence, "alarms", "local_alarms", about="file")
 
 
+def leaderless(evidence: Evidence) -> Finding:
+    """Whether a quorum queue has no leader: RabbitMQ's check, which is younger than 4.0, else no count and the log."""
+    checked = check(evidence, "leaders")
+    if checked.holds:
+        return checked
+    uncounted = [
+        one
+        for one in (evidence.get("health") or {}).get("checks", [])
+        if one["name"] == "queues" and one["result"] == "unknown" and "without a leader" in one["detail"]
+    ]
+    by_log = on_brokers(lambda info: logged(info, "quorum_member_missing"), tell_signature("quorum_member_missing"))(
+        evidence
+    )
+    if not uncounted or not by_log.holds:
+        return checked
+    return Finding(True, [proof("controller", uncounted[0]["source"], uncounted[0]["detail"]), *by_log.proof])
+
+
 FINDINGS: dict[str, Question] = {
     "process_gone": on_brokers(gone, tell_service),
     "stopped_in_order": on_brokers(ended(True), tell_stop),
@@ -739,21 +804,22 @@ FINDINGS: dict[str, Question] = {
     "peers_disagree": failing_boot("inconsistent_cluster"),
     "own_name_unresolved": failing_boot("name_resolution"),
     "waits_for_peers": on_brokers(
-        lambda info: both(opposite(serves_itself(info)), logged(info, "waiting_for_tables", "peers_missing")),
+        # A node that has booted has written the same when it did.
+        lambda info: both(
+            booting(info), opposite(serves_itself(info)), logged(info, "waiting_for_tables", "peers_missing")
+        ),
         tell_signature("waiting_for_tables", "peers_missing"),
     ),
     "port_taken": on_brokers(port_taken, tell_port),
     "cookie_unusable": on_brokers(cookie_unusable, tell_cookie),
     "not_writable": on_brokers(not_writable, tell_unusable),
     "disk_full": on_brokers(disk_is_full, tell_disk),
-    "quota_used_up": on_brokers(
-        lambda info: either(write_fails(info, "EDQUOT"), logged(info, "disk_quota")), tell_quota
-    ),
+    "quota_used_up": on_brokers(quota_is_used_up, tell_quota),
     "data_restored": restored,
     "disk_slow": on_brokers(slow_disk, tell_slow_disk),
     "files_exhausted": no_files_left,
     "clock_off": on_brokers(clock_off, tell_clock),
-    "hangs": on_brokers(hangs, tell_hang),
+    "hangs": hanging,
     "application_stopped": on_brokers(application_stopped, tell_application),
     "minority_paused": on_brokers(
         lambda info: both(opposite(gone(info)), closed(info), logged(info, "minority_paused")),
@@ -780,8 +846,10 @@ FINDINGS: dict[str, Question] = {
     "identity_changed": lambda e: check(e, "identity"),
     "partitioned": lambda e: check(e, "partitions"),
     "nodes_down": lambda e: check(e, "nodes_running"),
-    "quorum_lost": lambda e: check(e, "leaders"),
-    "check_failed": lambda e: check(e, "listeners", "quorum_critical", "virtual_hosts", "in_service"),
+    "quorum_lost": leaderless,
+    "check_failed": lambda e: check(
+        e, "listeners", "quorum_critical", "virtual_hosts", "in_service", "file_descriptors"
+    ),
     "certificate_expired": certificate_expired,
     "host_unreachable": unreachable,
     "broker_filtered": on_brokers(filtered, tell_filter),

@@ -45,6 +45,7 @@ QUEUES = [
         "worker": "distribution",
         "drain_seconds": 900,
         "replay": "none",
+        "idempotent": True,
         "unfinished_sql": _unfinished("distributions", "status = 'pending'"),
     },
     {
@@ -57,6 +58,7 @@ QUEUES = [
         "worker": "dmca",
         "drain_seconds": 900,
         "replay": "dmca_flush",
+        "idempotent": True,
         # All takedowns of the window: which of them a cache has seen is not in the database.
         "unfinished_sql": _unfinished("takedowns"),
     },
@@ -70,6 +72,7 @@ QUEUES = [
         "worker": "search",
         "drain_seconds": 900,
         "replay": "none",
+        "idempotent": True,
         "unfinished_sql": _unfinished("tracks", "search_indexed_at IS NULL"),
     },
 ]

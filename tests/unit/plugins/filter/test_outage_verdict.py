@@ -17,6 +17,7 @@ from tests.unit.plugins.filter.evidence import (
     ALARM,
     AT,
     CAUSES_DIR,
+    DOWN,
     KILLED,
     NO_WAY,
     QUEUES,
@@ -25,6 +26,7 @@ from tests.unit.plugins.filter.evidence import (
     app,
     at_work,
     causes,
+    check,
     container,
     evidence,
     fail,
@@ -34,6 +36,7 @@ from tests.unit.plugins.filter.evidence import (
     probe,
     queue,
     traffic,
+    worker,
 )
 
 REMEDIES = yaml.safe_load((ROOT / "roles/outage_recover/vars/main.yml").read_text(encoding="utf-8"))[
@@ -62,6 +65,44 @@ def test_the_same_evidence_gives_the_same_verdict_and_is_not_changed() -> None:
     first, second = outage_verdict(seen, causes()), outage_verdict(seen, causes())
     assert first == second
     assert seen == SITUATIONS["killed"][0]
+
+
+HANGS = info(probe=probe("timed_out", "header"))
+SUSPENDED = {**HANGS, "process": {"running": True, "pid": 1, "suspended": True}}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cause", "targets"),
+    [
+        ([HANGS], "broker_hung", ["a"]),
+        ([HANGS, info(), info()], "broker_hung", ["a"]),
+        ([SUSPENDED, HANGS, HANGS], "broker_hung", ["a"]),
+        ([HANGS, HANGS, HANGS], "broker_unreachable", ["a", "b", "c"]),
+        ([None, HANGS, HANGS], "unknown", []),
+    ],
+)
+def test_nodes_that_all_ask_the_one_that_hangs_are_not_all_taken_for_it(
+    nodes: list[dict | None], cause: str, targets: list[str]
+) -> None:
+    brokers = {"abc"[number]: {"info": node} for number, node in enumerate(nodes)}
+    seen = evidence({**SITUATIONS["silent"][0]["health"]}, None, HANGS["probe"], brokers=brokers)
+    verdict = outage_verdict(seen, causes())
+    assert (verdict["cause"], verdict["targets"]) == (cause, targets)
+
+
+@pytest.mark.parametrize(
+    ("state", "cause"),
+    [
+        ({"state": "exited", "exit_code": 143}, "worker_stopped"),
+        ({"state": "exited", "exit_code": 137}, "worker_crashed"),
+        ({"state": "paused"}, "worker_wedged"),
+        ({"state": "restarting"}, "worker_crash_loop"),
+    ],
+)
+def test_a_worker_is_what_the_queues_name_so_whatever_its_service_is_called(state: dict, cause: str) -> None:
+    seen = at_work([queue(consumers=0)], workers=app(container("veza-hls-1", "hls", **state)))
+    verdict = outage_verdict(seen, causes(), [{**QUEUES[0], "worker": "hls"}])
+    assert (verdict["cause"], verdict["also"], verdict["queues"]) == (cause, [], ["transcode_jobs"])
 
 
 def test_a_silent_broker_host_rules_no_death_out() -> None:
@@ -416,3 +457,111 @@ def test_an_application_that_was_in_trouble_earlier_tells_when_it_began() -> Non
     assert "first AMQP error" in earlier["source"]
     later = outage_verdict(errors("2026-01-31T02:03:06.000Z"), causes())["outage"]
     assert (later["start"], later["confidence"]) == (AT, "exact")
+
+
+def died(name: str, booted: dict, exits: list | None = None, **changes: object) -> dict:
+    seen = info("stopped", signatures=[line(name)], service={"exits": exits}, **{"clean_stop": False, **changes})
+    seen["lifecycle"].update(booted)
+    return evidence(DOWN, seen, NO_WAY)
+
+
+@pytest.mark.parametrize("name", ["disk_full", "port_in_use", "configuration"])
+@pytest.mark.parametrize("booted", [{"started_at": "2026-01-01T00:00:00.000Z"}, {"last": "none"}])
+@pytest.mark.parametrize("exits", [[], KILLED["exits"], None])
+def test_a_line_of_a_run_that_had_booted_is_no_boot_that_fails(name: str, booted: dict, exits: list | None) -> None:
+    assert outage_verdict(died(name, booted, exits), causes())["cause"] == "broker_crashed"
+    stopped = died(name, {**booted, "last": "stopped"}, exits and [], last="stopped", clean_stop=True)
+    assert outage_verdict(stopped, causes())["cause"] == "broker_stopped_on_purpose"
+
+
+@pytest.mark.parametrize(
+    ("booted", "exits"),
+    [
+        ({"started_at": "2026-01-31T02:03:05.000Z"}, []),
+        ({"started_at": "2026-01-01T00:00:00.000Z"}, [{"at": AT, "status": "1/FAILURE"}]),
+        ({"last": "starting"}, []),
+    ],
+)
+def test_a_boot_that_fails_before_it_has_a_log_is_told_by_the_service_manager(booted: dict, exits: list) -> None:
+    assert outage_verdict(died("configuration", booted, exits), causes())["cause"] == "configuration_broken"
+
+
+@pytest.mark.parametrize(
+    ("at", "seen", "cause"),
+    [
+        ("2026-01-01T00:00:00.000Z", info(), "healthy"),
+        ("2026-01-31T02:03:04.000Z", info(), "disk_quota"),
+        ("2026-01-01T00:00:00.000Z", info("stopped", clean_stop=False), "disk_quota"),
+    ],
+)
+def test_an_old_line_about_a_quota_tells_nothing_of_a_broker_that_serves(at: str, seen: dict, cause: str) -> None:
+    living = bool(seen["process"]["running"])
+    told = {**seen, "signatures": [line("disk_quota", at=at)]}
+    looked = evidence(health() if living else DOWN, told, probe() if living else NO_WAY)
+    assert outage_verdict(looked, causes())["cause"] == cause
+
+
+@pytest.mark.parametrize("situation", ["silent", "stop_app", "refuses, nobody knows why"])
+def test_a_node_that_has_booted_waits_for_no_peers_though_it_did_when_it_booted(situation: str) -> None:
+    seen, cause = copy.deepcopy(SITUATIONS[situation])
+    seen["brokers"]["rabbitmq"]["info"]["signatures"] = [line("waiting_for_tables", at="2026-01-01T00:00:00.000Z")]
+    verdict = outage_verdict(seen, causes())
+    assert (verdict["cause"], verdict["also"]) == (cause, [])
+
+
+@pytest.mark.parametrize(("started", "cause"), [("2026-01-30", "healthy"), ("2026-01-31", "worker_crash_loop")])
+def test_a_worker_that_has_long_run_since_docker_restarted_it_does_not_end_again_and_again(
+    started: str, cause: str
+) -> None:
+    seen = at_work([queue()], workers=worker(restarts=5, started_at=f"{started}T02:03:04.000Z"))
+    assert outage_verdict(seen, causes())["cause"] == cause
+
+
+@pytest.mark.parametrize(
+    ("seen_health", "seen_probe", "cause"),
+    [
+        (health(), probe("login_refused", "login"), "credentials_rotated"),
+        (fail("alarms", ALARM.format("disk space")), probe(), "disk_alarm"),
+        (fail("queues", "queue 'x' does not exist"), probe(), "queues_missing"),
+    ],
+)
+def test_what_is_wrong_now_comes_before_an_end_that_the_broker_has_survived(
+    seen_health: dict, seen_probe: dict, cause: str
+) -> None:
+    ends = {"exits": [{"at": "2026-01-31T01:15:00.000Z", "status": "11/SEGV"}]}
+    verdict = outage_verdict(evidence(seen_health, info(service=ends), seen_probe), causes())
+    assert (verdict["cause"], [other["cause"] for other in verdict["also"]]) == (cause, ["broker_segfault"])
+    # What was lost at that end is still to be accounted for.
+    assert verdict["outage"]["start"] == "2026-01-31T01:15:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("used", "cause"), [(60000, "health_check_failed"), (65000, "file_descriptors_exhausted"), (None, "unknown")]
+)
+def test_few_file_descriptors_are_named_by_whoever_counts_them(used: int | None, cause: str) -> None:
+    red = "fail" if used else "unknown"
+    seen = health("unhealthy", checks=[check("file_descriptors", red, f"rabbit@a: {used} of 65536 in use")])
+    verdict = outage_verdict(evidence(seen, info(files={"open": used, "limit": 65536}), probe()), causes())
+    assert (verdict["cause"], verdict["also"]) == (cause, [])
+
+
+def test_few_file_descriptors_are_named_though_the_host_was_not_seen() -> None:
+    seen = fail("file_descriptors", "rabbit@a: 65536 of 65536 in use")
+    assert outage_verdict(evidence(seen, None, probe()), causes())["cause"] == "health_check_failed"
+
+
+@pytest.mark.parametrize(
+    ("names", "detail", "cause"),
+    [
+        (["quorum_member_missing"], "queue 'x' has no count: not settled after a boot, or without a leader",
+         "quorum_lost"),
+        ([], "queue 'x' has no count: not settled after a boot, or without a leader", "unknown"),
+        (["quorum_member_missing"], "queue 'x': GET http://x: timed out", "unknown"),
+    ],
+)  # fmt: skip
+def test_a_queue_without_a_leader_is_named_where_rabbitmq_has_no_check_for_it(
+    names: list[str], detail: str, cause: str
+) -> None:
+    old = [check("leaders", "unavailable"), check("queues", "unknown", detail)]
+    seen = evidence(health("unknown", checks=old), info(signatures=[line(name) for name in names]), probe())
+    assert outage_verdict(seen, causes())["cause"] == cause

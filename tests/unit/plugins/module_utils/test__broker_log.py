@@ -347,3 +347,15 @@ def test_what_a_boot_dropped_is_a_number() -> None:
     )
     log = logs.read([Tail("/var/log/rabbitmq/rabbit@mq.log", text, 0.0, True)])
     assert logs.dropped(log) == [{"queue": "a queue", "vhost": "/veza", "persistent": 7, "transient": 1}]
+
+
+def test_where_the_log_of_the_run_has_no_start_an_older_boot_that_failed_is_not_of_it() -> None:
+    run = "2026-01-30 00:00:01.000000+00:00 [info] <0.1.0> accepting AMQP connection\n"
+    boot = (
+        "2026-01-10 10:00:00.000000+00:00 [error] <0.1.0> Conf file attempted to set unknown variable: moon\n"
+        "BOOT FAILED\n"
+    )
+    for at, count in (("2026-01-10T10:00:01+00:00", 0), ("2026-01-30T00:00:02+00:00", 1)):
+        log = logs.read([tail(run, modified="2026-01-30T00:00:01+00:00"), tail(boot, STDOUT, at)])
+        found = logs.signatures(log)
+        assert {one["name"]: one["count"] for one in found} == {"boot_failed": count, "configuration": 0}

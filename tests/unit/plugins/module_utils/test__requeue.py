@@ -273,7 +273,7 @@ def test_the_statement_that_creates_the_index() -> None:
 
 @pytest.mark.parametrize(
     ("ids", "text"),
-    [([], "{}"), ([1, 20], '{"1","20"}'), (["a-b", 'x"y', "p\\q"], '{"a-b","x\\"y","p\\\\q"}')],
+    [([], "{}"), ([1, -20], "{1,-20}"), (["a-b", 'x"y', "p\\q"], '{"a-b","x\\"y","p\\\\q"}')],
 )
 def test_ids_as_an_array(ids: list[Any], text: str) -> None:
     assert requeue.as_array(ids) == text

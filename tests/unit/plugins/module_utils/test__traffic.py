@@ -17,6 +17,7 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._metrics import Metr
 from ansible_collections.veza.rabbitmq.plugins.module_utils._traffic import (
     _QUEUE,
     Sample,
+    Surroundings,
     Traffic,
     consumer_hosts,
     counted,
@@ -25,6 +26,7 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._traffic import (
     limits,
     past,
     receivers,
+    report,
     routing_keys,
 )
 
@@ -403,3 +405,10 @@ def test_consumers_are_found_at_their_hosts() -> None:
     details: list[Any] = [{"channel_details": {"peer_host": host}} for host in ("10.0.0.9", "10.0.0.7", "10.0.0.9")]
     assert consumer_hosts({}) is None
     assert consumer_hosts({"consumer_details": [*details, {"channel_details": []}, []]}) == ["10.0.0.7", "10.0.0.9"]
+
+
+@pytest.mark.parametrize("strange", [None, "7", [], {}, 1.5, float("nan")])
+def test_a_counter_of_drops_that_is_no_number_is_not_known(strange: Any) -> None:
+    overview = Answer("ok", "GET /api/overview", {"message_stats": {"drop_unroutable": strange}})
+    seen = report((), Sample(0.0, {}, overview=overview), None, Surroundings(), [])
+    assert seen["dropped"]["unroutable"] is None
