@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -21,6 +22,12 @@ REHEARSALS = ("staging", "lab")
 """What may be broken without a further word. Everything else is production, also what is not marked at all."""
 
 PHRASE = "KILL-PROD"
+
+YOUNG = 86400.0
+"""Seconds that a backup may be old at the most; a setting can ask for a younger one only."""
+
+NO_REASON = re.compile(r"[\W\d_]*|n|no|none|null|nil|false|f|off|n/a|na|y|yes|true|t|on", re.IGNORECASE)
+"""What is typed where a yes or no is expected says no reason."""
 
 
 def game_day_guard(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,9 +59,17 @@ def _confirmed(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _backup(facts: Mapping[str, Any], now: datetime) -> list[str]:
-    if str(facts.get("backup_override") or "").strip():
+    reason = facts.get("backup_override") or ""
+    if not isinstance(reason, str) or (reason.strip() and NO_REASON.fullmatch(reason.strip())):
+        return [f"outage_game_day_backup_override is {reason!r}, which is no reason for going without a young backup"]
+    if reason.strip():
         return []
     limit = float(facts["backup_max_age"])
+    if not 0 < limit <= YOUNG:
+        return [
+            f"outage_game_day_backup_max_age is {limit:g}, and must be more than 0 and at most {YOUNG:g}; to go "
+            "without a young backup, give the reason in outage_game_day_backup_override"
+        ]
     way_out = "or give the reason for going without in outage_game_day_backup_override"
     if not facts.get("backup_at"):
         return [f"outage_game_day_backup_at does not say when the last backup was made; say it, {way_out}"]
@@ -94,6 +109,10 @@ def _health(facts: Mapping[str, Any]) -> list[str]:
     broker, incident, alert = facts["broker"], facts["incident"], facts.get("alert_now") or {}
     if broker.get("verdict") != "healthy":
         problems.append(f"the broker is not healthy: {_said(broker, 'reason')}")
+    asked = {probe["target"] for probe in facts["probes"]}
+    unasked = [name for name, url in facts["apis"].items() if url and name not in asked]
+    if unasked:
+        problems.append(f"{', '.join(unasked)} can't be watched: {_said({'msg': facts.get('probing')})}")
     for probe in facts["probes"]:
         if probe["status"] != 200:
             problems.append(f"{probe['target']} does not answer 200 but {probe['error'] or probe['status']}")

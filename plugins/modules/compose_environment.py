@@ -83,6 +83,12 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  absent_value:
+    description:
+      - With O(state=absent), a value that a container may hold all the same, as a default in its compose file or of its
+        image gives it. Without it, a container may not have the variable at all.
+    type: str
+    version_added: 1.0.0
   recreate:
     description:
       - Whether containers that hold another value are recreated, which restarts what runs in them. Otherwise the file
@@ -203,6 +209,7 @@ def argument_spec() -> dict[str, Any]:
         "password": {"type": "str", "no_log": True},
         "user": {"type": "str", "default": "veza"},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "absent_value": {"type": "str", "no_log": False},
         "recreate": {"type": "bool", "default": False},
         "keep_logs": {"type": "path"},
         "container_command": {"type": "str", "default": "docker"},
@@ -221,6 +228,7 @@ class Wanted:
     password: str | None
     user: str
     absent: bool
+    absent_value: str | None = None
 
     def text(self, before: str) -> str:
         """Return the file's new text; BadInput, without any value, if it can't be written."""
@@ -240,7 +248,9 @@ class Wanted:
             login = _containers.login_of(env, self.container_variable)
             return bool(login and login.user == self.user and login.password == self.password)
         values = [entry.partition("=")[2] for entry in env if entry.partition("=")[0] == self.container_variable]
-        return not values if self.absent else values[-1:] == [self.value]
+        if self.absent:
+            return not values or values[-1] == self.absent_value
+        return values[-1:] == [self.value]
 
     def shown(self, text: str) -> str | None:
         """Return what may be shown of the file's value: of a secret its fingerprint."""
@@ -266,7 +276,13 @@ def wanted_of(params: dict[str, Any]) -> Wanted:
         raise BadInput("Name containers or services.")
     variable = params["variable"]
     return Wanted(
-        variable, params["container_variable"] or variable, params["value"], params["password"], params["user"], absent
+        variable,
+        params["container_variable"] or variable,
+        params["value"],
+        params["password"],
+        params["user"],
+        absent,
+        params["absent_value"],
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._actions_app import mend_network, renew_credentials
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._actions_boot import restore_boot
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._choice import Choice, Planner, Step
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._choice import Choice, Planner, Step, budget_spent
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._resources import ease_memory, free_disk, more_memory
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._workers import bring_back, set_aside, watch_backlog
 
@@ -45,19 +45,8 @@ def within_budget(
     step: Step, remedy: Mapping[str, Any], evidence: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> Choice:
     """Start or restart a broker that nobody stopped, but not again and again: what kills it would go on."""
-    since = settings["restarts_since"]
-    recent = [
-        action
-        for action in settings["recent_actions"]
-        if action["name"] in RESTARTS and action["target"] in step["targets"] and action["at"] >= since
-    ]
-    if len(recent) >= settings["restarts"]:
-        when = ", ".join(f"{action['target']} at {action['at']}" for action in recent)
-        return Choice(
-            ask=f"This command has started it {len(recent)} times already ({when}), and it went down again. Find what "
-            "ends it, in the proof and in its log; raise outage_recover_restarts to have it started once more."
-        )
-    return on_each_target(step, remedy, evidence, settings)
+    spent = budget_spent(step["targets"], settings)
+    return Choice(ask=spent) if spent else on_each_target(step, remedy, evidence, settings)
 
 
 def start_broker(
@@ -71,8 +60,6 @@ def start_broker(
         choice.actions, choice.arguments = [*raised, *choice.actions], {"nodes": nodes}
     return choice
 
-
-RESTARTS = ("start_broker", "restart_broker")
 
 ACTIONS: dict[str, Planner] = {
     "start_broker": start_broker,

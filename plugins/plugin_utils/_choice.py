@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,3 +31,22 @@ class Choice:
 
 Planner = Callable[[Step, Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], Choice]
 """Takes the step, its remedy (vars/main.yml of outage_recover), the evidence and the settings."""
+
+
+RESTARTS = ("start_broker", "restart_broker")
+
+
+def budget_spent(targets: Sequence[str], settings: Mapping[str, Any]) -> str | None:
+    """Return what a person is asked where brokers were started as often as they may be; None where they were not."""
+    recent = [
+        action
+        for action in settings["recent_actions"]
+        if action["name"] in RESTARTS and action["target"] in targets and action["at"] >= settings["restarts_since"]
+    ]
+    if len(recent) < settings["restarts"]:
+        return None
+    when = ", ".join(f"{action['target']} at {action['at']}" for action in recent)
+    return (
+        f"This command has started it {len(recent)} times already ({when}), and it went down again. Find what ends "
+        "it, in the proof and in its log; raise outage_recover_restarts to have it started once more."
+    )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._incus import bytes_of
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._choice import Choice, Step
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._choice import Choice, Step, budget_spent
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._findings_broker import consumed
 
 MIB = 1024 * 1024
@@ -178,6 +178,10 @@ class _Disk(_Node):
                 f"{self.figures()} Somebody stopped the broker on purpose; ask who, and why. Then: "
                 f"{RECOVER} -e outage_recover_start_stopped=true"
             )
+        # Each death may leave a crash dump, whose room would be enough for the next start, and so on.
+        spent = budget_spent([self.name], self.settings) if self.down and not self.ends else None
+        if spent and not self.settings["flags"].get("outage_recover_start_stopped"):
+            return f"{self.figures()} {spent}"
         enough = self.grown or self.gives_up or (not self.quota and self.missing <= self.freed)
         if self.down or enough or self.drains():
             return None

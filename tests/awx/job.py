@@ -87,8 +87,15 @@ def rendered(injector: Mapping[str, str], given: Mapping[str, Any]) -> dict[str,
 
 
 def answers(survey: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return a survey's answers where a person leaves everything as it is; what is empty is not handed over."""
-    return {question["variable"]: question["default"] for question in survey if question["default"] != ""}
+    """Return a survey's answers where a person leaves everything as it is.
+
+    AWX hands over what is empty too, unless the question refuses it (SurveyJobTemplateMixin).
+    """
+    return {
+        question["variable"]: question["default"]
+        for question in survey
+        if question["default"] != "" or question["min"] == 0
+    }
 
 
 def run(

@@ -200,6 +200,16 @@ def test_a_yes_of_a_survey_is_text() -> None:
             assert bare.findall(path.read_text()) == [], path
 
 
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_no_task_sets_what_a_survey_asks_for(template: str) -> None:
+    """An answer is an extra variable, also where it is empty: it would beat whatever the task says."""
+    playbook = TEMPLATES[template]["playbook"]
+    asked = "|".join(question["variable"] for question in TEMPLATES[template]["survey"])
+    for role in roles_of(playbook):
+        for path in (ROOT / "roles" / role / "tasks").rglob("*.yml"):
+            assert re.findall(rf"^\s+(?:{asked}):", path.read_text(), re.MULTILINE) == [], path
+
+
 def test_no_survey_asks_for_a_secret() -> None:
     for template in TEMPLATES.values():
         assert all(question["type"] != "password" for question in template["survey"])

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import jinja2.meta
+import jinja2.nativetypes
 import pytest
 import yaml
 
@@ -83,3 +85,122 @@ def test_the_flush_is_proved_as_the_inventory_says() -> None:
     [task] = [task for task in load("outage_audit", "tasks/flush.yml") if "veza.rabbitmq.dmca_flush" in task]
 
     assert {"proof", "proof_path"} <= set(task["veza.rabbitmq.dmca_flush"])
+
+
+def mitigated(name: str, **known: Any) -> Any:
+    """Return a variable of outage_mitigate, with those that it is made of, as Ansible would."""
+    environment = jinja2.nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined)
+    environment.filters["veza.rabbitmq.outage_levels"] = lambda _events: known["levels"]
+    texts = load("outage_mitigate", "vars/main.yml")
+
+    class Lazy(dict):  # type: ignore[type-arg]
+        def __missing__(self, key: str) -> Any:
+            return environment.from_string(texts[key].strip()).render(variables(texts[key]))
+
+    def variables(text: str) -> dict[str, Any]:
+        names = jinja2.meta.find_undeclared_variables(environment.parse(text))
+        return {one: found[one] for one in names if one in found or one in texts}
+
+    given = {"veza_eventbus_level": "warn", "veza_api_level_path": "", "veza_api_level_command": []}
+    found = Lazy(given | {"outage_mitigate_level": "error", "outage_mitigate_host": "b1"} | known)
+    found["__outage_mitigate_read"] = {"events": [], "found": known.get("found", True)}
+    return found[name]
+
+
+@pytest.mark.parametrize(
+    ("before", "in_file", "absent", "wanted"),
+    [("info", "info", False, "info"), ("", "", True, "warn"), (None, "", True, "warn")],
+)
+def test_a_level_is_taken_back_to_what_the_file_had(before: Any, in_file: str, absent: bool, wanted: str) -> None:
+    levels = {"b1": {"level": "error", "file_before": before}}
+    told = {"outage_mitigate_state": "reverted", "levels": levels}
+
+    assert mitigated("__outage_mitigate_in_file", **told) == in_file
+    assert mitigated("__outage_mitigate_absent", **told) is absent
+    assert mitigated("__outage_mitigate_wanted", **told) == wanted
+    # Where the running API can be told, it gets the level that it has without anybody's change.
+    assert mitigated("__outage_mitigate_wanted", **told, veza_api_level_path="/level") == "warn"
+    (task,) = [one for one in load("outage_mitigate", "tasks/instance.yml") if "compose_environment" in str(list(one))]
+    assert "__outage_mitigate_wanted" in task["veza.rabbitmq.compose_environment"]["absent_value"]
+
+
+@pytest.mark.parametrize(
+    ("state", "levels", "found", "untold"),
+    [
+        pytest.param("reverted", {}, True, True, id="another incident may have raised it"),
+        pytest.param("reverted", {"b1": {"file_before": None}}, True, True, id="only the file was prepared"),
+        pytest.param("reverted", {"b1": {"level": "warn"}}, True, False, id="taken back already"),
+        pytest.param("reverted", {}, False, False, id="there never was an incident"),
+        pytest.param("applied", {}, True, False, id="applied"),
+    ],
+)
+def test_a_level_that_an_earlier_incident_raised_is_taken_back(
+    state: str, levels: dict[str, Any], found: bool, untold: bool
+) -> None:
+    told = {"outage_mitigate_state": state, "levels": levels, "found": found}
+
+    assert mitigated("__outage_mitigate_untold", **told) is untold
+    (task,) = [one for one in load("outage_mitigate", "tasks/instance.yml") if "ansible.builtin.command" in one]
+    assert "__outage_mitigate_untold" in " ".join(task["when"])
+
+
+def test_the_lease_of_a_mitigation_lasts_for_all_instances() -> None:
+    groups = {"veza_app_backend": ["b1", "b2", "b3"]}
+    told = {"levels": {}, "outage_mitigate_timeout": 120, "groups": groups}
+
+    # Recreating one may take 120 s, and until it answers another outage_mitigate_timeout.
+    assert mitigated("__outage_mitigate_seconds", **told) >= 3 * (120 + 120)
+    assert str(load("outage_mitigate", "tasks/main.yml")).count("{{ __outage_mitigate_seconds }}") == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "told", "noted"),
+    [
+        pytest.param("", {"skipped": True}, True, id="nobody is to be told"),
+        pytest.param("https://chat", {"status": 204}, True, id="told"),
+        pytest.param("https://chat", {"status": 503}, False, id="refused"),
+        pytest.param("https://chat", {"status": -1, "msg": "timed out"}, False, id="no answer"),
+        pytest.param("https://chat", {"skipped": True}, False, id="a rehearsal"),
+    ],
+)
+def test_a_person_who_could_not_be_told_is_told_when_the_alert_comes_again(
+    url: str, told: dict[str, Any], noted: bool
+) -> None:
+    look, tell, note, _say = load("outage_alert", "tasks/ask.yml")
+    assert look["check_mode"] is True
+    assert look["veza.rabbitmq.incident"] == note["veza.rabbitmq.incident"]
+    assert look["register"] == "__outage_alert_asked_for"
+    assert "__outage_alert_asked_for is changed or __outage_alert_unwritten" in tell["when"]
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    environment.tests["changed"] = lambda result: result["changed"]
+    known = {
+        "veza_notify_url": url, "__outage_alert_notified": told, "__outage_alert_asked_for": {"changed": True},
+    }  # fmt: skip
+    assert all(environment.compile_expression(text)(**known) for text in note["when"]) is noted
+
+
+@pytest.mark.parametrize(
+    ("opened", "unwritten"),
+    [
+        pytest.param({"id": "20260131T020304Z-x-1a2b"}, False, id="opened"),
+        pytest.param({"unreachable": True, "msg": "no route"}, True, id="its host is down"),
+        pytest.param({"failed": True, "msg": "No space left on device."}, True, id="its disk is full"),
+        pytest.param({"skipped": True}, False, id="not to be opened"),
+        pytest.param(None, False, id="nothing fires"),
+    ],
+)
+def test_a_person_is_told_also_where_the_incident_can_not_be_written_down(opened: Any, unwritten: bool) -> None:
+    environment = jinja2.Environment()
+    environment.tests["skipped"] = lambda result: result.get("skipped", False)
+    text = load("outage_alert", "vars/main.yml")["__outage_alert_unwritten"].strip()
+    known = {} if opened is None else {"__outage_alert_incident": opened}
+    judged = environment.compile_expression(text.removeprefix("{{").removesuffix("}}").strip())
+
+    assert judged(**known) is unwritten
+    open_it, note_each = load("outage_alert", "tasks/note.yml")
+    assert open_it["ignore_unreachable"] is True
+    assert open_it["failed_when"] is False
+    assert note_each["when"] == "not __outage_alert_unwritten"
+    assert load("outage_alert", "tasks/ask.yml")[-1]["veza.rabbitmq.outage_tell"]["failed"] == (
+        "{{ __outage_alert_unwritten }}"
+    )

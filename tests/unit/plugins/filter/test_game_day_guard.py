@@ -73,6 +73,13 @@ def test_production_with_all_three_may_begin() -> None:
         ({"backup_at": "2026-01-31T11:00:00"}, "time zone"),
         ({"backup_at": "yesterday"}, "yesterday"),
         ({"backup_at": ""}, "backup_override"),
+        ({"backup_at": ["2026-01-31T11:00:00Z"]}, "must be like"),
+        ({"backup_at": "2026-01-01T12:00:00Z", "backup_max_age": 10**9}, "backup_max_age"),
+        ({"backup_max_age": "nan"}, "backup_max_age"),
+        *(
+            ({"backup_at": "", "backup_override": odd}, "no reason")
+            for odd in ([""], {"": ""}, True, "false", "No", "none", "0", "''", "n/a", "-")
+        ),
     ],
 )
 def test_one_word_that_is_wrong_is_enough(changes: dict[str, Any], said: str) -> None:
@@ -106,6 +113,11 @@ def test_a_reason_stands_in_for_the_backup_and_for_nothing_else() -> None:
         ({"incident": {"found": True, "open": True, "id": "20260131T020304Z-x-1a2b", "lease": None}}, "x-1a2b is open"),
         ({"incident": {"found": True, "open": False, "lease": {"held": True, "expired": False}}}, "lease"),
         ({"incident": {"msg": "The record can't be used."}}, "can't be read: The record can't be used"),
+        (
+            {"probes": [], "probing": "the URL must be like https://host."},
+            "backend-1 can't be watched: the URL must be",
+        ),
+        ({"probes": []}, "backend-1 can't be watched: no answer"),
         ({"alert_now": {"firing": True, "msg": "RabbitMQUnreachable is not quiet."}}, "not quiet"),
         ({"alert_now": {"firing": None, "msg": "connection refused."}}, "connection refused"),
         ({"identities": {"backend-1": {"rc": 1, "stdout": "", "stderr": "No such container"}}}, "No such container"),

@@ -46,7 +46,8 @@ def evidence(
 def settings(recent: tuple[str, ...] = (), start_stopped: bool = False, **allowed: Any) -> dict[str, Any]:
     actions = [{"name": name, "target": "rabbit", "at": str(n), "incident": "x"} for n, name in enumerate(recent)]
     flags = {"outage_recover_start_stopped": start_stopped}
-    return {"flags": flags, "recent_actions": actions, "resources": {**ALLOWED, **allowed}}
+    budget = {"restarts": 1, "restarts_since": "0"}
+    return {"flags": flags, "recent_actions": actions, "resources": {**ALLOWED, **allowed}, **budget}
 
 
 def names(choice: Choice) -> list[str]:
@@ -126,6 +127,21 @@ def test_what_is_done_about_a_disk(seen: dict[str, Any], known: dict[str, Any], 
     assert bool(node["start"]) is ("start_broker" in actions)
     ends = seen.get("state") is not None and "start_broker" not in actions
     assert (bool(node["ends"]), choice.stops) == (ends, ends)
+
+
+@pytest.mark.parametrize("known", [{"recent": ("start_broker",)}, {"recent": ("stop_full_broker", "start_broker")}])
+def test_a_broker_that_dies_of_its_disk_again_is_not_started_for_ever(known: dict[str, Any]) -> None:
+    """Its own crash dump is what could be freed each time."""
+    seen = evidence(**LOOP, reclaimable=[FILE])
+    asked = free_disk(STEP, REMEDY, seen, settings(**known))
+    assert asked.actions == []
+    assert asked.ask is not None
+    assert "started it 1 times already" in asked.ask
+    assert names(free_disk(STEP, REMEDY, seen, settings(**known, start_stopped=True)))[-1] == "start_broker"
+    assert names(free_disk(STEP, REMEDY, seen, {**settings(**known), "restarts": 2}))[-1] == "start_broker"
+    # What is stopped and copied without a start is no restart.
+    assert names(free_disk(STEP, REMEDY, evidence(**LOOP), settings(**known)))[0] == "stop_full_broker"
+    assert names(free_disk(STEP, REMEDY, evidence(reclaimable=[FILE]), settings(**known))) == ["free_files"]
 
 
 def test_how_large_a_disk_becomes() -> None:

@@ -217,6 +217,26 @@ def test_a_level_is_set_and_taken_back(run: Callable[..., dict[str, Any]], place
     assert not run(**level, state="absent")["changed"]
 
 
+def test_a_default_of_the_compose_file_is_no_reason_to_restart_again(
+    run: Callable[..., dict[str, Any]], place: Path
+) -> None:
+    """LEVEL=${LEVEL:-warn}: a container always has one."""
+    engine, kept = (place / "docker.py").read_text(), "    json.dump(state, open"
+    default = "            one['Config']['Env'] += ['LEVEL=warn'] if 'LEVEL=' not in ' '.join(lines) else []\n"
+    (place / "docker.py").write_text(engine.replace(kept, default + kept))
+    (place / ".env").write_text("A=1\n")
+    level = {"services": ["worker-dmca"], "variable": "LEVEL", "password": None, "recreate": True}
+    run(**level, value="error")
+    back = run(**level, state="absent", absent_value="warn")
+    assert [one["recreated"] for one in back["containers"]] == [True]
+    again = run(**level, state="absent", absent_value="warn")
+    assert not again["changed"]
+    assert again["containers"][0]["held"]
+    assert len(calls(place)) == 2
+    with pytest.raises(VezaError, match="still does not hold"):
+        run(**level, state="absent", absent_value="info")
+
+
 def test_what_else_a_recreate_would_bring_is_named(run: Callable[..., dict[str, Any]], place: Path) -> None:
     (place / ".env").write_text(f"AMQP_URL={URL.format(OLD)}\nLEVEL=error\n")
     assert [one["also"] for one in run(check_mode=True)["containers"]] == [["LEVEL"], ["LEVEL"]]
