@@ -11,6 +11,7 @@ import io
 import os
 import shutil
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -41,7 +42,10 @@ class ActionModule(ActionBase):
         size = sum(entry["size"] for entry in files)
         result.update(changed=not os.path.exists(dest), entries=len(files), bytes=size, size=None, dest=dest)
         if result["changed"] and not self._task.check_mode:
-            self._write(dest, files, size)
+            try:
+                self._write(dest, files, size)
+            except OSError as error:
+                raise AnsibleActionFail(f"{dest} can't be written on the controller: {error}.") from error
             result["size"] = os.path.getsize(dest)
         result["message"] = f"{len(files)} files and directories of {size} bytes are in {dest}."
         return result
@@ -67,10 +71,11 @@ class ActionModule(ActionBase):
                 f"There is no room for {size} bytes in {folder} on the controller, which has {free} free. "
                 "Nothing was copied."
             )
-        part = f"{dest}.part"
+        # A name of its own, with mode 0600: what is there already may be somebody's link, or another run's.
+        handle, part = tempfile.mkstemp(prefix=f"{os.path.basename(dest)}.", suffix=".part", dir=folder)
         try:
             with (
-                os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file,
+                os.fdopen(handle, "wb") as file,
                 tarfile.open(fileobj=file, mode="w:gz", compresslevel=1) as archive,
             ):
                 content = _Content(self._contents(files))
@@ -100,7 +105,7 @@ def pieces_of(files: list[dict[str, Any]], most: int) -> Iterator[list[dict[str,
         offset = 0
         while offset < entry["size"]:
             length = min(room, entry["size"] - offset)
-            pieces.append({"path": entry["path"], "offset": offset, "length": length})
+            pieces.append({"path": entry["path"], "offset": offset, "length": length, "same": entry.get("same")})
             offset, room = offset + length, room - length
             if not room:
                 yield pieces

@@ -72,6 +72,8 @@ class Channel:
                     "Run the same again when the alarm is gone."
                 ) from None
             raise VezaError(f"The broker was asked {what}; {failure.outcome}: {failure.detail}.") from None
+        except ValueError as error:
+            raise VezaError(f"The broker was asked {what}; its answer can't be read: {error}.") from None
 
     def depth(self, queue: str) -> Depth:
         """Return how many messages are ready and how many consumers there are."""

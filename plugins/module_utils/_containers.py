@@ -28,6 +28,7 @@ SERVICE = "com.docker.compose.service"
 FILES = "com.docker.compose.project.config_files"
 DIRECTORY = "com.docker.compose.project.working_dir"
 PROJECT = "com.docker.compose.project"
+ONE_OFF = "com.docker.compose.oneoff"
 
 STREAK = 600.0
 """Seconds without an AMQP error after which the next one is the first of another trouble."""
@@ -174,13 +175,19 @@ def missing(name: str, service: str | None) -> dict[str, Any]:
     return {"name": name, "service": service, "state": "missing", "oom_killed": False, **dict.fromkeys(keys)}
 
 
+def of_service(documents: list[dict[str, Any]], service: str) -> list[dict[str, Any]]:
+    """Return the containers of a compose service, without what ``compose run`` has left of it."""
+    found = [(document, (document.get("Config") or {}).get("Labels") or {}) for document in documents]
+    return [one for one, labels in found if labels.get(SERVICE) == service and labels.get(ONE_OFF) != "True"]
+
+
 def chosen(documents: list[dict[str, Any]], names: list[str], services: list[str]) -> Iterator[tuple[str, str, Any]]:
     """Yield ``(name, service, document)`` of each wanted container, with None for one that is not there."""
     by_name = {str(document.get("Name", "")).lstrip("/"): document for document in documents}
     for name in names:
         yield name, "", by_name.get(name)
     for service in services:
-        found = [one for one in documents if ((one.get("Config") or {}).get("Labels") or {}).get(SERVICE) == service]
+        found = of_service(documents, service)
         for document in found:
             yield str(document.get("Name", "")).lstrip("/"), service, document
         if not found:
@@ -242,9 +249,12 @@ class Engine:
         # Said even when one of them has just gone.
         found = self._run("container", "inspect", *ids, partial=True)
         try:
-            return [document for document in json.loads(found) if isinstance(document, dict)]
-        except ValueError:
-            raise EngineSilent(f"{self.command} container inspect did not answer with JSON") from None
+            documents = json.loads(found)
+        except (ValueError, RecursionError):
+            documents = None
+        if not isinstance(documents, list):
+            raise EngineSilent(f"{self.command} container inspect did not answer with a list in JSON")
+        return [document for document in documents if isinstance(document, dict)]
 
     def _run(self, *arguments: str, partial: bool = False) -> str:
         ended = _command.run([self.command, *arguments], self.timeout)

@@ -47,3 +47,8 @@ def within(seconds: float, call: Callable[[], T], on_timeout: Callable[[], Excep
     if not later.done(seconds):
         raise on_timeout()
     return later.result()
+
+
+def share(timeout: float, left: float) -> float:
+    """Return the seconds that one try of a wait may take: what is left of it, but enough to be worth something."""
+    return min(timeout, max(left, 1.0))

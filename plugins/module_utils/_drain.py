@@ -118,17 +118,17 @@ class Progress:
     tracks: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What is remembered of each queue's movement."""
     first: dict[str, int] = field(default_factory=dict)
-    """The first known depth of a dead letter queue."""
+    """The lowest depth of a dead letter queue that counts: what is above it has come during the wait."""
+    lost: dict[str, int] = field(default_factory=dict)
+    """The most that a dead letter queue has grown by: later it may have been emptied, or give no answer."""
 
     def take(self, goal: Goal, look: Look, elapsed: float, now: datetime) -> list[View]:
         """Take one sample in, and return what is to be said about each queue after it."""
         depths = look.depths
         self.elapsed = self.sampled = elapsed
         self.answered = self.answered or any(depth.known for depth in depths.values())
-        for name in goal.dead_letters.values():
-            messages = depths[name].messages
-            if messages is not None:
-                self.first.setdefault(name, messages)
+        for name in set(goal.dead_letters.values()):
+            self._bury(depths[name])
         return [self._view(goal, look, name, now) for name in goal.queues]
 
     def _view(self, goal: Goal, look: Look, name: str, now: datetime) -> View:
@@ -197,10 +197,20 @@ class Progress:
             return None
         return round((window[-1][1] - window[0][1]) / (window[-1][0] - window[0][0]), 3)
 
+    def _bury(self, dead_letters: Depth) -> None:
+        """Note by how much a dead letter queue has grown, also where somebody empties it meanwhile."""
+        name, messages = dead_letters.name, dead_letters.messages
+        if messages is None or not (messages or dead_letters.settled):
+            return  # a zero right after a boot is none to begin with
+        # A quorum queue's total is 0 without its leader: a fall counts when the statistics say so too.
+        self.first[name] = min(self.first.get(name, messages), max(messages, dead_letters.statistics or 0))
+        self.lost[name] = max(self.lost.get(name, 0), messages - self.first[name])
+
     def _dead_lettered(self, dead_letters: Depth | None) -> int | None:
-        if dead_letters is None or dead_letters.messages is None:
+        if dead_letters is None:
             return None
-        return max(dead_letters.messages - self.first[dead_letters.name], 0)
+        lost = self.lost.get(dead_letters.name)
+        return lost if dead_letters.messages is not None else lost or None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain data."""

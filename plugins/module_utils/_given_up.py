@@ -172,9 +172,12 @@ def fate(batch: Batch, again: Iterable[tuple[str, bool]], ready: int, consumers:
 
 def entry_of(number: int, message: Message) -> dict[str, Any]:
     """Return a message's line: what a person reads, and the bytes that put it back as it was."""
-    properties = without_headers(message.properties, COUNTED)
-    shown = properties_of(message.properties)
-    parts = (message.exchange.encode(), message.routing_key.encode(), properties, message.body)
+    try:
+        properties, shown = without_headers(message.properties, COUNTED), properties_of(message.properties)
+        known = properties
+    except ValueError:  # nobody can read them, which may be what poisons it: they are kept as they came
+        properties, shown, known = message.properties, {}, b""
+    parts = (message.exchange.encode(), message.routing_key.encode(), known, message.body)
     mark = hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
     return {
         "is": "message",

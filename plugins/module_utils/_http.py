@@ -12,10 +12,13 @@ daemon thread that is given up at the deadline.
 from __future__ import annotations
 
 import json
+import re
+import socket
 import time
 import traceback
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import missing_required_lib
 
@@ -96,6 +99,7 @@ class HttpClient:
         self._headers = headers or {}
         self._tls = tls or Tls()
         self._session = self._new_session()
+        self._addresses = 0
 
     def _new_session(self) -> requests.Session:
         session = requests.Session()
@@ -132,8 +136,9 @@ class HttpClient:
         began = time.monotonic()
 
         def call() -> Reply:
+            wait = (limit / self._shares(), limit)
             with session.request(
-                method, url, params=params, json=json_body, timeout=limit, allow_redirects=False, stream=True
+                method, url, params=params, json=json_body, timeout=wait, allow_redirects=False, stream=True
             ) as response:
                 body = self._body(response, f"{method} {url}")
                 headers = {name.lower(): value for name, value in response.headers.items()}
@@ -147,6 +152,17 @@ class HttpClient:
             if isinstance(error, VezaError):
                 raise
             raise failure_of(error, method, url) from error
+
+    def _shares(self) -> int:
+        """Return how many addresses the server's name has: none may use up the time of those after it."""
+        if not self._addresses:
+            try:
+                parts = urlsplit(self.base_url)
+                found = socket.getaddrinfo(parts.hostname, parts.port or parts.scheme, type=socket.SOCK_STREAM)
+                self._addresses = len({address for *_kind, address in found})
+            except ValueError:
+                return 1  # the request itself says so
+        return max(self._addresses, 1)
 
     def _body(self, response: requests.Response, asked: str) -> bytes:
         body = bytearray()
@@ -167,9 +183,15 @@ class HttpClient:
         return self.request("GET", path, params=params, timeout=timeout)
 
 
+# What of that text is the question, not the answer: a queue may be called lossless_jobs.
+_ASKED = re.compile(r"host=\\*'[^']*'|with url: \S+|resolve \\*'[^']*'")
+
 # Found in the text of an error, or of what caused it; the first that matches wins.
 _OUTCOMES = (
-    (("name or service not known", "nameresolution", "temporary failure in name", "getaddrinfo"), "name_not_resolved"),
+    (
+        ("gaierror", "name or service not known", "nameresolution", "temporary failure in name", "getaddrinfo"),
+        "name_not_resolved",
+    ),
     (("timed out", "timeout"), "timed_out"),
     (("wrong_version_number", "ssl", "certificate", "tls"), "tls_failed"),
     (("connection refused",), "refused"),
@@ -190,6 +212,6 @@ _SENTENCES = {
 
 def failure_of(error: BaseException, method: str, url: str) -> RequestFailed:
     """Put a client library's error into one of our outcomes."""
-    text = repr(error).lower()
+    text = _ASKED.sub("", repr(error)).lower()
     outcome = next((name for needles, name in _OUTCOMES if any(needle in text for needle in needles)), "not_http")
     return RequestFailed(outcome, f"{method} {url}: {_SENTENCES[outcome]} ({type(error).__name__}).")

@@ -10,7 +10,7 @@ import re
 
 LENGTH = 300
 
-_URL = re.compile(r"(://[^:/@\s]*:)[^@\s]+@")
+_URL = re.compile(r"(://[^:/@\s]*:)\S+@")  # to the last @: a password may have one
 # default_pass = x, --password=x, PGPASSWORD=x, {password,<<"x">>}, "token": "x"
 _NAMED = re.compile(
     r"""((?:pass(?:wd|word|phrase)?|secret|token)["']?\s*(?:=>|[=:,])\s*(?:<<)?)("[^"]*"|'[^']*'|[^\s,;}\]>]+)""",

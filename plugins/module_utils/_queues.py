@@ -182,7 +182,7 @@ def connections_of(document: Mapping[str, Any]) -> list[str]:
 def _counts(document: dict[str, Any]) -> tuple[int, int] | None:
     """Return ready and unacknowledged. The total is read at another moment: what it has beyond both counts as ready."""
     counts = [document.get(key) for key in ("messages", "messages_ready", "messages_unacknowledged")]
-    total, ready, unacked = (count if isinstance(count, int) else None for count in counts)
+    total, ready, unacked = (count if isinstance(count, int) and count >= 0 else None for count in counts)
     if total is None or ready is None or unacked is None:
         return None
     return max(ready, total - unacked), unacked

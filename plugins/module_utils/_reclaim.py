@@ -126,9 +126,12 @@ def _surplus(journals: str, keep: int) -> list[str]:
 
 def _entry(kind: str, path: str) -> dict[str, Any] | None:
     try:
-        status = os.lstat(path)
+        return _entry_of(kind, path, os.lstat(path))
     except OSError:
         return None
+
+
+def _entry_of(kind: str, path: str, status: os.stat_result) -> dict[str, Any] | None:
     if not stat.S_ISREG(status.st_mode):
         return None
     return {
@@ -159,8 +162,7 @@ def remove(entries: Iterable[dict[str, Any]], opened: Open, check_mode: bool) ->
         shown = {"path": now["path"], "kind": now["kind"], "bytes": now["bytes"]}
         if why is None and not check_mode:
             try:
-                os.truncate(now["path"], 0)
-                os.unlink(now["path"])
+                why = _freed(entry)
             except OSError as error:
                 why = f"it can't be removed: {error.strerror}"
         if why is None:
@@ -168,3 +170,23 @@ def remove(entries: Iterable[dict[str, Any]], opened: Open, check_mode: bool) ->
         else:
             kept.append({**shown, "why": why})
     return {"removed": removed, "kept": kept}
+
+
+def _freed(entry: dict[str, Any]) -> str | None:
+    """Empty and remove the very file that was listed; return why not.
+
+    By its name alone it could be another by now: logs are rotated, and their directory isn't root's.
+    """
+    path = entry["path"]
+    handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(handle)
+        now = _entry_of(entry["kind"], path, status)
+        if now is None or any(now[key] != entry[key] for key in IDENTITY):
+            return "it has changed since it was listed"
+        os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)
+    if os.path.samestat(os.lstat(path), status):
+        os.unlink(path)
+    return None

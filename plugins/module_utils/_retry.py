@@ -116,7 +116,7 @@ def wait_asked_for(headers: dict[str, str], now: float) -> float | None:
     ``Retry-After`` has two forms, seconds or a date; Sentry's own header names the instant of its next window.
     """
     after = headers.get("retry-after", "").strip()
-    if after.isdigit():
+    if after.isascii() and after.isdigit():  # a "²" is a digit, and no number
         return float(after)
     if after:
         try:
@@ -124,7 +124,7 @@ def wait_asked_for(headers: dict[str, str], now: float) -> float | None:
         except (TypeError, ValueError, OverflowError):
             pass  # it says nothing that can be understood
     reset = headers.get("x-sentry-rate-limit-reset", "").strip()
-    return max(float(reset) - now, 0.0) if reset.isdigit() else None
+    return max(float(reset) - now, 0.0) if reset.isascii() and reset.isdigit() else None
 
 
 def bearer(token: str, option: str) -> dict[str, str]:

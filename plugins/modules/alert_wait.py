@@ -103,6 +103,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._arguments import tls, tls_arguments
+from ..module_utils._deadline import share
 from ..module_utils._errors import BadInput, RequestFailed, TimedOut, VezaError
 from ..module_utils._http import HttpClient, Reply
 from ..module_utils._record import stamp
@@ -136,6 +137,8 @@ def fires(document: Any, wanted: dict[str, str]) -> list[dict[str, Any]] | None:
     """Return the alerts of an answer that fire and have these labels; None when it is no list of alerts."""
     if not isinstance(document, list) or not all(isinstance(alert, dict) for alert in document):
         return None
+    if not all(isinstance(alert.get(key) or {}, dict) for alert in document for key in ("status", "labels")):
+        return None
     return [
         {"labels": alert.get("labels") or {}, "starts_at": alert.get("startsAt")}
         for alert in document
@@ -154,9 +157,9 @@ def run(
     """Ask until the alert is in the wished-for state; TimedOut with the last answer when it never was."""
     wanted = {"alertname": params["alertname"], **{name: str(text) for name, text in params["labels"].items()}}
     result: dict[str, Any] = {"changed": False, "firing": None, "at": None, "alerts": []}
-    began = clock()
+    began, timeout = clock(), share(params["timeout"], params["wait_timeout"] or params["timeout"])
     while True:
-        message = look(client, wanted, result, now)
+        message = look(client, wanted, result, now, timeout)
         elapsed = clock() - began
         result.update(elapsed=round(elapsed, 3), message=message)
         if result["firing"] is (params["state"] == "firing"):
@@ -166,13 +169,17 @@ def run(
             waited = f" after {elapsed:.1f} s" if params["wait_timeout"] else ""
             raise TimedOut(f"{params['alertname']} is not {params['state']}{waited}: {message}", **result)
         sleep(min(params["interval"], left))
+        timeout = share(params["timeout"], params["wait_timeout"] - (clock() - began))
 
 
-def look(client: HttpClient, wanted: dict[str, str], result: dict[str, Any], now: Callable[[], str]) -> str:
+def look(
+    client: HttpClient, wanted: dict[str, str], result: dict[str, Any], now: Callable[[], str], timeout: float
+) -> str:
     """Ask once and put the answer into ``result``; return it as a sentence. The last answer stands until the next."""
     switches = {"active": "true", "silenced": "false", "inhibited": "false", "unprocessed": "false"}
     try:
-        reply = client.get(PATH, params={**switches, "filter": [_matcher(*pair) for pair in wanted.items()]})
+        filters = [_matcher(*pair) for pair in wanted.items()]
+        reply = client.get(PATH, params={**switches, "filter": filters}, timeout=timeout)
     except RequestFailed as error:
         return error.message
     found = fires(reply.json(), wanted) if reply.status == 200 else None

@@ -255,6 +255,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._amqp import SENTENCES, Target, probe
 from ..module_utils._amqp_options import probe_arguments, target_of
 from ..module_utils._containers import Engine, EngineSilent, login_of
+from ..module_utils._deadline import share
 from ..module_utils._errors import BadInput, TimedOut, VezaError
 from ..module_utils._inside import VARIABLE, environment, target_inside, visit
 from ..module_utils._namespaces import NoEntry
@@ -360,6 +361,8 @@ def run(
     look = look or (Inside(params) if params["container"] else from_here)
     left_out = params["publish"] and check_mode
     began, attempts = clock(), 0
+    # A slice of a longer wait may be all that is left of it.
+    target = replace(target, timeout=share(params["timeout"], params["wait_timeout"] or params["timeout"]))
     while True:
         found = look(target)
         attempts += 1
@@ -372,9 +375,7 @@ def run(
             tries = f"{attempts} attempts in {elapsed:.1f} s"
             raise TimedOut(f"Not serving after {tries}; the last one: {found['message']}", **result)
         sleep(min(BLOCKED_PAUSE if found["outcome"] == "blocked" else PAUSE, left))
-        # The last probe gets what is left, but enough of it to be worth something.
-        left = params["wait_timeout"] - (clock() - began)
-        target = replace(target, timeout=min(params["timeout"], max(left, 1.0)))
+        target = replace(target, timeout=share(params["timeout"], params["wait_timeout"] - (clock() - began)))
 
 
 def main() -> None:

@@ -117,6 +117,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..module_utils._arguments import tls, tls_arguments
+from ..module_utils._deadline import share
 from ..module_utils._errors import BadInput, RequestFailed, TimedOut, VezaError
 from ..module_utils._http import HttpClient, Reply
 from ..module_utils._retry import checked_url
@@ -202,9 +203,10 @@ def run(
         raise BadInput("timeout must be above 0, wait_timeout must not be negative.")
     connected, identity = expression(params, "connected"), expression(params, "identity")
     began, wanted = clock(), {"answers": "answers", "connected": "connected"}[params["until"]]
+    timeout = share(params["timeout"], params["wait_timeout"] or params["timeout"])
     while True:
         try:
-            result = judge(client.get(params["path"], timeout=params["timeout"]), connected, identity)
+            result = judge(client.get(params["path"], timeout=timeout), connected, identity)
         except RequestFailed as failure:
             nothing = dict.fromkeys(("connected", "status", "identity"))
             result = {"outcome": failure.outcome, "answers": False, **nothing, "message": failure.message}
@@ -216,6 +218,7 @@ def run(
         if left <= 0:
             raise TimedOut(f"Not as wanted within {params['wait_timeout']:g} s. {result['message']}", **result)
         sleep(min(PAUSE, left))
+        timeout = share(params["timeout"], params["wait_timeout"] - (clock() - began))
 
 
 def main() -> None:

@@ -177,12 +177,13 @@ containers:
       elements: str
 """
 
+import itertools
 import os
 import re
 import shutil
 import tempfile
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,6 +194,7 @@ from ..module_utils._compose import labels
 from ..module_utils._containers import Engine, EngineSilent
 from ..module_utils._errors import BadInput, Refused, VezaError
 from ..module_utils._inside import environment
+from ..module_utils._mask import masked
 
 Document = dict[str, Any]
 
@@ -257,7 +259,9 @@ class Wanted:
         entry = _dotenv.find(text, self.variable)
         if entry is None:
             return None
-        if self.password is None:
+        line = f"{self.variable}={entry.value}"
+        # That O(value) is no secret says nothing of what stood there before, or of what is taken out.
+        if self.password is None and (entry.value == self.value or masked(line, len(line)) == line):
             return entry.value
         login = _containers.login_of([f"x={entry.value}"], "x")
         secret = login.password if login else entry.value
@@ -310,7 +314,7 @@ def read(path: str) -> str:
 
 def write(path: str, before: str, after: str) -> str:
     """Replace a file in one step, with owner and mode as they were, and return its backup."""
-    backup = f"{path}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}~"
+    stem = f"{path}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     status = os.stat(path)
     handle, partial = tempfile.mkstemp(prefix=".veza-", dir=os.path.dirname(path))
     try:
@@ -324,7 +328,7 @@ def write(path: str, before: str, after: str) -> str:
             os.fsync(file.fileno())
         if read(path) != before:
             raise Refused(f"{path} was changed by somebody else just now. Nothing was written: run it again.")
-        _copy(path, backup, status)
+        backup = _copied(path, stem, status)
         os.replace(partial, path)
     except BaseException:
         if os.path.exists(partial):
@@ -333,12 +337,20 @@ def write(path: str, before: str, after: str) -> str:
     return backup
 
 
-def _copy(path: str, backup: str, status: os.stat_result) -> None:
-    with open(path, "rb") as source, open(os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as copy:
+def _copied(path: str, stem: str, status: os.stat_result) -> str:
+    """Copy a file to a name that is new: whoever may write there could have put a link under the expected one."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    for number in itertools.count():
+        backup = f"{stem}{f'.{number}' if number else ''}~"
+        with suppress(FileExistsError):
+            handle = os.open(backup, flags, 0o600)
+            break
+    with open(path, "rb") as source, open(handle, "wb") as copy:
         shutil.copyfileobj(source, copy)
         os.fchown(copy.fileno(), status.st_uid, status.st_gid)
         os.fchmod(copy.fileno(), status.st_mode & 0o7777)
         os.fsync(copy.fileno())
+    return backup
 
 
 class Project:

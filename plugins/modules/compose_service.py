@@ -167,7 +167,7 @@ def look(params: dict[str, Any]) -> tuple[list[Document], list[dict[str, Any]]]:
     except EngineSilent as silence:
         raise VezaError(f"The container engine does not answer: {silence}.") from None
     service = params["service"]
-    found = [document for document in every if _compose.labels(document).get(_containers.SERVICE) == service]
+    found = _containers.of_service(every, service)
     described = [_containers.described(document) for document in found] or [_containers.missing(service, service)]
     return found, [{key: one[key] for key in SHOWN} for one in described]
 
@@ -182,12 +182,15 @@ def decide(shown: list[dict[str, Any]], params: dict[str, Any]) -> tuple[str, tu
             f"restart by hand changes nothing. Look into its log: docker logs --tail 50 {looping[0]['name']}"
         )
     since = instant(params["since"], "since") if params["since"] else None
+    ways = []
     for one in shown:
         way = WAYS[wanted].get(one["state"])
         if way and way[0] == "restarted" and since and one["started_at"] and instant(one["started_at"]) > since:
             way = None
-        if way:
-            return way
+        ways += [way] if way else []
+    if ways:
+        # Of several containers, one that has ended must not keep one that hangs from its restart, which starts both.
+        return next((way for way in ways if way[0] == "restarted"), ways[0])
     if wanted != "stopped" and any(one["state"] == "removing" for one in shown):
         raise Refused(f"{service} is being removed by somebody.")
     return "nothing", ()

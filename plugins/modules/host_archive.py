@@ -137,10 +137,16 @@ def walk(path: str) -> Iterator[dict[str, Any]]:
         "uname": _name(pwd.getpwuid, status.st_uid),
         "gname": _name(grp.getgrgid, status.st_gid),
         "target": os.readlink(path) if kind == "link" else "",
+        "same": _same(status),
     }
     if kind == "directory":
         for name in sorted(os.listdir(path)):
             yield from walk(os.path.join(path, name))
+
+
+def _same(status: os.stat_result) -> list[int]:
+    """Return by which a file is known to be the one that was listed, unchanged."""
+    return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
 
 
 def _name(find: Any, number: int) -> str:
@@ -151,14 +157,19 @@ def _name(find: Any, number: int) -> str:
 
 
 def read(pieces: list[dict[str, Any]]) -> bytes:
-    """Return the parts of files, one after the other; VezaError when one is shorter by now."""
+    """Return the parts of files, one after the other; VezaError when one is not what was listed."""
     parts = []
     for piece in pieces:
-        with open(piece["path"], "rb") as file:
+        handle = os.open(piece["path"], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(handle, "rb") as file:
             file.seek(piece["offset"])
             part = file.read(piece["length"])
-        if len(part) != piece["length"]:
-            raise VezaError(f"{piece['path']} has become shorter while it was read: something writes there.")
+            after = _same(os.fstat(handle))
+        if after != piece["same"] or len(part) != piece["length"]:
+            how = "become shorter" if after[2] < piece["same"][2] else "changed"
+            raise VezaError(
+                f"{piece['path']} has {how} while it was read: something writes there. Stop it, and run this again."
+            )
         parts.append(part)
     return b"".join(parts)
 
@@ -167,6 +178,8 @@ def run(params: dict[str, Any]) -> dict[str, Any]:
     """List the files, or return pieces of them."""
     if any(not os.path.isabs(path) for path in params["paths"]):
         raise BadInput("paths must be absolute.")
+    if params["piece_bytes"] < 1:
+        raise BadInput("piece_bytes must be at least 1.")
     try:
         if params["pieces"] is None:
             return {"changed": False, "files": [entry for path in params["paths"] for entry in walk(path)]}

@@ -195,8 +195,14 @@ class Incus:
         url = f"/1.0/{path}?{urlencode({'project': self.project, **options})}"
         ended = self.run([self.program, "query", url])
         if ended.code == 0:
-            document = json.loads(ended.out)
-            return document if isinstance(document, dict) else None
+            try:
+                document = json.loads(ended.out)
+            except (ValueError, RecursionError):
+                document = None
+            if not isinstance(document, dict):
+                said = " ".join(ended.out.split())[:200] or "nothing"
+                raise VezaError(f"{self.program} query {url} did not answer with a document in JSON: {said}")
+            return document
         if "not found" in ended.err.lower():
             return None
         raise VezaError(f"{self.program} query {url} {ended.failure()}")

@@ -270,6 +270,9 @@ SETTLED = 1.0
 CARRIED_OUT = (30.0, 0.05)
 """Seconds that a queue may take to carry out an acknowledgement, and between two looks whether it has."""
 
+LONGEST = 255
+"""Bytes of a queue's name."""
+
 LISTED = 20
 """Messages that the result shows."""
 
@@ -304,6 +307,8 @@ def checked(params: dict[str, Any]) -> Target:
         raise BadInput("state=taken needs count, at least 1: the number of messages that may be taken.")
     if params["timeout"] <= 0 or params["keep_free"] < 0 or params["expected_bytes"] < 0:
         raise BadInput("timeout must be above 0, keep_free and expected_bytes must not be negative.")
+    if not 0 < len(params["queue"].encode("utf-8", "replace")) <= LONGEST:
+        raise BadInput(f"queue is no name of a queue: it has 1 to {LONGEST} bytes.")
     check_path(params["path"])
     return Target(
         host=params["login_host"],

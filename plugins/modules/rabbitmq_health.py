@@ -389,6 +389,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ..module_utils._amqp import Target, probe
 from ..module_utils._arguments import PLAIN, management_arguments, management_client, url
 from ..module_utils._checks import NAMES, Expected
+from ..module_utils._deadline import share
 from ..module_utils._errors import BadInput, TimedOut, VezaError
 from ..module_utils._health import Query, Rungs, look
 from ..module_utils._http import HttpClient
@@ -490,7 +491,7 @@ def run(
 ) -> dict[str, Any]:
     """Look once, or until the broker is healthy; TimedOut with the last result when it never was."""
     expected, queries = expected_of(params), queries_of(params)
-    began, seconds = clock(), params["timeout"]
+    began, seconds = clock(), share(params["timeout"], params["wait_timeout"] or params["timeout"])
     traffic = None
     if expected.queues and not params["wait_timeout"]:
         traffic = Traffic(rungs.management, rungs.metrics, expected, params["sample_seconds"], clock, sleep).read
@@ -504,8 +505,7 @@ def run(
         if left <= 0:
             raise TimedOut(f"Not healthy after {elapsed:.1f} s. {result['reason']}", **result)
         sleep(min(PAUSE, left))
-        # The last look gets what is left, but enough of it to be worth something.
-        seconds = min(params["timeout"], max(params["wait_timeout"] - (clock() - began), 1.0))
+        seconds = share(params["timeout"], params["wait_timeout"] - (clock() - began))
 
 
 def main() -> None:

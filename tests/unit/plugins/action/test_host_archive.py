@@ -116,6 +116,42 @@ def test_what_becomes_shorter_is_no_archive(data: Path, tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == [data]
 
 
+@pytest.mark.parametrize("change", ["written", "grown", "link"])
+def test_what_changes_while_it_is_read_is_no_archive(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    plugin = Plugin(paths=[str(data)], dest=str(tmp_path / "x"))
+    ask = plugin._ask
+
+    def changed(pieces: Any) -> dict[str, Any]:
+        if pieces and change == "link":
+            (data / "a").unlink()
+            (data / "a").symlink_to("/etc/passwd")
+        elif pieces:
+            (data / "a").write_bytes(b"n" * (5000 if change == "written" else 6000))
+        return ask(pieces)
+
+    monkeypatch.setattr(plugin, "_ask", changed)
+    with pytest.raises(AnsibleActionFail, match="/a (has changed|can't be read)"):
+        plugin.run(task_vars={})
+    assert list(tmp_path.iterdir()) == [data]
+
+
+def test_the_archive_goes_through_nobodys_link(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "open").write_text("theirs")
+    (tmp_path / "x.part").symlink_to(tmp_path / "open")
+    Plugin(paths=[str(data)], dest=str(tmp_path / "x")).run(task_vars={})
+    assert (tmp_path / "open").read_text() == "theirs"
+    assert stat.S_IMODE((tmp_path / "x").lstat().st_mode) == 0o600
+
+
+def test_what_can_not_be_written_is_said(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(AnsibleActionFail, match="none/x can't be written on the controller"):
+        Plugin(paths=[str(data)], dest=str(tmp_path / "none/x")).run(task_vars={})
+    result = Plugin(paths=[str(data)], dest=str(tmp_path / "x"), piece_bytes=0).run(task_vars={})
+    assert "piece_bytes must be at least 1" in result["msg"]
+
+
 def test_a_path_that_is_not_there_is_said(tmp_path: Path) -> None:
     result = Plugin(paths=[str(tmp_path / "none")], dest=str(tmp_path / "x")).run(task_vars={})
     assert result["failed"]

@@ -134,3 +134,12 @@ def test_an_engine_that_is_not_there_and_one_that_fails(tmp_path: Path) -> None:
     slow.chmod(0o700)
     with pytest.raises(EngineSilent, match="did not end within"):
         _containers.Engine(str(slow), 0.2).inspect()
+
+
+@pytest.mark.parametrize("said", ["null", "5", "Warning: x []"])
+def test_an_engine_that_gives_no_list_is_silent(tmp_path: Path, said: str) -> None:
+    engine = tmp_path / "docker"
+    engine.write_text(f'#!/bin/sh\n[ "$1" = ps ] && echo 1 || echo "{said}"\n')
+    engine.chmod(0o700)
+    with pytest.raises(EngineSilent, match="a list in JSON"):
+        _containers.Engine(str(engine), 5.0).inspect()

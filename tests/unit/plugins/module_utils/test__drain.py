@@ -134,6 +134,33 @@ def test_what_emptied_into_its_dead_letter_queue_is_counted() -> None:
     assert line(view.__dict__).endswith("not drained, but given up  40 dead-lettered")
 
 
+@pytest.mark.parametrize(
+    "counts",
+    [
+        (7, 46, None),  # the look that finds the queue empty gets no answer about the dead letters
+        (0, 40, 0),  # somebody has emptied them
+        (100, 0, 40),  # somebody had, before the others came
+    ],
+)
+def test_dead_letters_that_were_seen_are_not_forgotten(counts: tuple[int | None, ...]) -> None:
+    wait = Wait(Goal(("jobs",), dead_letters={"jobs": "jobs.dlq"}))
+    for elapsed, (left, count) in enumerate(zip((40, 1, 0), counts, strict=True)):
+        dead = unknown(name="jobs.dlq") if count is None else depth(count, name="jobs.dlq")
+        view = wait.take(float(elapsed), depth(left), dead)
+    assert (view.drained, view.case) == (False, "dead_lettered")
+    assert view.dead_lettered in (39, 40)
+
+
+@pytest.mark.parametrize("false_zero", [{"settled": False}, {"statistics": 100, "confirm": True, "type": "quorum"}])
+def test_a_zero_that_counts_for_nothing_makes_no_dead_letters(false_zero: dict[str, Any]) -> None:
+    wait = Wait(Goal(("jobs",), dead_letters={"jobs": "jobs.dlq"}))
+    if "statistics" in false_zero:
+        wait.take(0.0, depth(40), depth(100, name="jobs.dlq"))
+    wait.take(1.0, depth(40), depth(0, name="jobs.dlq", **false_zero))
+    view = wait.take(2.0, depth(0), depth(100, name="jobs.dlq"))
+    assert (view.drained, view.dead_lettered) == (True, 0)
+
+
 def test_so_many_may_be_dead_lettered() -> None:
     wait = Wait(Goal(("jobs",), dead_letters={"jobs": "jobs.dlq"}, max_dead_lettered=2))
     wait.take(0.0, depth(40), depth(7, name="jobs.dlq"))

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 from pathlib import Path
@@ -175,3 +176,11 @@ def test_the_kind_of_file_system_is_that_of_the_nearest_mount(tmp_path: Path) ->
 def test_a_path_must_be_absolute() -> None:
     with pytest.raises(BadInput, match="must be absolute"):
         check_path("file")
+
+
+def test_headers_that_nobody_can_read_are_kept_as_they_came() -> None:
+    table = amqp.table({"a": "b"})
+    for _deeper in range(9):
+        table = amqp.long_string(amqp.short_string("n") + b"F" + table)
+    entry = entry_of(1, Message(1, True, "events", "key", 0, b"\x20\x00" + table, b"body"))
+    assert (entry["headers"], base64.b64decode(entry["properties"])) == ({}, b"\x20\x00" + table)

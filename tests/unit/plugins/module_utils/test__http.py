@@ -8,7 +8,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from typing import Any
 
 import pytest
 
@@ -70,12 +71,41 @@ def test_a_bad_server_is_named_within_the_deadline(
     assert "/api/overview" in str(failed.value)
 
 
-def test_nobody_listens() -> None:
+@pytest.mark.parametrize("path", ["/", "/api/queues/%2Fveza/lossless_jobs", "/tls/certificate", "/timeout"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "lossless.tls"])
+def test_nobody_listens(monkeypatch: pytest.MonkeyPatch, host: str, path: str) -> None:
+    known_as(monkeypatch, "lossless.tls", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     with pytest.raises(RequestFailed) as failed:
-        HttpClient(f"http://127.0.0.1:{port}", timeout=LONG).get("/")
+        HttpClient(f"http://{host}:{port}", timeout=LONG).get(path)
     assert failed.value.outcome == "refused"
+
+
+def known_as(monkeypatch: pytest.MonkeyPatch, name: str, *addresses: str) -> None:
+    """Have a name resolve to these addresses."""
+    resolve = socket.getaddrinfo
+
+    def found(host: str, *more: Any, **others: Any) -> Any:
+        every = addresses if host == name else (host,)
+        return [entry for address in every for entry in resolve(address, *more, **others)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+
+
+def test_an_address_that_is_dead_leaves_time_for_the_next(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def polite(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    port = int(served(polite).rpartition(":")[2])
+    known_as(monkeypatch, "broker.lxd", "127.0.0.2", "127.0.0.1")
+    with ExitStack() as held:
+        dead = held.enter_context(socket.create_server(("127.0.0.2", port), backlog=0))
+        for _fill in range(3):  # the kernel drops who comes after them
+            with suppress(BlockingIOError):
+                held.enter_context(filler := socket.socket()).setblocking(False)
+                filler.connect(dead.getsockname())
+        assert HttpClient(f"http://broker.lxd:{port}", timeout=4.0).get("/").json() == {}
 
 
 def test_after_a_timeout_the_client_works_again(served: Served) -> None:

@@ -10,6 +10,7 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._mask import masked
 
 SECRETS = [
     ("amqp://veza:hunter2@h/", "amqp://veza:***@h/"),
+    ("amqp://veza:h@nt@r2@h/", "amqp://veza:***@h/"),
     ("default_pass = hunter2", "default_pass = ***"),
     ("Password: 'hunter2 x', user: a", "Password: ***, user: a"),
     ('{default_pass,<<"hunter2">>}', "{default_pass,<<***>>}"),

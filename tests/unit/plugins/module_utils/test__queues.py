@@ -142,6 +142,11 @@ def test_who_may_not_see_the_uptime_must_confirm(read: Callable[..., Depth], rep
     assert (depth.settled, depth.confirm) == (True, True)
 
 
+@pytest.mark.parametrize("key", ["messages", "messages_ready", "messages_unacknowledged"])
+def test_less_than_nothing_is_no_figure(key: str) -> None:
+    assert not depth_of("jobs", Answer("ok", "", {**statistics(0), key: -3}), {**counts(0), key: -3}).known
+
+
 def test_what_the_total_has_beyond_the_parts_counts_as_ready() -> None:
     torn = {"name": "jobs", "messages": 5, "messages_ready": 0, "messages_unacknowledged": 2}
     assert depth_of("jobs", Answer("ok", "", torn), {}).messages == 5

@@ -122,3 +122,25 @@ def test_a_link_is_no_file(disk: Path) -> None:
     os.symlink(disk / "data/queue.dat", entry["path"])
     assert remove([entry], NOBODY, False) == {"removed": [], "kept": []}
     assert (disk / "data/queue.dat").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["link", "rotated"])
+def test_what_takes_a_files_place_at_the_last_moment_stays(disk: Path, kind: str) -> None:
+    (disk / "precious").write_text("precious")
+    listed_ = [entry for entry in look(disk)["files"] if entry["path"].endswith("log.1")]
+    path = Path(listed_[0]["path"])
+
+    class Late(dict[Any, str]):
+        """Has the file replaced when it has just been looked at."""
+
+        def get(self, *_unused: Any) -> None:
+            path.rename(disk / "log/rotated")
+            if kind == "link":
+                path.symlink_to(disk / "precious")
+            else:
+                path.write_text("precious")
+
+    done = remove(listed_, Open(Late(), seen=True), check_mode=False)
+    assert (done["removed"], len(done["kept"])) == ([], 1)
+    assert path.read_text() == "precious"
+    assert (disk / "log/rotated").stat().st_size == 5000

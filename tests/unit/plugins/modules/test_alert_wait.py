@@ -55,6 +55,25 @@ def test_it_waits_until_nothing_fires(run: Any, reply: Any) -> None:
     assert (result["firing"], result["alerts"]) == (False, [])
 
 
+@pytest.mark.parametrize("strange", [{"status": "active"}, {"status": {"state": "active"}, "labels": ["a"]}])
+def test_alerts_of_another_make_are_no_answer(run: Any, reply: Any, strange: dict[str, Any]) -> None:
+    with pytest.raises(TimedOut, match="no list of alerts"):
+        run(reply([strange]), wait_timeout=0)
+
+
+@pytest.mark.parametrize("wait", [0.5, 6.0])
+def test_an_alertmanager_that_hangs_holds_no_wait_beyond_its_end(params_of: Any, clock: Any, wait: float) -> None:
+    class Hangs:
+        def get(self, _path: str, timeout: float = 5.0, **_more: Any) -> None:
+            clock.now += timeout
+            raise RequestFailed("timed_out", "no complete answer")
+
+    began, params = clock(), params_of(argument_spec(), url=URL, wait_timeout=wait)
+    with pytest.raises(TimedOut):
+        alert_wait.run(params, Hangs(), clock, clock.sleep)  # type: ignore[arg-type]
+    assert clock() - began <= wait + 1.0
+
+
 @pytest.mark.parametrize("state", ["suppressed", "unprocessed"])
 def test_an_alert_that_nobody_is_told_of_does_not_fire(run: Any, reply: Any, state: str) -> None:
     with pytest.raises(TimedOut, match="not firing") as late:

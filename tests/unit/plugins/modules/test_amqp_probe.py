@@ -99,6 +99,10 @@ def test_a_probe_that_would_outlast_the_wait_is_cut() -> None:
     with pytest.raises(TimedOut):
         world.run(wait_timeout=8.0)
     assert [target.timeout for target in world.targets] == pytest.approx([5.0, 2.0])
+    last = World("timed_out")
+    with pytest.raises(TimedOut):
+        last.run(wait_timeout=0.1)  # what the action plugin gives the last slice of a wait
+    assert last.targets[0].timeout == 1.0
 
 
 def test_check_mode_publishes_nothing_and_says_so() -> None:

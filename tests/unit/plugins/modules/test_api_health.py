@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -80,3 +81,18 @@ def test_main_asks(run_main: Callable[..., Any], served: Callable[..., str]) -> 
     url = served(lambda one: one.sendall(b'HTTP/1.0 200 OK\r\n\r\n{"eventbus": "connected"}'))
     assert run_main(module, api_url=url).result["outcome"] == "connected"
     assert run_main(module, api_url="http://u:p@b").failed
+
+
+@pytest.mark.parametrize(("wait", "timeouts"), [(0, [5.0]), (0.5, [1.0]), (6.0, [5.0, 1.0])])
+def test_a_server_that_hangs_holds_no_wait_beyond_its_end(
+    scripted_http: Callable[..., Any], params_of: Callable[..., Any], clock: Any, wait: float, timeouts: list[float]
+) -> None:
+    def hang() -> RequestFailed:
+        clock.now += client.timeouts[-1]
+        return RequestFailed("timed_out", "GET http://b/api/v1/health: no complete answer")
+
+    client, began = scripted_http(*[(PATH, hang)] * len(timeouts)), clock()
+    with pytest.raises(TimedOut) if wait else nullcontext():
+        module.run(params_of(module.argument_spec(), api_url="http://b", wait_timeout=wait), client, clock, clock.sleep)
+    assert client.timeouts == timeouts
+    assert clock() - began <= (wait + 1.0 if wait else 5.0)

@@ -123,6 +123,28 @@ def test_the_password_is_rotated_once(run: Callable[..., dict[str, Any]], place:
     assert NEW not in "".join(calls(place))
 
 
+@pytest.mark.parametrize("change", [{"state": "absent"}, {"value": "amqp://rabbitmq.lxd:5672/%2Fveza"}])
+def test_a_secret_that_goes_is_not_shown(
+    run: Callable[..., dict[str, Any]], place: Path, change: dict[str, str]
+) -> None:
+    done = run(password=None, **change)  # which sees that there is none in it
+    assert done["changed"]
+    assert done["files"][0]["before"].startswith("password ")
+    assert OLD not in (place / ".env").read_text()
+
+
+def test_a_backup_overwrites_nothing(
+    run: Callable[..., dict[str, Any]], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.time, "strftime", lambda *_unused: "now")
+    (place / "shadow").write_text("root")
+    (place / ".env.now~").symlink_to(place / "shadow")
+    done = run()
+    assert (place / "shadow").read_text() == "root"
+    assert done["files"][0]["backup"] == f"{place}/.env.now.1~"
+    assert OLD in (place / ".env.now.1~").read_text()
+
+
 def test_a_second_run_changes_nothing(run: Callable[..., dict[str, Any]], place: Path) -> None:
     run(recreate=True)
     (place / "calls").unlink()

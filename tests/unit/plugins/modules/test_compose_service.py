@@ -122,6 +122,30 @@ def test_the_one_thing_that_brings_it_there(
     assert (again["did"], again["changed"]) == ("nothing", False)
 
 
+def beside(place: Path, **labels: str) -> None:
+    """Put a container of the same service that has ended before the others."""
+    documents = json.loads((place / "state.json").read_text())
+    other = json.loads(json.dumps(documents[0]))
+    other.update(Id="id-other", Name="/veza-worker-dmca-run-5ec0d3")
+    other["State"]["Status"] = "exited"
+    other["Config"]["Labels"].update(labels)
+    (place / "state.json").write_text(json.dumps([other, *documents]))
+
+
+def test_what_compose_run_has_left_is_not_the_service(run: Run, place: Path) -> None:
+    beside(place, **{"com.docker.compose.oneoff": "True"})
+    assert run("started")["did"] == "nothing"
+    done = run("restarted")
+    assert (done["did"], len(done["before"])) == ("restarted", 1)
+    assert acted(place) == [f"{COMPOSE} restart worker-dmca"]
+
+
+def test_one_that_hangs_is_restarted_beside_one_that_has_ended(run: Run, place: Path) -> None:
+    beside(place, **{"com.docker.compose.oneoff": "False"})
+    assert run("restarted")["did"] == "restarted"
+    assert acted(place) == [f"{COMPOSE} restart worker-dmca"]
+
+
 @pytest.mark.parametrize("state", ["started", "restarted"])
 def test_a_crash_loop_is_left_alone(run: Run, place: Path, state: str) -> None:
     with pytest.raises(Refused, match="again and again") as refused:

@@ -332,6 +332,7 @@ def test_a_refusal_of_sentry_is_never_zero_events(fake: FakeTime, answer: Answer
     ("headers", "slept"),
     [
         pytest.param({"Retry-After": "7"}, [7.0], id="Retry-After"),
+        pytest.param({"Retry-After": "\xb2", "X-Sentry-Rate-Limit-Reset": "\xb2"}, [0.5], id="no number"),
         pytest.param({"X-Sentry-Rate-Limit-Reset": str(int(END.timestamp()) + 71)}, [11.0], id="Sentry's own header"),
         pytest.param({"Retry-After": "3", "X-Sentry-Rate-Limit-Reset": "99999999999"}, [3.0], id="both"),
         pytest.param({"X-Sentry-Rate-Limit-Reset": "soon"}, [0.5], id="neither"),

@@ -67,6 +67,14 @@ def run(params_of: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any
     return call
 
 
+@pytest.mark.parametrize("said", ["", "Warning: cold start\n{}", "[]"])
+def test_what_is_no_document_is_said(run: Callable[..., dict[str, Any]], said: str) -> None:
+    hypervisor = Hypervisor()
+    hypervisor.answer = lambda path: Ended(0, said, "")  # type: ignore[method-assign]
+    with pytest.raises(VezaError, match="incus query /1.0/instances/rabbitmq.*did not answer with a document in JSON"):
+        run(hypervisor)
+
+
 def test_it_tells_what_limits_the_instance(run: Callable[..., dict[str, Any]]) -> None:
     hypervisor = Hypervisor()
     result = run(hypervisor)

@@ -33,7 +33,7 @@ def on_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def call(run_main: RunMain, path: Path, **given: Any) -> Any:
     login = {"login_user": "veza", "login_password": PASSWORD, "vhost": "/veza"}
-    return run_main(queue_give_up, queue="q", path=str(path), **login, **given)
+    return run_main(queue_give_up, **{"queue": "q", "path": str(path), **login, **given})
 
 
 def write(path: Path, *entries: dict[str, Any]) -> None:
@@ -47,6 +47,8 @@ def write(path: Path, *entries: dict[str, Any]) -> None:
         ({"count": 0}, [], "needs count"),
         ({"count": 1, "timeout": 0}, [], "timeout must be above 0"),
         ({"count": 1, "keep_free": -1}, [], "must not be negative"),
+        ({"count": 1, "queue": "é" * 128}, [], "it has 1 to 255 bytes"),
+        ({"count": 1, "queue": ""}, [], "it has 1 to 255 bytes"),
         ({"state": "republished"}, [], "there is nothing to put back"),
         ({"count": 1}, [{**HEAD, "queue": "other"}], "messages of the queue 'other', not of 'q'"),
         ({"count": 1}, [{**HEAD, "vhost": "/"}], "virtual host '/', not of '/veza'"),
