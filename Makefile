@@ -49,7 +49,7 @@ test: ## every test that exists
 
 test-incus: ## tests on real hosts: the Incus lab, game day E, a part of the fault catalogue
 	@tests/setup.sh test incus
-	@exec .venv/bin/python tests/tools/run_stages.py incus
+	@exec .venv/bin/python tests/tools/run_stages.py incus incus-3.10
 
 test-all: ## test and test-incus together: while one waits, the other works
 	@tests/setup.sh test incus

@@ -270,5 +270,11 @@ def incus(session: nox.Session) -> None:
 
     Most of the time is spent waiting for hosts and alerts. A file stays on one lab; what takes longest comes first.
     """
-    spread = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+    spread = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--ignore=tests/incus/test_older.py")
     pytest(session, "python", "-v", *spread, "tests/incus/test_scenario_e.py", "tests/incus")
+
+
+@nox.session(name="incus-3.10")
+def incus_older(session: nox.Session) -> None:
+    """The older family of RabbitMQ on real hosts."""
+    pytest(session, "python", "-v", "tests/incus/test_older.py")

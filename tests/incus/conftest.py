@@ -10,15 +10,21 @@ This process moves into the lab's network: its names resolve here, and nothing o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.lab.incus import chain, image, stack
+from tests.lab.incus import chain, stack
 from tests.lab.incus.lab import IncusLab, take_down
+from tests.lab.scenario import Playbook
 from tests.lab.state import orphans
 from tests.tools import borrowed
+
+PATIENCE = 300.0
+"""Seconds that a playbook may take."""
+
+Run = Callable[..., tuple[int, str]]
 
 _USED: set[str] = set()
 """Names of labs that a test may have changed."""
@@ -38,8 +44,6 @@ def session_lab(community_general: Path, event_driven: Path, outside: list[str])
     assert outside, "noted before this process moves"
     for left in orphans("incus-it"):
         take_down(left)
-    # Built, as the two fixtures are made, while more than the lab can be reached: some test wants a lab of its own.
-    image.ready("bookworm", print)
     lab = stack.up(f"it-{os.getpid()}")
     try:
         lab.enter()
@@ -55,6 +59,17 @@ def incus_lab(session_lab: IncusLab) -> IncusLab:
         session_lab.reset()
     _USED.add(session_lab.name)
     return session_lab
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run a playbook against a lab; its exit status and what it printed."""
+
+    def run_playbook(lab: IncusLab, name: str, *arguments: str) -> tuple[int, str]:
+        playbook = Playbook(lab, name, *arguments, log=tmp_path / "log")
+        return playbook.start().wait(PATIENCE), playbook.text()
+
+    return run_playbook
 
 
 @pytest.fixture(scope="session")

@@ -2,52 +2,22 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The playbooks against real hosts: over ssh, under systemd, with both families of RabbitMQ."""
+"""The playbooks against real hosts: over ssh, under systemd."""
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.lab import broker, processes, scenario
-from tests.lab.incus import stack
 from tests.lab.incus.lab import IncusLab
-from tests.lab.scenario import Playbook
 from tests.lab.state import CHECKOUT
 
+from .conftest import PATIENCE, Run
+
 START = ("-e", "outage_recover_start_stopped=true")
-PATIENCE = 300.0
-
-Run = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run a playbook against a lab; its exit status and what it printed."""
-
-    def run_playbook(lab: IncusLab, name: str, *arguments: str) -> tuple[int, str]:
-        playbook = Playbook(lab, name, *arguments, log=tmp_path / "log")
-        return playbook.start().wait(PATIENCE), playbook.text()
-
-    return run_playbook
-
-
-@pytest.fixture
-def older_lab(session_lab: IncusLab) -> Iterator[IncusLab]:
-    """A lab whose broker is RabbitMQ 3.10; this process is in its network meanwhile."""
-    lab = stack.up(f"it-{os.getpid()}-older", rabbitmq="3.10")
-    try:
-        lab.enter()
-        yield lab
-    finally:
-        session_lab.enter()
-        lab.down()
 
 
 def changed(text: str) -> int:
@@ -59,11 +29,6 @@ def changed(text: str) -> int:
 
 def test_a_broker_that_somebody_stopped_is_started_when_asked_for(incus_lab: IncusLab, run: Run) -> None:
     stop_and_recover(incus_lab, run)
-
-
-def test_the_same_with_the_older_family_of_rabbitmq(older_lab: IncusLab, run: Run) -> None:
-    assert older_lab.rabbitmqctl("version").strip().startswith("3.10")
-    stop_and_recover(older_lab, run)
 
 
 def stop_and_recover(lab: IncusLab, run: Run) -> None:

@@ -69,7 +69,7 @@ class Lane:
 CHECKS = Lane("checks", ("checks",), yields=True)
 TEST = (CHECKS, Lane("servers", ("integration", "demo")))
 # The hosts come last: with their own they need less of the processors, but must not wait for them.
-EVERYTHING = (CHECKS, Lane("servers", ("integration", "demo", "incus")))
+EVERYTHING = (CHECKS, Lane("servers", ("integration", "demo", "incus", "incus-3.10")))
 
 
 def table(sessions: Sequence[dict[str, Any]]) -> tuple[list[str], junit.Count]:
