@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._amqp import Target
+from ._deadline import check_durations
 from ._errors import BadInput
 from ._tls import tls, tls_arguments
 
@@ -37,8 +38,7 @@ def probe_option() -> dict[str, Any]:
 
 def target_of(params: dict[str, Any], publish: bool = False) -> Target:
     """Return what is to be probed; BadInput if the parameters make no sense."""
-    if params["timeout"] <= 0 or params["slow_after"] < 0:
-        raise BadInput("timeout must be above 0, slow_after must not be negative.")
+    check_durations(params, ["timeout"], ["slow_after"])
     if not 0 < params["login_port"] < 65536:
         raise BadInput(f"login_port is {params['login_port']}; a port is a number from 1 to 65535.")
     return Target(

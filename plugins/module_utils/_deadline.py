@@ -7,8 +7,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from ._errors import BadInput
+
+LONGEST = 366 * 86400.0
+"""Seconds that an option may say at the most: more is a mistake, and some times can't be counted so far."""
 
 T = TypeVar("T")
 
@@ -52,3 +57,17 @@ def within(seconds: float, call: Callable[[], T], on_timeout: Callable[[], Excep
 def share(timeout: float, left: float) -> float:
     """Return the seconds that one try of a wait may take: what is left of it, but enough to be worth something."""
     return min(timeout, max(left, 1.0))
+
+
+def duration_problems(params: dict[str, Any], above_0: Sequence[str], from_0: Sequence[str] = ()) -> list[str]:
+    """Return what is wrong with options that are seconds: infinite and "not a number" are no durations either."""
+    found = [f"{name} must be above 0" for name in above_0 if not params[name] > 0]
+    found += [f"{name} must not be negative" for name in from_0 if not params[name] >= 0]
+    found += [f"{name} must be at most {LONGEST:.0f} s" for name in (*above_0, *from_0) if params[name] > LONGEST]
+    return found
+
+
+def check_durations(params: dict[str, Any], above_0: Sequence[str], from_0: Sequence[str] = ()) -> None:
+    """Raise BadInput with all that is wrong with options that are seconds."""
+    if found := duration_problems(params, above_0, from_0):
+        raise BadInput("; ".join(found) + ".")

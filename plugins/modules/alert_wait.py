@@ -103,8 +103,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._arguments import tls, tls_arguments
-from ..module_utils._deadline import share
-from ..module_utils._errors import BadInput, RequestFailed, TimedOut, VezaError
+from ..module_utils._deadline import check_durations, share
+from ..module_utils._errors import RequestFailed, TimedOut, VezaError
 from ..module_utils._http import HttpClient, Reply
 from ..module_utils._record import stamp
 from ..module_utils._retry import checked_url
@@ -128,8 +128,7 @@ def argument_spec() -> dict[str, Any]:
 
 def client_of(params: dict[str, Any]) -> HttpClient:
     """Return the client; BadInput when the parameters make no sense. Nothing is sent yet."""
-    if params["interval"] <= 0 or params["timeout"] <= 0 or params["wait_timeout"] < 0:
-        raise BadInput("interval and timeout must be above 0, wait_timeout must not be negative.")
+    check_durations(params, ["interval", "timeout"], ["wait_timeout"])
     return HttpClient(checked_url(params["url"], "url"), tls=tls(params), timeout=params["timeout"])
 
 

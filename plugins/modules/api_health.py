@@ -117,7 +117,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..module_utils._arguments import tls, tls_arguments
-from ..module_utils._deadline import share
+from ..module_utils._deadline import check_durations, share
 from ..module_utils._errors import BadInput, RequestFailed, TimedOut, VezaError
 from ..module_utils._http import HttpClient, Reply
 from ..module_utils._retry import checked_url
@@ -199,8 +199,7 @@ def run(
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
     """Ask once, or until it is as wanted; TimedOut with the last result when it never was."""
-    if params["timeout"] <= 0 or params["wait_timeout"] < 0:
-        raise BadInput("timeout must be above 0, wait_timeout must not be negative.")
+    check_durations(params, ["timeout"], ["wait_timeout"])
     connected, identity = expression(params, "connected"), expression(params, "identity")
     began, wanted = clock(), {"answers": "answers", "connected": "connected"}[params["until"]]
     timeout = share(params["timeout"], params["wait_timeout"] or params["timeout"])

@@ -262,8 +262,8 @@ from ..module_utils._amqp import Target, probe
 from ..module_utils._amqp_options import probe_option, target_of
 from ..module_utils._clock import offset
 from ..module_utils._containers import Engine, EngineSilent
-from ..module_utils._deadline import Later
-from ..module_utils._errors import BadInput, VezaError
+from ..module_utils._deadline import Later, check_durations
+from ..module_utils._errors import VezaError
 from ..module_utils._namespaces import NoEntry, Visit, suspended
 from ..module_utils._record import stamp
 
@@ -460,8 +460,7 @@ def sentence(containers: list[dict[str, Any]], docker: dict[str, Any]) -> str:
 
 def run(params: dict[str, Any]) -> dict[str, Any]:
     """Return all that the host knows; only parameters that make no sense raise."""
-    if params["timeout"] <= 0:
-        raise BadInput("timeout must be above 0.")
+    check_durations(params, ["timeout"])
     now = time.time()
     ahead = offset(params["reference"], now)
     look = Look(params)

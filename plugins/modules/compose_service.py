@@ -126,7 +126,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _compose, _containers
 from ..module_utils._containers import Engine, EngineSilent
-from ..module_utils._errors import BadInput, Refused, VezaError
+from ..module_utils._deadline import check_durations
+from ..module_utils._errors import Refused, VezaError
 from ..module_utils._record import instant
 
 Document = dict[str, Any]
@@ -210,8 +211,7 @@ def command(did: str, words: tuple[str, ...], documents: list[Document], params:
 
 def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Do what brings the service into its state; VezaError with what was seen when that can't be done."""
-    if params["timeout"] <= 0:
-        raise BadInput("timeout must be above 0.")
+    check_durations(params, ["timeout"])
     documents, before = look(params)
     try:
         did, words = decide(before, params)

@@ -92,8 +92,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._database import ConnectionLost, Database, where
-from ..module_utils._deadline import within
-from ..module_utils._errors import BadInput, VezaError
+from ..module_utils._deadline import check_durations, within
+from ..module_utils._errors import VezaError
 
 # What libpq, PostgreSQL and PgBouncer say, and what it means. Where each address has another error, what comes first
 # here counts: it got further.
@@ -158,8 +158,7 @@ def run(
 
 def database_of(params: dict[str, Any]) -> Database:
     """Return the database, not connected yet; BadInput if the parameters make no sense."""
-    if params["timeout"] <= 0:
-        raise BadInput("timeout must be above 0.")
+    check_durations(params, ["timeout"])
     limits = {"connect_timeout": params["timeout"], "statement_timeout": params["timeout"]}
     return Database(params["database_url"], application_name="veza.rabbitmq.database_info", **limits)
 

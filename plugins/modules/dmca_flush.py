@@ -147,6 +147,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..module_utils._arguments import tls, tls_arguments
+from ..module_utils._deadline import check_durations
 from ..module_utils._errors import BadInput, RequestFailed, VezaError
 from ..module_utils._http import HttpClient, Reply
 from ..module_utils._retry import Pace, Sent, bearer, checked_url, scrub, send
@@ -239,9 +240,7 @@ def _checked(params: dict[str, Any]) -> dict[str, str]:
     """Return the headers to send; BadInput if an option means nothing. Nothing has been sent yet."""
     if params["dropped"] is not None and params["dropped"] < 0:
         raise BadInput("dropped can't be negative; leave it out where the number is unknown.")
-    for name in ("timeout", "request_timeout"):
-        if params[name] <= 0:
-            raise BadInput(f"{name} must be more than 0 s.")
+    check_durations(params, ["timeout", "request_timeout"])
     for name in ("path", "proof_path"):
         if params[name] is not None and not params[name].startswith("/"):
             raise BadInput(f"{name} must begin with a slash.")

@@ -262,6 +262,7 @@ from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._deadline import check_durations
 from ..module_utils._dropped import Findings, Gap, LogReader, completeness, note_unfinished_window
 from ..module_utils._errors import BadInput, VezaError
 from ..module_utils._http import HttpClient
@@ -335,9 +336,10 @@ def run(params: dict[str, Any], *, pace: Pace | None = None) -> dict[str, Any]:
 
 
 def _window(params: dict[str, Any]) -> Window:
-    for name in ("max_events", "timeout", "request_timeout", "retention_days"):
+    check_durations(params, ["timeout", "request_timeout"])
+    for name in ("max_events", "retention_days"):
         if params[name] <= 0:
-            raise BadInput(f"{name} must be more than 0.")
+            raise BadInput(f"{name} must be above 0.")
     start, end = (_instant(params, name) for name in ("start", "end"))
     if end <= start:
         raise BadInput(f"end, {as_text(end)}, does not come after start, {as_text(start)}.")

@@ -128,6 +128,7 @@ from urllib.parse import urlsplit
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._arguments import tls, tls_arguments
+from ..module_utils._deadline import check_durations
 from ..module_utils._errors import BadInput, RequestFailed, VezaError
 from ..module_utils._http import HttpClient
 from ..module_utils._record import stamp
@@ -240,8 +241,9 @@ def checked(params: dict[str, Any]) -> dict[str, Any]:
         raise BadInput("targets is empty.")
     for name, url in params["targets"].items():
         checked_url(str(url), f"the URL of {name}")
-    if params["duration"] < 0 or not 0 < params["request_timeout"] < params["interval"]:
-        raise BadInput("duration must not be negative, and request_timeout lies between 0 and interval.")
+    check_durations(params, ["request_timeout", "interval"], ["duration"])
+    if not params["request_timeout"] < params["interval"]:
+        raise BadInput("request_timeout must be shorter than interval.")
     return params
 
 

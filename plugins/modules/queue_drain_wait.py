@@ -291,6 +291,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._arguments import management_arguments, management_client
+from ..module_utils._deadline import check_durations
 from ..module_utils._drain import PERMANENT, PERMANENT_AT_FIRST, Goal, Progress, View, message, sample, thin
 from ..module_utils._errors import BadInput, Stuck, TimedOut, VezaError
 from ..module_utils._management import Management
@@ -299,7 +300,7 @@ from ..module_utils._record import instant, stamp
 from ..module_utils._stall import Patience
 from ..module_utils._window import parse_instant
 
-NOT_NEGATIVE = ("timeout", "threshold", "max_dead_lettered", "stuck_after")
+NOT_NEGATIVE = ("threshold", "max_dead_lettered")
 
 LOOK = 3.0
 """One sample may take so many times the timeout of a request."""
@@ -344,8 +345,7 @@ def goal_of(params: dict[str, Any]) -> Goal:
     """Return what is waited for; BadInput if the parameters make no sense."""
     if not params["queues"]:
         raise BadInput("queues names no queue, so there is nothing to wait for.")
-    if params["interval"] <= 0 or params["request_timeout"] <= 0:
-        raise BadInput("interval and request_timeout must be above 0.")
+    check_durations(params, ["interval", "request_timeout"], ["timeout", "stuck_after"])
     negative = [name for name in NOT_NEGATIVE if params[name] < 0]
     if negative:
         raise BadInput(f"{', '.join(negative)} must not be negative.")

@@ -233,6 +233,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._amqp import Failed, Target, connected
 from ..module_utils._amqp_channel import Channel, Depth, Message
 from ..module_utils._amqp_frames import PERSISTENT
+from ..module_utils._deadline import check_durations
 from ..module_utils._errors import BadInput, Refused, VezaError
 from ..module_utils._given_up import (
     FORMAT,
@@ -305,8 +306,9 @@ def checked(params: dict[str, Any]) -> Target:
     """Return where the broker is; BadInput or Refused if the parameters make no sense."""
     if params["state"] == "taken" and (params["count"] is None or params["count"] < 1):
         raise BadInput("state=taken needs count, at least 1: the number of messages that may be taken.")
-    if params["timeout"] <= 0 or params["keep_free"] < 0 or params["expected_bytes"] < 0:
-        raise BadInput("timeout must be above 0, keep_free and expected_bytes must not be negative.")
+    check_durations(params, ["timeout"])
+    if params["keep_free"] < 0 or params["expected_bytes"] < 0:
+        raise BadInput("keep_free and expected_bytes must not be negative.")
     if not 0 < len(params["queue"].encode("utf-8", "replace")) <= LONGEST:
         raise BadInput(f"queue is no name of a queue: it has 1 to {LONGEST} bytes.")
     check_path(params["path"])

@@ -389,7 +389,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ..module_utils._amqp import Target, probe
 from ..module_utils._arguments import PLAIN, management_arguments, management_client, url
 from ..module_utils._checks import NAMES, Expected
-from ..module_utils._deadline import share
+from ..module_utils._deadline import check_durations, share
 from ..module_utils._errors import BadInput, TimedOut, VezaError
 from ..module_utils._health import Query, Rungs, look
 from ..module_utils._http import HttpClient
@@ -450,10 +450,9 @@ def queries_of(params: dict[str, Any]) -> list[Query]:
 
 def expected_of(params: dict[str, Any]) -> Expected:
     """Return what a fit broker must have; BadInput if the parameters make no sense."""
-    if params["timeout"] <= 0 or params["wait_timeout"] < 0:
-        raise BadInput("timeout must be above 0, wait_timeout must not be negative.")
-    if params["sample_seconds"] < 0 or not 0 <= params["prometheus_port"] < 65536:
-        raise BadInput("sample_seconds must not be negative, prometheus_port must be a port, or 0.")
+    check_durations(params, ["timeout"], ["wait_timeout", "sample_seconds"])
+    if not 0 <= params["prometheus_port"] < 65536:
+        raise BadInput("prometheus_port must be a port, or 0.")
     if params["certificate_days"] is not None and params["certificate_days"] < 1:
         raise BadInput("certificate_days must be at least 1.")
     return Expected(

@@ -548,7 +548,7 @@ from ..module_utils import _broker_log, _changes, _firewall, _host_state, _journ
 from ..module_utils._amqp import probe
 from ..module_utils._amqp_options import probe_option, target_of
 from ..module_utils._clock import offset
-from ..module_utils._deadline import Later
+from ..module_utils._deadline import Later, check_durations
 from ..module_utils._errors import BadInput, VezaError
 from ..module_utils._host import Beam, Host, Tail, Unreadable
 from ..module_utils._record import instant as moment
@@ -873,8 +873,9 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
     """Return all that the host knows; only parameters that make no sense raise."""
     if params["service_manager"] == "command" and not params["status_command"]:
         raise BadInput("status_command must name a program.")
-    if params["log_tail_bytes"] <= 0 or params["timeout"] <= 0:
-        raise BadInput("log_tail_bytes and timeout must be above 0.")
+    check_durations(params, ["timeout"])
+    if params["log_tail_bytes"] <= 0:
+        raise BadInput("log_tail_bytes must be above 0.")
     target = target_of(params["probe"]) if params["probe"] else None
     look = Look(host, params)
     clock = look.clock()

@@ -410,6 +410,7 @@ from ..module_utils import _requeue as requeue
 from ..module_utils import _window as windows
 from ..module_utils._arguments import management_arguments, management_client
 from ..module_utils._database import Database, require_psycopg2
+from ..module_utils._deadline import LONGEST, duration_problems
 from ..module_utils._errors import BadInput, Refused, VezaError
 from ..module_utils._management import Management
 
@@ -641,11 +642,12 @@ def unexplained(known_drops: int | None, counts: requeue.Counts) -> str | None:
 
 def problems_of(params: dict[str, Any], now: datetime) -> tuple[windows.Window | None, list[str]]:
     """Return the window that was asked for, and all that is wrong with the options."""
-    least = {"publisher_backoff": 0, "longest_upload": 0, "known_drops": 0, "batch_size": 1, "max_rows": 1}
+    least = {"known_drops": 0, "batch_size": 1, "max_rows": 1}
     given = {key: params[key] for key in least if params[key] is not None}
     found = [f"{key}: must be at least {least[key]}." for key, value in given.items() if value < least[key]]
     positive = ("consumed_within", "max_window", "timeout", "connect_timeout", "statement_timeout")
-    found += [f"{key}: must be more than 0." for key in positive if params[key] <= 0]
+    unsound = duration_problems(params, positive, ("publisher_backoff", "longest_upload"))
+    found += [f"{problem}." for problem in unsound]
     found += [f"{key}: must not be empty." for key in ("unfinished", "live_statuses") if not params[key]]
     window = None
     if params["state"] == "present":
@@ -653,7 +655,7 @@ def problems_of(params: dict[str, Any], now: datetime) -> tuple[windows.Window |
             found.append("queue: required, to ask the broker whether messages may still arrive (deliverable_check).")
         if params["deliverable_check"] == "skip" and any(value is not None for value in params["unfinished"]):
             found.append("unfinished: any value but null needs deliverable_check=broker.")
-        longest = timedelta(seconds=params["max_window"])
+        longest = timedelta(seconds=LONGEST if unsound else params["max_window"])
         if params["drained_at"] is not None:
             found += windows.instant_problems("drained_at", params["drained_at"], now=now)
         window, wrong = windows.asked_window(params["outage_start"], params["outage_end"], now=now, longest=longest)

@@ -15,6 +15,7 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils._deadline import LONGEST
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._progress import tell
 
 SLICE = 5.0
@@ -78,6 +79,7 @@ class PatientAction(ActionBase):
     @staticmethod
     def _seconds(value: Any) -> float:
         try:
-            return float(value)
+            seconds = float(value)
         except (TypeError, ValueError):
-            return 0.0  # the module says what is wrong with it
+            seconds = -1.0
+        return seconds if 0.0 <= seconds <= LONGEST else 0.0  # the module says what is wrong with it
