@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Any
+from zlib import crc32
 
 from . import _catalog as catalog
 from ._database import CommitUnknown, ConnectionLost, Database, Rejected, Transaction, names, qualified, raw, render
 from ._errors import BadInput, Refused, VezaError
+from ._lanes import side_by_side
 from ._window import Window
 
 _WITHIN = "t.{t_created} >= %(start)s AND t.{t_created} < %(end)s"
@@ -93,8 +96,11 @@ DELAYS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 _PASSING = frozenset({"40001", "40P01", "55P03", "23503"})
 """SQLSTATEs that another try may not meet: serialization, deadlock, lock timeout, a track deleted meanwhile."""
 
-_LOCK_SPACE = 0x76657A61 << 32
-"""Keeps our advisory locks (this plus the OID of the jobs' table) apart from an application's."""
+_LOCK_SPACES = (0x76657A61 << 32, 0x76657A62 << 32)
+"""One for each lane; they keep our advisory locks (plus the OID of the jobs' table) apart from an application's."""
+
+LANES_FROM = 10_000
+"""Tracks from which two lanes are worth their second connection."""
 
 Id = Any
 """An id as JSON can hold it: int or str."""
@@ -166,11 +172,32 @@ class Batch:
     tracks: list[Id]
 
 
-class Requeue:
-    """The two tables, seen through one connection. ``sleep`` waits between tries."""
+@dataclass(frozen=True)
+class Lane:
+    """A connection, and the advisory locks that its transactions take, for the tracks that it may write about."""
 
-    def __init__(self, database: Database, called: Names, rules: Rules, *, sleep: Callable[[float], None]) -> None:
+    database: Database
+    spaces: tuple[int, ...] = _LOCK_SPACES
+
+
+class Requeue:
+    """The two tables, seen through one connection, and many tracks through a second one ``beside`` it.
+
+    ``sleep`` waits between tries.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        called: Names,
+        rules: Rules,
+        *,
+        sleep: Callable[[float], None],
+        beside: Database | None = None,
+    ) -> None:
         self._database = database
+        self._lane = Lane(database)
+        self._beside = beside
         self._called = called
         self._rules = rules
         self._sleep = sleep
@@ -250,10 +277,24 @@ class Requeue:
 
         Yields after each commit what it inserted. Raises VezaError; what was yielded before stays.
         """
+        if self._beside is None or len(tracks) < LANES_FROM:
+            yield from self._insert(self._lane, window, tracks, size)
+            return
+        # Every run puts a track into the same lane, and so under the same lock.
+        halves: tuple[list[Id], list[Id]] = ([], [])
+        for track in tracks:
+            halves[lane_of(track)].append(track)
+        lanes = [
+            partial(self._insert, Lane(database, (space,)), window, half, size)
+            for database, space, half in zip((self._database, self._beside), _LOCK_SPACES, halves)
+        ]
+        yield from side_by_side(lanes, _first_of)
+
+    def _insert(self, lane: Lane, window: Window, tracks: list[Id], size: int) -> Iterator[Batch]:
         statement = self._statement(_INSERT)
         for ids in _chunks(tracks, size):
             values = {**self._values(window), "ids": as_array(ids), "pending": self._rules.live[0]}
-            yield self._batch(statement, values, gone=False)
+            yield self._batch(lane, statement, values, gone=False)
 
     def undo(self, jobs: list[Id], size: int, *, check: bool) -> Iterator[tuple[Batch, list[dict[str, Any]]]]:
         """Delete the jobs that are still pending and untried, ``size`` a transaction; ``check`` only reads them.
@@ -266,7 +307,7 @@ class Requeue:
                 with self._database.transaction(readonly=True) as transaction:
                     batch = _batch_of(transaction.rows(self._statement(_FIND_UNTRIED), values))
             else:
-                batch = self._batch(self._statement(_DELETE), values, gone=True)
+                batch = self._batch(self._lane, self._statement(_DELETE), values, gone=True)
             yield batch, self._kept(ids, batch.jobs)
 
     def _kept(self, ids: list[Id], removed: list[Id]) -> list[dict[str, Any]]:
@@ -275,7 +316,7 @@ class Requeue:
             rows = transaction.rows(self._statement(_FIND_KEPT), {"ids": as_array(ids), "removed": as_array(removed)})
         return [why_kept(job, tuple(rest) if exists else None, self._rules.live[0]) for job, exists, *rest in rows]
 
-    def _batch(self, statement: Any, values: dict[str, Any], *, gone: bool) -> Batch:
+    def _batch(self, lane: Lane, statement: Any, values: dict[str, Any], *, gone: bool) -> Batch:
         """Run a statement in a transaction of its own until its outcome is known; return the rows that it gave.
 
         ``gone``: those rows no longer exist after it.
@@ -285,13 +326,13 @@ class Requeue:
         for delay in (*DELAYS, None):
             failure: VezaError
             try:
-                if doubtful and self._committed(doubtful, gone):
+                if doubtful and self._committed(lane, doubtful, gone):
                     return _batch_of(doubtful)
                 doubtful = []
-                with self._database.transaction() as transaction:
+                with lane.database.transaction() as transaction:
                     if self._by_index:
                         transaction.rows(_BY_INDEX)
-                    self._lock(transaction)
+                    self._lock(transaction, lane)
                     rows = transaction.rows(statement, values)
                 return _batch_of(rows)
             except CommitUnknown as error:
@@ -306,19 +347,20 @@ class Requeue:
                 self._sleep(delay)
         raise _given_up(failure, _batch_of(doubtful))
 
-    def _committed(self, rows: list[Any], gone: bool) -> bool:
+    def _committed(self, lane: Lane, rows: list[Any], gone: bool) -> bool:
         """Tell whether the transaction that gave these rows was committed; wait until it has ended."""
-        with self._database.transaction(readonly=True) as transaction:
+        with lane.database.transaction(readonly=True) as transaction:
             # It held this lock until its end, however long its server process outlived our connection.
-            self._lock(transaction)
+            self._lock(transaction, lane)
             standing = transaction.rows(self._statement(_FIND), {"ids": as_array([row[0] for row in rows])})
         # An id alone proves nothing: after a crash a sequence may give an id again, to another track.
         same = {tuple(row) for row in standing} & {tuple(row) for row in rows}
         return not same if gone else bool(same)
 
-    def _lock(self, transaction: Transaction) -> None:
+    def _lock(self, transaction: Transaction, lane: Lane) -> None:
         # Taken before the statement whose snapshot then holds all that another run of ours has committed.
-        transaction.rows("SELECT pg_advisory_xact_lock(%s)", (_LOCK_SPACE + self._jobs_oid,))
+        keys = tuple(space + self._jobs_oid for space in lane.spaces)
+        transaction.rows("SELECT " + ", ".join(["pg_advisory_xact_lock(%s)"] * len(keys)), keys)
 
     def _values(self, window: Window) -> dict[str, Any]:
         # An empty IN list is no SQL: a value that no text equals stands for it.
@@ -389,6 +431,11 @@ def why_kept(job: Id, row: tuple[Any, ...] | None, pending: str) -> dict[str, An
     return {**kept, "reason": "started", "detail": f"status {status}, attempts {attempts}"}
 
 
+def lane_of(track: Id) -> int:
+    """Return which of the two lanes a track belongs to, in every run."""
+    return (track if isinstance(track, int) else crc32(track.encode())) % len(_LOCK_SPACES)
+
+
 def as_id(value: Any) -> Id:
     """Return an id as JSON can hold it."""
     return value if isinstance(value, int) else str(value)
@@ -428,3 +475,14 @@ def _given_up(failure: VezaError, doubtful: Batch) -> VezaError:
         unsure_tracks=doubtful.tracks,
         unsure_jobs=doubtful.jobs,
     )
+
+
+def _first_of(failures: list[BaseException]) -> BaseException:
+    """Return the first of the lanes' failures, which knows of what all of them are unsure of."""
+    first = failures[0]
+    ours = [failure for failure in failures if isinstance(failure, VezaError)]
+    if isinstance(first, VezaError):
+        for key in ("unsure_tracks", "unsure_jobs"):
+            unsure = [one for failure in ours for one in failure.details.get(key, [])]
+            first.details.update({key: unsure} if unsure else {})
+    return first

@@ -26,6 +26,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from psycopg2 import sql
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils import _requeue as requeue
 from ansible_collections.veza.rabbitmq.plugins.module_utils._database import Database
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput, Refused, VezaError
 from ansible_collections.veza.rabbitmq.plugins.module_utils._requeue import Names, Requeue, Rules
@@ -540,6 +541,60 @@ def test_several_at_once_insert_each_job_once(empty: Base, tmp_path: Path, uniqu
     assert sorted(requeued) == list(range(1, 1001))
     jobs = sorted(job for result in results for job in result["jobs"])
     assert jobs == [row[0] for row in empty.run("SELECT id FROM transcode_jobs ORDER BY id")]
+
+
+@pytest.mark.parametrize("uniqueness", ["index", "best_effort"])
+def test_in_two_lanes_each_job_is_inserted_once_too(empty: Base, tmp_path: Path, uniqueness: str) -> None:
+    size = 2 * requeue.LANES_FROM
+    empty.run(TABLES.format(**INTEGER))
+    empty.run("CREATE INDEX ON transcode_jobs (track_id)")
+    if uniqueness == "index":
+        empty.run(INDEX)
+    empty.run(UPLOADS, size)
+    given = options(empty, batch_size=500, uniqueness=uniqueness)
+    results = [finish(process) for process in [start(given, tmp_path) for _unused in range(3)]]
+    assert tuple(empty.run(ONCE)[0]) == (size, size)
+    assert sorted(track for result in results for track in result["requeued"]) == list(range(1, size + 1))
+    jobs = sorted(job for result in results for job in result["jobs"])
+    assert jobs == [row[0] for row in empty.run("SELECT id FROM transcode_jobs ORDER BY id")]
+
+
+def test_lanes_whose_connections_end_complete_their_work(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requeue, "LANES_FROM", 2)
+    base.run(UPLOADS, 2000)
+    ended = []
+
+    def end_them() -> None:
+        kill = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s AND datname = %s"
+            " AND EXISTS (SELECT FROM transcode_jobs)"
+        )
+        deadline = time.monotonic() + PATIENCE
+        while len(ended) < 6 and time.monotonic() < deadline:
+            ended.extend(base.run(kill, "veza.rabbitmq.transcode_requeue", base.name))
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=end_them)
+    thread.start()
+    try:
+        result = run(options(base, batch_size=20))
+    finally:
+        thread.join(PATIENCE)
+    assert len(ended) >= 6
+    assert tuple(base.run(ONCE)[0]) == (2000, 2000)
+    assert sorted(result["requeued"]) == list(range(1, 2001))
+
+
+def test_when_one_lane_fails_what_both_have_inserted_is_told(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requeue, "LANES_FROM", 2)
+    base.run(UPLOADS, 1000)
+    base.run("ALTER TABLE transcode_jobs ADD CONSTRAINT none_for_301 CHECK (track_id <> 301)")
+    with pytest.raises(VezaError, match="none_for_301") as failure:
+        run(options(base, batch_size=10))
+    done = sorted(row[0] for row in base.run("SELECT track_id FROM transcode_jobs"))
+    assert sorted(failure.value.details["requeued"]) == done
+    assert [track for track in done if track % 2] == list(range(1, 301, 2))
+    assert len(done) < 999, "the other lane went on alone"
 
 
 def test_through_pgbouncer_in_transaction_mode(base: Base, tmp_path: Path) -> None:
