@@ -188,7 +188,10 @@ def test_without_the_management_plugin_prometheus_knows_the_alarms(bare_lab: Lab
     assert look(bare_lab, wait_timeout=PATIENCE)["verdict"] == "healthy"
 
 
-def test_the_prometheus_endpoint_comes_before_the_command_line_but_knows_less(bare_lab: Lab) -> None:
+def test_the_prometheus_endpoint_comes_before_the_command_line_but_knows_less(
+    bare_lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_health, "CLI_TIMEOUT", PATIENCE)  # each command starts an Erlang VM
     tool = [str(bare_lab.dir / "bin" / "rabbitmq-diagnostics")]
     result = look(bare_lab, login_port=bare_lab.ports["backend-5"], cli=tool)
     assert result["rung"] == "prometheus"
