@@ -21,15 +21,9 @@ ATTACHED = 3.0
 """Seconds in which the engine must begin to tell a log; a log may be empty."""
 
 
-def labels(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return a container's labels."""
-    found: dict[str, str] = (document.get("Config") or {}).get("Labels") or {}
-    return found
-
-
 def project(document: Mapping[str, Any], command: Sequence[str]) -> list[str]:
     """Return the command of compose for the project that a container belongs to, without what is to be done."""
-    label = labels(document)
+    label = _containers.labels(document)
     argv = [*command]
     if label.get(_containers.PROJECT):
         argv += ["--project-name", label[_containers.PROJECT]]

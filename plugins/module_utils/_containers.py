@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -175,10 +175,16 @@ def missing(name: str, service: str | None) -> dict[str, Any]:
     return {"name": name, "service": service, "state": "missing", "oom_killed": False, **dict.fromkeys(keys)}
 
 
+def labels(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return a container's labels."""
+    found: dict[str, str] = (document.get("Config") or {}).get("Labels") or {}
+    return found
+
+
 def of_service(documents: list[dict[str, Any]], service: str) -> list[dict[str, Any]]:
     """Return the containers of a compose service, without what ``compose run`` has left of it."""
-    found = [(document, (document.get("Config") or {}).get("Labels") or {}) for document in documents]
-    return [one for one, labels in found if labels.get(SERVICE) == service and labels.get(ONE_OFF) != "True"]
+    found = [(document, labels(document)) for document in documents]
+    return [one for one, known in found if known.get(SERVICE) == service and known.get(ONE_OFF) != "True"]
 
 
 def chosen(documents: list[dict[str, Any]], names: list[str], services: list[str]) -> Iterator[tuple[str, str, Any]]:

@@ -54,9 +54,10 @@ def within(seconds: float, call: Callable[[], T], on_timeout: Callable[[], Excep
     return later.result()
 
 
-def share(timeout: float, left: float) -> float:
-    """Return the seconds that one try of a wait may take: what is left of it, but enough to be worth something."""
-    return min(timeout, max(left, 1.0))
+def share(params: dict[str, Any], waited: float = 0.0) -> float:
+    """Return the seconds that one try may take: of a wait what is left, but enough to be worth something."""
+    timeout, wait = params["timeout"], params["wait_timeout"]
+    return float(min(timeout, max(wait - waited, 1.0)) if wait else timeout)
 
 
 def duration_problems(params: dict[str, Any], above_0: Sequence[str], from_0: Sequence[str] = ()) -> list[str]:

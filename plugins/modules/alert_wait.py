@@ -156,7 +156,7 @@ def run(
     """Ask until the alert is in the wished-for state; TimedOut with the last answer when it never was."""
     wanted = {"alertname": params["alertname"], **{name: str(text) for name, text in params["labels"].items()}}
     result: dict[str, Any] = {"changed": False, "firing": None, "at": None, "alerts": []}
-    began, timeout = clock(), share(params["timeout"], params["wait_timeout"] or params["timeout"])
+    began, timeout = clock(), share(params)
     while True:
         message = look(client, wanted, result, now, timeout)
         elapsed = clock() - began
@@ -168,7 +168,7 @@ def run(
             waited = f" after {elapsed:.1f} s" if params["wait_timeout"] else ""
             raise TimedOut(f"{params['alertname']} is not {params['state']}{waited}: {message}", **result)
         sleep(min(params["interval"], left))
-        timeout = share(params["timeout"], params["wait_timeout"] - (clock() - began))
+        timeout = share(params, clock() - began)
 
 
 def look(

@@ -362,7 +362,7 @@ def run(
     left_out = params["publish"] and check_mode
     began, attempts = clock(), 0
     # A slice of a longer wait may be all that is left of it.
-    target = replace(target, timeout=share(params["timeout"], params["wait_timeout"] or params["timeout"]))
+    target = replace(target, timeout=share(params))
     while True:
         found = look(target)
         attempts += 1
@@ -375,7 +375,7 @@ def run(
             tries = f"{attempts} attempts in {elapsed:.1f} s"
             raise TimedOut(f"Not serving after {tries}; the last one: {found['message']}", **result)
         sleep(min(BLOCKED_PAUSE if found["outcome"] == "blocked" else PAUSE, left))
-        target = replace(target, timeout=share(params["timeout"], params["wait_timeout"] - (clock() - began)))
+        target = replace(target, timeout=share(params, clock() - began))
 
 
 def main() -> None:

@@ -202,7 +202,7 @@ def run(
     check_durations(params, ["timeout"], ["wait_timeout"])
     connected, identity = expression(params, "connected"), expression(params, "identity")
     began, wanted = clock(), {"answers": "answers", "connected": "connected"}[params["until"]]
-    timeout = share(params["timeout"], params["wait_timeout"] or params["timeout"])
+    timeout = share(params)
     while True:
         try:
             result = judge(client.get(params["path"], timeout=timeout), connected, identity)
@@ -217,7 +217,7 @@ def run(
         if left <= 0:
             raise TimedOut(f"Not as wanted within {params['wait_timeout']:g} s. {result['message']}", **result)
         sleep(min(PAUSE, left))
-        timeout = share(params["timeout"], params["wait_timeout"] - (clock() - began))
+        timeout = share(params, clock() - began)
 
 
 def main() -> None:

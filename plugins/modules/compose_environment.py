@@ -190,8 +190,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _compose, _containers, _dotenv
-from ..module_utils._compose import labels
-from ..module_utils._containers import Engine, EngineSilent
+from ..module_utils._containers import Engine, EngineSilent, labels
 from ..module_utils._errors import BadInput, Refused, VezaError
 from ..module_utils._inside import environment
 from ..module_utils._mask import masked

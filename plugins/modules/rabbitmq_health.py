@@ -490,7 +490,7 @@ def run(
 ) -> dict[str, Any]:
     """Look once, or until the broker is healthy; TimedOut with the last result when it never was."""
     expected, queries = expected_of(params), queries_of(params)
-    began, seconds = clock(), share(params["timeout"], params["wait_timeout"] or params["timeout"])
+    began, seconds = clock(), share(params)
     traffic = None
     if expected.queues and not params["wait_timeout"]:
         traffic = Traffic(rungs.management, rungs.metrics, expected, params["sample_seconds"], clock, sleep).read
@@ -504,7 +504,7 @@ def run(
         if left <= 0:
             raise TimedOut(f"Not healthy after {elapsed:.1f} s. {result['reason']}", **result)
         sleep(min(PAUSE, left))
-        seconds = share(params["timeout"], params["wait_timeout"] - (clock() - began))
+        seconds = share(params, clock() - began)
 
 
 def main() -> None:
