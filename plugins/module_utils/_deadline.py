@@ -62,9 +62,9 @@ def share(params: dict[str, Any], waited: float = 0.0) -> float:
 
 def duration_problems(params: dict[str, Any], above_0: Sequence[str], from_0: Sequence[str] = ()) -> list[str]:
     """Return what is wrong with options that are seconds: infinite and "not a number" are no durations either."""
-    found = [f"{name} must be above 0" for name in above_0 if not params[name] > 0]
-    found += [f"{name} must not be negative" for name in from_0 if not params[name] >= 0]
-    found += [f"{name} must be at most {LONGEST:.0f} s" for name in (*above_0, *from_0) if params[name] > LONGEST]
+    found = [f"{name}: must be above 0" for name in above_0 if not params[name] > 0]
+    found += [f"{name}: must not be negative" for name in from_0 if not params[name] >= 0]
+    found += [f"{name}: must be at most {LONGEST:.0f} s" for name in (*above_0, *from_0) if params[name] > LONGEST]
     return found
 
 

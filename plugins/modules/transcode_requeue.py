@@ -648,7 +648,7 @@ def problems_of(params: dict[str, Any], now: datetime) -> tuple[windows.Window |
     found = [f"{key}: must be at least {least[key]}." for key, value in given.items() if value < least[key]]
     positive = ("consumed_within", "max_window", "timeout", "connect_timeout", "statement_timeout")
     unsound = duration_problems(params, positive, ("publisher_backoff", "longest_upload"))
-    found += [problem.replace(" must", ": must", 1) + "." for problem in unsound]
+    found += [f"{problem}." for problem in unsound]
     found += [f"{key}: must not be empty." for key in ("unfinished", "live_statuses") if not params[key]]
     window = None
     if params["state"] == "present":

@@ -13,9 +13,9 @@ the alert fires, without a look at anything; the chain is Alertmanager's webhook
 from __future__ import annotations
 
 import argparse
+import random
 import secrets
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,15 +24,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.game_day import means
+from tests.game_day.faults import crash
 from tests.lab import broker, processes
 from tests.lab.incus import chain
 from tests.lab.incus.lab import IncusLab
 from tests.lab.state import CHECKOUT
 
 from .diagnose import LICENCE
+from .recover import typed_start
 
-RESOLVED = 300.0
-"""Seconds within which an alert of the round before is over."""
 GROUP_INTERVAL = 70.0
 """Seconds within which the rulebook is told that it is over, and looks: it would mend the next one at once."""
 FIRES = 120.0
@@ -58,9 +58,8 @@ def until(what: str, true: Callable[[], bool], seconds: float) -> float:
 
 def killed(lab: IncusLab) -> tuple[float, float]:
     """Kill the broker when all is quiet; return that instant and the one at which the alert fired."""
-    until("the alert of the round before is over", lambda: not chain.firing(lab), RESOLVED)
-    means.drop_in(lab, "[Service]\nRestart=no\n")
-    lab.on(means.BROKER, "systemctl", "kill", "-s", "KILL", "--kill-whom=main", means.UNIT, check=True)
+    chain.await_quiet(lab)
+    crash.FAULT.inject(lab, random.Random(0))
     began = time.monotonic()
     return began, until("the alert fires", lambda: bool(chain.firing(lab)), FIRES)
 
@@ -68,20 +67,14 @@ def killed(lab: IncusLab) -> tuple[float, float]:
 def person(lab: IncusLab) -> Round:
     """Mend it as somebody who knows what is wrong as soon as the alert fires."""
     began, fired = killed(lab)
-    ssh = [str(lab.dir / "bin" / "ssh"), "-F", str(lab.dir / "ssh" / "config")]
-    subprocess.run(
-        [*ssh, "rabbitmq.lxd", "sudo", "systemctl", "start", means.UNIT],
-        stdin=subprocess.DEVNULL,
-        timeout=SERVES,
-        check=True,
-    )
-    served = until("it serves", lambda: broker.serves(lab), SERVES)
+    with typed_start(lab):
+        served = until("it serves", lambda: broker.serves(lab), SERVES)
     return Round(fired - began, None, served - began)
 
 
 def nobody(lab: IncusLab, log: Path) -> Round:
     """Watch the chain mend it, to the end of its work."""
-    until("the alert of the round before is over", lambda: not chain.firing(lab), RESOLVED)
+    chain.await_quiet(lab)
     time.sleep(GROUP_INTERVAL)
     before = log.read_text().count(NAMED)
     closed = len(lab.incident_documents())

@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
-from tests.game_day import scenario_e
 from tests.lab import broker, processes
+from tests.lab.incus import chain
 from tests.lab.incus.lab import IncusLab
 from tests.lab.state import CHECKOUT
 
@@ -81,24 +81,8 @@ def started(lab: IncusLab, where: Path, *arguments: str, seconds: int = SHORT) -
     )
 
 
-def await_quiet(lab: IncusLab) -> None:
-    """Wait until the alert of the run before is over, and none is on its way for the reset that came after it."""
-    calm = time.monotonic()
-
-    def is_quiet() -> bool:
-        nonlocal calm
-        told = scenario_e.ask("GET", f"{lab.urls['alertmanager']}/api/v2/alerts")
-        watched = scenario_e.ask("GET", f"{lab.urls['prometheus_server']}/api/v1/alerts")["data"]["alerts"]
-        if any(one["labels"]["alertname"] == "RabbitMQUnreachable" for one in (*told, *watched)):
-            calm = time.monotonic()
-        # So long does it take from a scrape in vain to an alert that is pending.
-        return time.monotonic() - calm > 25
-
-    assert processes.wait_until(is_quiet, 290, 1.0), "the alert goes on"
-
-
 def test_green(incus_lab: IncusLab, game_day: GameDay, tmp_path: Path) -> None:
-    await_quiet(incus_lab)
+    chain.await_quiet(incus_lab)
     ended = game_day(seconds=60)
     assert ended.status == 0, ended.text
     assert "GAME DAY PASSED" in ended.text
@@ -125,7 +109,7 @@ def test_red_when_an_api_ails_for_30_seconds_and_one_event_is_dropped_in_silence
 def test_red_when_the_alert_is_disabled_and_the_api_container_is_restarted(
     session_lab: IncusLab, game_day: GameDay
 ) -> None:
-    await_quiet(session_lab)
+    chain.await_quiet(session_lab)
     ended = game_day("--sabotage=no-alert", "--sabotage=restarted")
     assert ended.status != 0
     # What the API was still trying to publish died with it, without a word.

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,13 +20,17 @@ import yaml
 
 from tests.game_day import scenario_e
 from tests.lab import processes
-from tests.lab.state import CHECKOUT
+from tests.lab.state import CHECKOUT, LabError
 from tests.tools import environments
 
 from . import daemon, provision
 from .lab import IncusLab
 
 PORT = 9095
+CALM = 25.0
+"""Seconds from a scrape in vain to an alert that is pending."""
+RESOLVED = 300.0
+"""Seconds within which an alert is over whose cause has gone."""
 
 
 def python() -> Path:
@@ -93,5 +98,23 @@ def rulebook(lab: IncusLab, python: Path, where: Path, token: str, restarts: int
 
 def firing(lab: IncusLab) -> list[Any]:
     """Return the alerts that say that the broker can't be reached."""
-    url = f"{lab.urls['alertmanager']}/api/v2/alerts"
-    return [one for one in scenario_e.ask("GET", url) if one["labels"]["alertname"] == "RabbitMQUnreachable"]
+    return [one for one in scenario_e.ask("GET", f"{lab.urls['alertmanager']}/api/v2/alerts") if _is_ours(one)]
+
+
+def await_quiet(lab: IncusLab) -> None:
+    """Wait until the alert of an outage before is over, and none is on its way for a reset that came after it."""
+    calm = time.monotonic()
+
+    def is_quiet() -> bool:
+        nonlocal calm
+        watched = scenario_e.ask("GET", f"{lab.urls['prometheus_server']}/api/v1/alerts")["data"]["alerts"]
+        if firing(lab) or any(_is_ours(one) for one in watched):
+            calm = time.monotonic()
+        return time.monotonic() - calm > CALM
+
+    if not processes.wait_until(is_quiet, RESOLVED, 1.0):
+        raise LabError(f"the alert goes on for {RESOLVED:g} s")
+
+
+def _is_ours(alert: dict[str, Any]) -> bool:
+    return bool(alert["labels"]["alertname"] == "RabbitMQUnreachable")

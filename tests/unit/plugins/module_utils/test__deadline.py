@@ -15,9 +15,9 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadIn
     [
         (1.0, 0.0, []),
         (LONGEST, LONGEST, []),
-        (0.0, -1.0, ["timeout must be above 0", "wait must not be negative"]),
-        (float("nan"), float("nan"), ["timeout must be above 0", "wait must not be negative"]),
-        (float("inf"), 1e18, [f"{name} must be at most 31622400 s" for name in ("timeout", "wait")]),
+        (0.0, -1.0, ["timeout: must be above 0", "wait: must not be negative"]),
+        (float("nan"), float("nan"), ["timeout: must be above 0", "wait: must not be negative"]),
+        (float("inf"), 1e18, [f"{name}: must be at most 31622400 s" for name in ("timeout", "wait")]),
     ],
 )
 def test_what_is_no_duration_is_refused(timeout: float, wait: float, said: list[str]) -> None:

@@ -339,8 +339,8 @@ def test_a_token_from_a_file_may_end_with_a_newline(fake: FakeTime) -> None:
     ("given", "said"),
     [
         pytest.param({"dropped": -1}, "dropped can't be negative", id="negative"),
-        pytest.param({"timeout": 0.0}, "timeout must be above 0", id="no time"),
-        pytest.param({"request_timeout": -1.0}, "request_timeout must be above 0", id="no time for a request"),
+        pytest.param({"timeout": 0.0}, "timeout: must be above 0", id="no time"),
+        pytest.param({"request_timeout": -1.0}, "request_timeout: must be above 0", id="no time for a request"),
         pytest.param({"path": "api"}, "path must begin with a slash", id="path"),
         pytest.param({"proof": "a", "proof_path": "api"}, "proof_path must begin with a slash", id="proof_path"),
         pytest.param({"proof_path": "/x"}, "proof_path needs proof", id="proof_path alone"),

@@ -742,7 +742,7 @@ def test_a_database_that_can_not_be_reached_shows_no_password() -> None:
         pytest.param({"end": START.isoformat()}, "does not come after start", id="empty window"),
         pytest.param({"end": "2026-11-22T00:00:00Z"}, "does not come after start", id="reversed window"),
         pytest.param({"max_events": 0}, "max_events must be above 0", id="no events"),
-        pytest.param({"timeout": -1.0}, "timeout must be above 0", id="no time"),
+        pytest.param({"timeout": -1.0}, "timeout: must be above 0", id="no time"),
         pytest.param(
             {"sentry_url": "https://a:hunter2@sentry"}, "holds a user or a password", id="URL with a password"
         ),

@@ -45,7 +45,7 @@ def write(path: Path, *entries: dict[str, Any]) -> None:
     [
         ({}, [], "needs count"),
         ({"count": 0}, [], "needs count"),
-        ({"count": 1, "timeout": 0}, [], "timeout must be above 0"),
+        ({"count": 1, "timeout": 0}, [], "timeout: must be above 0"),
         ({"count": 1, "keep_free": -1}, [], "must not be negative"),
         ({"count": 1, "queue": "é" * 128}, [], "it has 1 to 255 bytes"),
         ({"count": 1, "queue": ""}, [], "it has 1 to 255 bytes"),

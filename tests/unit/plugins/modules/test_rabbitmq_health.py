@@ -435,7 +435,7 @@ def test_main_answers_without_the_password(run_main: Made, served: Made) -> None
 def test_main_fails_on_bad_input(run_main: Made) -> None:
     outcome = run_main(rabbitmq_health, timeout=0)
     assert outcome.failed
-    assert "timeout must be above 0" in outcome.result["msg"]
+    assert "timeout: must be above 0" in outcome.result["msg"]
 
 
 def test_the_documentation_names_every_check_and_parameter(reply: Callable[..., Reply]) -> None:
