@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils._ids import spelled_out
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
 
 NAMED = 10
@@ -216,7 +217,7 @@ def _requeue(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return None
     # Where a play goes on after a failure, only the message is left of it. What was committed before it, stays.
     failed = bool(result.get("failed") or "msg" in result) or "requeued" not in result
-    requeued = [str(track) for track in result.get("requeued") or []]
+    requeued = [str(track) for track in spelled_out(result.get("requeued") or [])]
     reason = str(result.get("msg") or result.get("message") or "it failed").rstrip(".")
     return {"failed": failed, "requeued": requeued, "jobs": list(result.get("jobs") or []), "reason": reason}
 
@@ -228,9 +229,10 @@ def _still_requeued(facts: Mapping[str, Any]) -> set[str]:
         job: str(track)
         for data in actions
         if data.get("name") == "transcode_requeue"
-        for job, track in zip(data.get("jobs") or [], data.get("tracks") or [])
+        for job, track in zip(spelled_out(data.get("jobs") or []), spelled_out(data.get("tracks") or []))
     }
-    undone = {job for data in actions if data.get("name") == "undo_requeue" for job in data.get("jobs") or []}
+    taken_back = (data.get("jobs") or [] for data in actions if data.get("name") == "undo_requeue")
+    undone = {job for jobs in taken_back for job in spelled_out(jobs)}
     return {track for job, track in inserted.items() if job not in undone}
 
 

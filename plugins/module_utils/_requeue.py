@@ -6,18 +6,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from itertools import islice
 from typing import Any
-from zlib import crc32
 
 from . import _catalog as catalog
+from . import _ids as many
 from ._database import CommitUnknown, ConnectionLost, Database, Rejected, Transaction, names, qualified, raw, render
 from ._errors import BadInput, Refused, VezaError
-from ._lanes import side_by_side
+from ._ids import Id
 from ._window import Window
 
 _WITHIN = "t.{t_created} >= %(start)s AND t.{t_created} < %(end)s"
@@ -26,13 +25,14 @@ _JOB_EXISTS = """EXISTS (
          SELECT FROM {jobs} j
           WHERE j.{j_track} = t.{t_id} AND (j.{j_status} IN %(live)s OR j.{j_created} >= %(start)s))"""
 
-_LACKS_JOB = f"({{missing}}) AND NOT {_JOB_EXISTS}"
+# With an index on the jobs' track it is asked for each track: OFFSET 0 keeps the planner from making a join of it that
+# reads the whole table for each batch. Its statistics are of before this run, when the table of jobs was small.
+_NO_JOB_BY_INDEX = f"NOT {_JOB_EXISTS[:-1]} OFFSET 0)"
 
-# With an index on the jobs' track, a batch looks up its tracks and their jobs there. The planner would rather read the
-# whole table each time, or for each track: its statistics are of before this run, when the table of jobs was small.
-# OFFSET 0 keeps it from making a join of the condition.
-_LACKS_JOB_BY_INDEX = _LACKS_JOB[:-1] + " OFFSET 0)"
-_BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)"
+# A batch goes on along the index where the one before it ended. What is switched off would read all the rest of the
+# window for each batch, and sort it, because so few rows seem to be left.
+_SETTINGS = ("enable_seqscan", "enable_bitmapscan", "enable_sort", "jit")
+_SETTINGS_WITHOUT_INDEX = (*_SETTINGS, "enable_nestloop")
 
 _COUNTS = f"""
 SELECT count(*) FILTER (WHERE live), count(*) FILTER (WHERE job AND NOT live),
@@ -50,18 +50,31 @@ SELECT count(*) FILTER (WHERE live), count(*) FILTER (WHERE job AND NOT live),
          GROUP BY w.id, w.missing, w.finished, w.state) c
 """
 
-_IDS = f"SELECT t.{{t_id}} FROM {{tracks}} t WHERE {_WITHIN} AND {_LACKS_JOB} ORDER BY t.{{t_created}}, t.{{t_id}}"
-
-# Without the window, that the ids already come from: PostgreSQL would rather scan it in full for each batch. Sorted by
-# id: two sessions that insert the same tracks in different orders would deadlock.
-_INSERT = """
-INSERT INTO {jobs} ({j_track}, {j_status}, {j_attempts}, {j_created})
-SELECT t.{t_id}, %(pending)s, 0, now() FROM {tracks} t
- WHERE t.{t_id} = ANY(%(ids)s::{t_type}[]) AND {lacks_job}
- ORDER BY t.{t_id}
-{on_conflict}
-RETURNING {j_id}, {j_track}
+_IDS = f"""
+SELECT t.{{t_id}} FROM {{tracks}} t WHERE {_WITHIN} AND ({{missing}}) AND NOT {_JOB_EXISTS}
+ ORDER BY t.{{t_created}}, t.{{t_id}}
 """
+
+# Inserted by id: two sessions that insert the same tracks in different orders would deadlock.
+_INSERT = f"""
+WITH slice AS MATERIALIZED (
+    SELECT t.{{t_id}}, t.{{t_created}} FROM {{tracks}} t
+     WHERE {_WITHIN}{{after}} AND ({{missing}})
+     ORDER BY {{order}} LIMIT %(size)s),
+made AS (
+    INSERT INTO {{jobs}} ({{j_track}}, {{j_status}}, {{j_attempts}}, {{j_created}})
+    SELECT t.{{t_id}}, %(pending)s, 0, now() FROM slice t WHERE {{no_job}} ORDER BY t.{{t_id}} LIMIT %(left)s
+    {{on_conflict}}
+    RETURNING {{j_id}}{{j_as}} AS job, {{j_track}}{{t_as}} AS track)
+SELECT (SELECT count(*) FROM slice), last.created, last.id,
+       (SELECT array_agg(job) FROM made), (SELECT array_agg(track) FROM made)
+  FROM (SELECT t.{{t_created}} AS created, t.{{t_id}}{{t_as}} AS id FROM slice t ORDER BY {{last}} LIMIT 1) AS last
+"""
+_AFTER = {
+    True: " AND t.{t_created} >= %(created)s AND (t.{t_created}, t.{t_id}) > (%(created)s, %(id)s::{t_type})",
+    False: " AND t.{t_id} > %(id)s::{t_type}",
+}
+"""Where a batch goes on, by whether there is an index on the instant."""
 
 _UNTRIED = "j.{j_id} = ANY(%(ids)s::{j_type}[]) AND j.{j_status} = %(pending)s AND j.{j_attempts} = 0"
 
@@ -96,14 +109,11 @@ DELAYS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 _PASSING = frozenset({"40001", "40P01", "55P03", "23503"})
 """SQLSTATEs that another try may not meet: serialization, deadlock, lock timeout, a track deleted meanwhile."""
 
-_LOCK_SPACES = (0x76657A61 << 32, 0x76657A62 << 32)
-"""One for each lane; they keep our advisory locks (plus the OID of the jobs' table) apart from an application's."""
+_LOCK_SPACE = 0x76657A61 << 32
+"""Keeps our advisory lock (this plus the OID of the jobs' table) apart from an application's."""
 
-LANES_FROM = 10_000
-"""Tracks from which two lanes are worth their second connection."""
-
-Id = Any
-"""An id as JSON can hold it: int or str."""
+_INTEGERS = frozenset({"smallint", "integer", "bigint"})
+"""Types whose arrays psycopg2 reads as they are; an id of any other type is read as text."""
 
 
 @dataclass(frozen=True)
@@ -172,19 +182,8 @@ class Batch:
     tracks: list[Id]
 
 
-@dataclass(frozen=True)
-class Lane:
-    """A connection, and the advisory locks that its transactions take, for the tracks that it may write about."""
-
-    database: Database
-    spaces: tuple[int, ...] = _LOCK_SPACES
-
-
 class Requeue:
-    """The two tables, seen through one connection, and many tracks through a second one ``beside`` it.
-
-    ``sleep`` waits between tries.
-    """
+    """The two tables, seen through one connection. ``sleep`` waits between tries."""
 
     def __init__(
         self,
@@ -193,11 +192,8 @@ class Requeue:
         rules: Rules,
         *,
         sleep: Callable[[float], None],
-        beside: Database | None = None,
     ) -> None:
         self._database = database
-        self._lane = Lane(database)
-        self._beside = beside
         self._called = called
         self._rules = rules
         self._sleep = sleep
@@ -205,7 +201,8 @@ class Requeue:
         self.index: catalog.UniqueIndex | None = None
         """Set by inspect(): the index that insert() leaves the last word to."""
         self._jobs_oid = 0
-        self._by_index = False
+        self._job_by_track = self._by_instant = False
+        """Whether there are indexes on the jobs' track and on the tracks' instant; set by inspect()."""
 
     def inspect(self, *, zone_given: bool) -> tuple[str, list[str]]:
         """Check that insert() can work, and look for the unique index.
@@ -226,7 +223,8 @@ class Requeue:
             _refuse_lack(lacking + catalog.lacking_sequence(transaction, jobs, job["id"]))
             key: dict[str, Any] = {"track": job["track_id"], "status": job["status"], "live": self._rules.live}
             self.index = catalog.unique_index(transaction, jobs, **key)
-            self._by_index = catalog.indexed(transaction, jobs, job["track_id"])
+            self._job_by_track = catalog.indexed(transaction, jobs, job["track_id"])
+            self._by_instant = catalog.indexed(transaction, tracks, track["created_at"])
             slow = catalog.slow_lookups(transaction, [(tracks, track["created_at"]), (jobs, job["track_id"])])
         self._set_parts(jobs, tracks)
         return catalog.create_unique_index(jobs, **key), slow
@@ -259,44 +257,42 @@ class Requeue:
             [(count,)] = transaction.rows(self._statement(_UNCONSUMED), values)
         return int(count)
 
-    def plan(self, window: Window, limit: int) -> tuple[Counts, list[Id]]:
-        """Return the window's tracks by kind, and the candidates' ids, oldest first; no ids when more than ``limit``.
+    def plan(self, window: Window, limit: int, *, listed: bool = False) -> tuple[Counts, list[Any]]:
+        """Return the window's tracks by kind, and the candidates' ids, oldest first, as _ids tells them.
 
-        Both are of one instant. Nothing is written.
+        No ids unless ``listed``, nor when there are more than ``limit``. Both are of one instant. Nothing is written.
         """
+        told: list[Any] = []
         with self._database.transaction(readonly=True, snapshot=True) as transaction:
             [row] = transaction.rows(self._statement(_COUNTS), self._values(window))
             counts = Counts(*row)
-            if counts.candidates == 0 or counts.candidates > limit:
-                return counts, []
-            found = transaction.stream(self._statement(_IDS), self._values(window))
-            return counts, [as_id(track) for (track,) in found]
+            if listed and 0 < counts.candidates <= limit:
+                found = transaction.stream(self._statement(_IDS), self._values(window))
+                many.add(told, (as_id(track) for (track,) in found))
+        return counts, told
 
-    def insert(self, window: Window, tracks: list[Id], size: int) -> Iterator[Batch]:
-        """Insert a job for each of the tracks that is still a candidate, ``size`` tracks a transaction.
+    def insert(self, window: Window, limit: int, size: int) -> Iterator[Batch]:
+        """Insert a job for each candidate of the window, oldest first, ``size`` tracks a transaction, ``limit`` in all.
 
         Yields after each commit what it inserted. Raises VezaError; what was yielded before stays.
         """
-        if self._beside is None or len(tracks) < LANES_FROM:
-            yield from self._insert(self._lane, window, tracks, size)
-            return
-        # Every run puts a track into the same lane, and so under the same lock.
-        halves: tuple[list[Id], list[Id]] = ([], [])
-        for track in tracks:
-            halves[lane_of(track)].append(track)
-        lanes = [
-            partial(self._insert, Lane(database, (space,)), window, half, size)
-            for database, space, half in zip((self._database, self._beside), _LOCK_SPACES, halves)
-        ]
-        yield from side_by_side(lanes, _first_of)
+        values = {**self._values(window), "pending": self._rules.live[0]}
+        statement = self._statement(_INSERT, after=raw(""))
+        onward = self._statement(_INSERT, after=render(_AFTER[self._by_instant], **self._parts))
+        values |= {"size": size, "left": limit}
+        while values["left"] > 0:
+            rows = self._settled(statement, values, _made, gone=False)
+            if not rows:
+                return
+            [(passed, created, track, *_arrays)] = rows
+            batch = _batch_of(_made(rows))
+            yield batch
+            if passed < size:
+                return
+            values |= {"created": created, "id": track, "left": values["left"] - len(batch.jobs)}
+            statement = onward
 
-    def _insert(self, lane: Lane, window: Window, tracks: list[Id], size: int) -> Iterator[Batch]:
-        statement = self._statement(_INSERT)
-        for ids in _chunks(tracks, size):
-            values = {**self._values(window), "ids": as_array(ids), "pending": self._rules.live[0]}
-            yield self._batch(lane, statement, values, gone=False)
-
-    def undo(self, jobs: list[Id], size: int, *, check: bool) -> Iterator[tuple[Batch, list[dict[str, Any]]]]:
+    def undo(self, jobs: Iterable[Id], size: int, *, check: bool) -> Iterator[tuple[Batch, list[dict[str, Any]]]]:
         """Delete the jobs that are still pending and untried, ``size`` a transaction; ``check`` only reads them.
 
         Yields after each commit what it deleted, and for each other job why not (keys job, track, reason, detail).
@@ -307,7 +303,7 @@ class Requeue:
                 with self._database.transaction(readonly=True) as transaction:
                     batch = _batch_of(transaction.rows(self._statement(_FIND_UNTRIED), values))
             else:
-                batch = self._batch(self._lane, self._statement(_DELETE), values, gone=True)
+                batch = _batch_of(self._settled(self._statement(_DELETE), values, list, gone=True))
             yield batch, self._kept(ids, batch.jobs)
 
     def _kept(self, ids: list[Id], removed: list[Id]) -> list[dict[str, Any]]:
@@ -316,51 +312,57 @@ class Requeue:
             rows = transaction.rows(self._statement(_FIND_KEPT), {"ids": as_array(ids), "removed": as_array(removed)})
         return [why_kept(job, tuple(rest) if exists else None, self._rules.live[0]) for job, exists, *rest in rows]
 
-    def _batch(self, lane: Lane, statement: Any, values: dict[str, Any], *, gone: bool) -> Batch:
-        """Run a statement in a transaction of its own until its outcome is known; return the rows that it gave.
+    def _settled(
+        self, statement: Any, values: dict[str, Any], pairs: Callable[[list[Any]], list[Any]], *, gone: bool
+    ) -> list[Any]:
+        """Run a statement in a transaction of its own until its outcome is known; return its rows.
 
-        ``gone``: those rows no longer exist after it.
+        ``pairs`` returns the jobs and tracks that its rows tell of. ``gone``: those jobs no longer exist after it.
         """
         doubtful: list[Any] = []
         rows: list[Any] = []
         for delay in (*DELAYS, None):
             failure: VezaError
             try:
-                if doubtful and self._committed(lane, doubtful, gone):
-                    return _batch_of(doubtful)
+                if doubtful and self._committed(pairs(doubtful), gone):
+                    return doubtful
                 doubtful = []
-                with lane.database.transaction() as transaction:
-                    if self._by_index:
-                        transaction.rows(_BY_INDEX)
-                    self._lock(transaction, lane)
+                with self._database.transaction() as transaction:
+                    if not gone:
+                        self._set_planner(transaction)
+                    self._lock(transaction)
                     rows = transaction.rows(statement, values)
-                return _batch_of(rows)
             except CommitUnknown as error:
-                doubtful, failure = doubtful or rows, error
+                doubtful, failure = doubtful or (rows if pairs(rows) else []), error
             except ConnectionLost as error:
                 failure = error
             except Rejected as error:
                 if error.code not in _PASSING:
                     raise
                 failure = error
+            else:
+                return rows
             if delay is not None:
                 self._sleep(delay)
-        raise _given_up(failure, _batch_of(doubtful))
+        raise _given_up(failure, _batch_of(pairs(doubtful)))
 
-    def _committed(self, lane: Lane, rows: list[Any], gone: bool) -> bool:
-        """Tell whether the transaction that gave these rows was committed; wait until it has ended."""
-        with lane.database.transaction(readonly=True) as transaction:
+    def _committed(self, pairs: list[Any], gone: bool) -> bool:
+        """Tell whether the transaction that gave these pairs was committed; wait until it has ended."""
+        with self._database.transaction(readonly=True) as transaction:
             # It held this lock until its end, however long its server process outlived our connection.
-            self._lock(transaction, lane)
-            standing = transaction.rows(self._statement(_FIND), {"ids": as_array([row[0] for row in rows])})
+            self._lock(transaction)
+            standing = transaction.rows(self._statement(_FIND), {"ids": as_array([job for job, _track in pairs])})
         # An id alone proves nothing: after a crash a sequence may give an id again, to another track.
-        same = {tuple(row) for row in standing} & {tuple(row) for row in rows}
+        same = {_as_ids(pair) for pair in standing} & {_as_ids(pair) for pair in pairs}
         return not same if gone else bool(same)
 
-    def _lock(self, transaction: Transaction, lane: Lane) -> None:
+    def _set_planner(self, transaction: Transaction) -> None:
+        settings = _SETTINGS if self._job_by_track else _SETTINGS_WITHOUT_INDEX
+        transaction.rows("SELECT " + ", ".join(["set_config(%s, 'off', true)"] * len(settings)), settings)
+
+    def _lock(self, transaction: Transaction) -> None:
         # Taken before the statement whose snapshot then holds all that another run of ours has committed.
-        keys = tuple(space + self._jobs_oid for space in lane.spaces)
-        transaction.rows("SELECT " + ", ".join(["pg_advisory_xact_lock(%s)"] * len(keys)), keys)
+        transaction.rows("SELECT pg_advisory_xact_lock(%s)", (_LOCK_SPACE + self._jobs_oid,))
 
     def _values(self, window: Window) -> dict[str, Any]:
         # An empty IN list is no SQL: a value that no text equals stands for it.
@@ -373,8 +375,8 @@ class Requeue:
             "unfinished": self._rules.values(),
         }
 
-    def _statement(self, template: str) -> Any:
-        return render(template, **self._parts)
+    def _statement(self, template: str, **parts: Any) -> Any:
+        return render(template, **self._parts, **parts)
 
     def _set_parts(self, jobs: catalog.Table, tracks: catalog.Table | None = None) -> None:
         job, track = self._called.job_columns, self._called.track_columns
@@ -394,8 +396,12 @@ class Requeue:
             )
             parts["t_type"] = raw(tracks.columns[track["id"]].type)
             parts["missing"] = render(self._rules.missing(), predicate=raw(self._rules.predicate or ""), **parts)
-            lacks_job = _LACKS_JOB_BY_INDEX if self._by_index else _LACKS_JOB
-            parts["lacks_job"] = render(lacks_job, **parts)
+            parts["t_as"] = raw(as_read(tracks.columns[track["id"]].type))
+            parts["j_as"] = raw(as_read(jobs.columns[job["id"]].type))
+            parts["order"] = render("t.{t_created}, t.{t_id}" if self._by_instant else "t.{t_id}", **parts)
+            backwards = "t.{t_created} DESC, t.{t_id} DESC" if self._by_instant else "t.{t_id} DESC"
+            parts["last"] = render(backwards, **parts)
+            parts["no_job"] = render(_NO_JOB_BY_INDEX if self._job_by_track else f"NOT {_JOB_EXISTS}", **parts)
             parts["on_conflict"] = self._on_conflict(parts)
         self._parts = parts
 
@@ -431,9 +437,9 @@ def why_kept(job: Id, row: tuple[Any, ...] | None, pending: str) -> dict[str, An
     return {**kept, "reason": "started", "detail": f"status {status}, attempts {attempts}"}
 
 
-def lane_of(track: Id) -> int:
-    """Return which of the two lanes a track belongs to, in every run."""
-    return (track if isinstance(track, int) else crc32(track.encode())) % len(_LOCK_SPACES)
+def as_read(kind: str) -> str:
+    """Return the cast by which an id of a type is read."""
+    return "" if kind in _INTEGERS else "::text"
 
 
 def as_id(value: Any) -> Id:
@@ -451,11 +457,20 @@ def as_array(ids: list[Id]) -> str:
 _BRACES = str.maketrans("[]", "{}", " ")
 
 
+def _made(rows: list[Any]) -> list[tuple[Any, Any]]:
+    """Return the jobs and tracks that the one row of an insert tells of."""
+    return [pair for _passed, _created, _id, jobs, tracks in rows for pair in zip(jobs or [], tracks or [])]
+
+
+def _as_ids(pair: Any) -> tuple[Id, Id]:
+    return as_id(pair[0]), as_id(pair[1])
+
+
 def _batch_of(rows: list[Any]) -> Batch:
     return Batch([as_id(job) for job, _unused in rows], [as_id(track) for _unused, track in rows])
 
 
-def _chunks(ids: list[Id], size: int) -> Iterator[list[Id]]:
+def _chunks(ids: Iterable[Id], size: int) -> Iterator[list[Id]]:
     rest = iter(ids)
     while chunk := list(islice(rest, size)):
         yield chunk
@@ -475,14 +490,3 @@ def _given_up(failure: VezaError, doubtful: Batch) -> VezaError:
         unsure_tracks=doubtful.tracks,
         unsure_jobs=doubtful.jobs,
     )
-
-
-def _first_of(failures: list[BaseException]) -> BaseException:
-    """Return the first of the lanes' failures, which knows of what all of them are unsure of."""
-    first = failures[0]
-    ours = [failure for failure in failures if isinstance(failure, VezaError)]
-    if isinstance(first, VezaError):
-        for key in ("unsure_tracks", "unsure_jobs"):
-            unsure = [one for failure in ours for one in failure.details.get(key, [])]
-            first.details.update({key: unsure} if unsure else {})
-    return first

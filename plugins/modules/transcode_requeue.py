@@ -143,7 +143,6 @@ options:
     description:
       - Tracks in a transaction. More of them are faster, because each transaction waits for the disk once, and hold
         their rows for longer. 5000 take some tenths of a second.
-      - From 10000 tracks on, two connections insert beside each other.
     type: int
     default: 5000
   max_rows:
@@ -153,10 +152,10 @@ options:
     default: 100000
   jobs:
     description:
-      - With O(state=absent), the ids of the jobs to delete, as RV(jobs) gave them. Only those are deleted that are
-        still in the first of O(live_statuses) with 0 attempts. RV(kept) says why the others are not.
+      - With O(state=absent), the ids of the jobs to delete, as RV(jobs) gave them, pairs included. Only those are
+        deleted that are still in the first of O(live_statuses) with 0 attempts. RV(kept) says why the others are not.
     type: list
-    elements: str
+    elements: raw
   deliverable_check:
     description:
       - V(broker) asks the management API and refuses while O(queue) holds messages, ready or unacknowledged, an alarm
@@ -308,12 +307,17 @@ candidates:
   type: int
   returned: always
 requeued:
-  description: The tracks that got a job, oldest batch first. In check mode those that would get one.
+  description:
+    - The tracks that got a job, oldest batch first. In check mode those that would get one.
+    - Of more than 1000, integers that follow one another are a pair, the first and the last of them, so that a million
+      take no more room than a few.
   type: list
   elements: raw
   returned: always
 jobs:
-  description: The jobs that were inserted, or deleted with O(state=absent). Empty for inserts in check mode.
+  description:
+    - The jobs that were inserted, or deleted with O(state=absent). Empty for inserts in check mode.
+    - In the order of RV(requeued), and with pairs as there.
   type: list
   elements: raw
   returned: always
@@ -401,12 +405,14 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
+from itertools import islice
 from math import ceil
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _deliverable as deliverable
+from ..module_utils import _ids as many
 from ..module_utils import _requeue as requeue
 from ..module_utils import _window as windows
 from ..module_utils._arguments import management_arguments, management_client
@@ -435,7 +441,7 @@ def argument_spec() -> dict[str, Any]:
         "uniqueness": {"type": "str", "choices": ["index", "best_effort"], "default": "index"},
         "batch_size": {"type": "int", "default": 5000},
         "max_rows": {"type": "int", "default": 100000},
-        "jobs": {"type": "list", "elements": "str"},
+        "jobs": {"type": "list", "elements": "raw"},
         "deliverable_check": {"type": "str", "choices": ["broker", "skip"], "default": "broker"},
         "drained_at": {"type": "str"},
         "consumed_within": {"type": "float", "default": 3600.0},
@@ -497,7 +503,7 @@ class Run:
         window = self._settled_window(tables, asked)
         self._demand_guarantee(tables)
         self._look_for_a_consumer(tables)
-        counts, tracks = tables.plan(window, self.params["max_rows"])
+        counts, tracks = tables.plan(window, self.params["max_rows"], listed=self.check_mode)
         self.result.update(candidates=counts.candidates, left_out=counts.left_out())
         if counts.candidates > self.params["max_rows"]:
             raise Refused(
@@ -505,19 +511,19 @@ class Run:
                 "inserted. Check the window and the predicate, then raise max_rows."
             )
         self._judge_drops(counts)
-        if tracks:
+        if counts.candidates:
             self._demand_silence()
         if self.check_mode:
             self.result.update(changed=bool(tracks), requeued=tracks)
-        else:
-            for batch in tables.insert(window, tracks, self.params["batch_size"]):
+        elif counts.candidates:
+            for batch in tables.insert(window, self.params["max_rows"], self.params["batch_size"]):
                 self._record(batch.jobs, batch.tracks)
         self.result["message"] = self._sentence(counts)
 
     def absent(self, tables: requeue.Requeue) -> None:
         """Delete the jobs that no worker has touched."""
         tables.inspect_undo()
-        jobs = list(dict.fromkeys(self.params["jobs"]))
+        jobs = dict.fromkeys(many.spelled_out(self.params["jobs"]))
         for batch, kept in tables.undo(jobs, self.params["batch_size"], check=self.check_mode):
             self._record(batch.jobs, [])
             self.result["kept"] += kept
@@ -526,7 +532,7 @@ class Run:
         for kept_job in self.result["kept"]:
             reasons[kept_job["reason"]] += 1
         rest = ", ".join(f"{number} {reason}" for reason, number in reasons.items() if number) or "none"
-        self.result["message"] = f"{len(self.result['jobs'])} jobs {done}; left alone: {rest}."
+        self.result["message"] = f"{many.count(self.result['jobs'])} jobs {done}; left alone: {rest}."
 
     def _settled_window(self, tables: requeue.Requeue, asked: windows.Window) -> windows.Window:
         """Return the widened window; Refused while the message of a track in it may be on its way."""
@@ -613,16 +619,20 @@ class Run:
         drained_at = self.params["drained_at"]
         return bool(drained_at and self.settled and windows.parse_instant(drained_at) >= self.settled)
 
+    def outcome(self) -> dict[str, Any]:
+        """Return the result as the task shows it."""
+        return {**self.result, **{key: many.brief(self.result[key]) for key in ("requeued", "jobs")}}
+
     def _record(self, jobs: list[requeue.Id], tracks: list[requeue.Id]) -> None:
-        self.result["requeued"] += tracks
-        self.result["jobs"] += jobs
+        many.add(self.result["requeued"], tracks)
+        many.add(self.result["jobs"], jobs)
         self.result["changed"] = bool(self.result["jobs"])
         self.result["batches"] += not self.check_mode
 
     def _sentence(self, counts: requeue.Counts) -> str:
         done = "would be requeued" if self.check_mode else "requeued"
         already = counts.live_job + counts.job_since_start
-        text = f"{len(self.result['requeued'])} tracks {done}; {already} of the window have a job already."
+        text = f"{many.count(self.result['requeued'])} tracks {done}; {already} of the window have a job already."
         if self.result["guarantee"] == "best_effort":
             text += " Best effort: another writer that inserts at the same time may double a job."
         return text
@@ -649,6 +659,8 @@ def problems_of(params: dict[str, Any], now: datetime) -> tuple[windows.Window |
     positive = ("consumed_within", "max_window", "timeout", "connect_timeout", "statement_timeout")
     unsound = duration_problems(params, positive, ("publisher_backoff", "longest_upload"))
     found += [f"{problem}." for problem in unsound]
+    odd = [entry for entry in params["jobs"] or [] if not (isinstance(entry, (int, str)) or many.is_pair(entry))]
+    found += [f"jobs: {entry!r} is neither an id nor a pair of integers, the first and the last." for entry in odd]
     found += [f"{key}: must not be empty." for key in ("unfinished", "live_statuses") if not params[key]]
     window = None
     if params["state"] == "present":
@@ -666,10 +678,9 @@ def problems_of(params: dict[str, Any], now: datetime) -> tuple[windows.Window |
 
 def diff_of(tracks: list[Any], jobs: list[Any], *, removed: bool, shown: int = 20) -> dict[str, str]:
     """Return the jobs that appear or go, at most ``shown`` of them in full."""
-    lines = (
-        [f"job {job}" for job in jobs[:shown]] if removed else [f"a job for track {track}" for track in tracks[:shown]]
-    )
-    total = len(jobs if removed else tracks)
+    what, told = ("job", jobs) if removed else ("a job for track", tracks)
+    lines = [f"{what} {value}" for value in islice(many.spelled_out(told), shown)]
+    total = many.count(told)
     if total > shown:
         lines.append(f"... and {total - shown} more, {total} in all")
     text = "".join(line + "\n" for line in lines)
@@ -693,22 +704,21 @@ def run(
         require_psycopg2()
         options = {key: params[key] for key in ("connect_timeout", "statement_timeout", "application_name")}
         options["timezone"] = params["database_timezone"] or "UTC"
-        databases = [Database(params["database_url"], **options) for _lane in range(2)]
+        database = Database(params["database_url"], **options)
         rules = [params[key] for key in ("unfinished", "finished", "live_statuses", "predicate")]
         called = requeue.Names.of(params["schema"])
-        tables = requeue.Requeue(databases[0], called, requeue.Rules(*rules), sleep=sleep, beside=databases[1])
+        tables = requeue.Requeue(database, called, requeue.Rules(*rules), sleep=sleep)
         try:
             if window is None:
                 job.absent(tables)
             else:
                 job.present(tables, window)
         finally:
-            for database in databases:
-                database.close()
+            database.close()
     except VezaError as error:
-        error.details = {**job.result, "message": error.message, **error.details}
+        error.details = {**job.outcome(), "message": error.message, **error.details}
         raise
-    return job.result
+    return job.outcome()
 
 
 def main() -> None:

@@ -60,11 +60,12 @@ SELECT id, 'pending', 0, NOW() FROM tracks WHERE created_at BETWEEN %s AND %s AN
 CHILD = """
 import json, sys, time
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.veza.rabbitmq.plugins.module_utils._ids import count
 from ansible_collections.veza.rabbitmq.plugins.modules import transcode_requeue as module
 given = ArgumentSpecValidator(module.argument_spec()).validate(json.load(sys.stdin)).validated_parameters
 began = time.monotonic()
 found = module.run(given, check_mode=False, warn=lambda text: None)
-print(json.dumps({"seconds": time.monotonic() - began, "jobs": len(found["jobs"])}))
+print(json.dumps({"seconds": time.monotonic() - began, "jobs": count(found["jobs"])}))
 """
 """The module alone, in a process of its own: its start, as of any module, is not what is compared."""
 

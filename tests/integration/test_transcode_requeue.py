@@ -26,7 +26,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from psycopg2 import sql
 
-from ansible_collections.veza.rabbitmq.plugins.module_utils import _requeue as requeue
+from ansible_collections.veza.rabbitmq.plugins.module_utils import _ids as many
 from ansible_collections.veza.rabbitmq.plugins.module_utils._database import Database
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput, Refused, VezaError
 from ansible_collections.veza.rabbitmq.plugins.module_utils._requeue import Names, Requeue, Rules
@@ -262,8 +262,8 @@ def test_the_window_is_half_open(base: Base) -> None:
     rules = Rules([None], ["ready"], ["pending", "processing"])
     tables = Requeue(Database(base.url), Names.of(defaults["schema"]), rules, sleep=time.sleep)
     tables.inspect(zone_given=False)
-    counts, tracks = tables.plan(Window(start, end), 10)
-    assert tracks == [2, 3]
+    counts, tracks = tables.plan(Window(start, end), 10, listed=True)
+    assert list(many.spelled_out(tracks)) == [2, 3]
     assert counts.candidates == 2
 
 
@@ -505,7 +505,7 @@ def test_an_index_dropped_in_between_fails_instead_of_doubling(base: Base) -> No
     dropped = threading.Event()
 
     def drop(message: bytes) -> str:
-        if message.lstrip().startswith(b"INSERT") and not dropped.is_set():
+        if message.lstrip().startswith(b"WITH slice") and not dropped.is_set():
             dropped.set()
             base.run("DROP INDEX one_live")
         return "pass"
@@ -543,24 +543,34 @@ def test_several_at_once_insert_each_job_once(empty: Base, tmp_path: Path, uniqu
     assert jobs == [row[0] for row in empty.run("SELECT id FROM transcode_jobs ORDER BY id")]
 
 
-@pytest.mark.parametrize("uniqueness", ["index", "best_effort"])
-def test_in_two_lanes_each_job_is_inserted_once_too(empty: Base, tmp_path: Path, uniqueness: str) -> None:
-    size = 2 * requeue.LANES_FROM
-    empty.run(TABLES.format(**INTEGER))
-    empty.run("CREATE INDEX ON transcode_jobs (track_id)")
-    if uniqueness == "index":
-        empty.run(INDEX)
+@pytest.mark.parametrize("indexes", ["", "CREATE INDEX ON transcode_jobs (track_id);"], ids=["bare", "by track"])
+@pytest.mark.parametrize("more", ["", "CREATE INDEX ON tracks (created_at);"], ids=["by id", "by instant"])
+def test_many_are_told_in_pairs_and_undone_by_them(empty: Base, tmp_path: Path, indexes: str, more: str) -> None:
+    size = 20_000
+    empty.run(TABLES.format(**INTEGER) + INDEX + ";" + indexes + more)
     empty.run(UPLOADS, size)
-    given = options(empty, batch_size=500, uniqueness=uniqueness)
+    # Most are of one instant: what a batch goes on from is not the instant alone. The others are not in the ids' order.
+    empty.run("UPDATE tracks SET created_at = created_at - id * interval '1 ms' WHERE id <= 7000")
+    given = options(empty, batch_size=500)
+    would = run(given, check=True)
+    assert would["requeued"][0] == 7000
+    assert would["requeued"][-1] == [7001, size]
+    assert many.count(would["requeued"]) == size
     results = [finish(process) for process in [start(given, tmp_path) for _unused in range(3)]]
     assert tuple(empty.run(ONCE)[0]) == (size, size)
-    assert sorted(track for result in results for track in result["requeued"]) == list(range(1, size + 1))
-    jobs = sorted(job for result in results for job in result["jobs"])
-    assert jobs == [row[0] for row in empty.run("SELECT id FROM transcode_jobs ORDER BY id")]
+    pairs = [
+        pair
+        for result in results
+        for pair in zip(many.spelled_out(result["jobs"]), many.spelled_out(result["requeued"]), strict=True)
+    ]
+    assert sorted(pairs) == empty.run("SELECT id, track_id FROM transcode_jobs ORDER BY id")
+    for result in results:
+        undone = run({"database_url": empty.url, "state": "absent", "jobs": result["jobs"]})
+        assert many.count(undone["jobs"]) == many.count(result["jobs"])
+    assert empty.run(ONCE) == [(0, 0)]
 
 
-def test_lanes_whose_connections_end_complete_their_work(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requeue, "LANES_FROM", 2)
+def test_connections_that_end_are_made_again(base: Base) -> None:
     base.run(UPLOADS, 2000)
     ended = []
 
@@ -582,19 +592,7 @@ def test_lanes_whose_connections_end_complete_their_work(base: Base, monkeypatch
         thread.join(PATIENCE)
     assert len(ended) >= 6
     assert tuple(base.run(ONCE)[0]) == (2000, 2000)
-    assert sorted(result["requeued"]) == list(range(1, 2001))
-
-
-def test_when_one_lane_fails_what_both_have_inserted_is_told(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requeue, "LANES_FROM", 2)
-    base.run(UPLOADS, 1000)
-    base.run("ALTER TABLE transcode_jobs ADD CONSTRAINT none_for_301 CHECK (track_id <> 301)")
-    with pytest.raises(VezaError, match="none_for_301") as failure:
-        run(options(base, batch_size=10))
-    done = sorted(row[0] for row in base.run("SELECT track_id FROM transcode_jobs"))
-    assert sorted(failure.value.details["requeued"]) == done
-    assert [track for track in done if track % 2] == list(range(1, 301, 2))
-    assert len(done) < 999, "the other lane went on alone"
+    assert sorted(many.spelled_out(result["requeued"])) == list(range(1, 2001))
 
 
 def test_through_pgbouncer_in_transaction_mode(base: Base, tmp_path: Path) -> None:
@@ -657,7 +655,7 @@ def test_a_job_that_failed_between_plan_and_insert_is_not_followed_by_another(ba
     seen = threading.Event()
 
     def fail_meanwhile(message: bytes) -> str:
-        if message.lstrip().startswith(b"INSERT") and not seen.is_set():
+        if message.lstrip().startswith(b"WITH slice") and not seen.is_set():
             seen.set()
             base.run(JOB, 2, "failed", 5)
         return "pass"
@@ -677,7 +675,7 @@ def at_commit(number: int, then: Any) -> Any:
     current = [0]
 
     def hook(message: bytes) -> str:
-        if message.lstrip().startswith((b"INSERT", b"WITH untried")):
+        if message.lstrip().startswith((b"WITH slice", b"WITH untried")):
             current[0] = next(inserts)
         if message.startswith(b"COMMIT") and current[0] == number:
             current[0] = 0
@@ -693,8 +691,8 @@ def test_a_lost_commit_is_looked_up(base: Base, word: str) -> None:
     base.run(UPLOADS, 30)
     with Proxy(base.server, at_commit(2, lambda: word)) as proxy:
         result = run(options(base, database_url=base.server.url(base.name, port=proxy.port), batch_size=10))
-        inserts = sum(message.lstrip().startswith(b"INSERT") for message in proxy.seen)
-    assert inserts == (3 if word == "swallow" else 4)
+        inserts = sum(message.lstrip().startswith(b"WITH slice") for message in proxy.seen)
+    assert inserts == (4 if word == "swallow" else 5), "three batches, and one that finds that this was all"
     assert result["requeued"] == list(range(1, 31))
     assert tuple(base.run(ONCE)[0]) == (30, 30)
     assert result["jobs"] == [row[0] for row in base.run("SELECT id FROM transcode_jobs ORDER BY track_id")]
@@ -767,7 +765,7 @@ def test_killed_at_any_statement_the_next_run_completes_the_work(base: Base, tmp
         run(options(base, database_url=base.server.url(base.name, port=proxy.port), batch_size=15), check=False)
     statements = len(counting.seen)
     base.run("TRUNCATE transcode_jobs")
-    first = next(place for place, message in enumerate(counting.seen) if message.lstrip().startswith(b"INSERT"))
+    first = next(place for place, message in enumerate(counting.seen) if message.lstrip().startswith(b"WITH slice"))
     for place in range(first, statements + 1):
         victim: list[subprocess.Popen[str]] = []
         kill = killer(place, victim)
@@ -872,7 +870,7 @@ def test_what_an_audit_inserted_is_undone_by_its_incident(bare_lab: Lab, tmp_pat
             assert Playbook(bare_lab, "undo_requeue_rabbitmq", *given, log=log).start().wait(PATIENCE) == code
             return log.read_text()
 
-        assert "0 transcode jobs that were inserted" in undo(code=2)
+        assert "no transcode jobs that were inserted" in undo(code=2)
         record_of(jobs[:2], tmp_path / "incidents", bare_lab)
         assert "1 jobs would be deleted; left alone: 1 started." in undo("--check")
         assert left() == jobs

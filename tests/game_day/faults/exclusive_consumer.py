@@ -50,6 +50,11 @@ def present(lab: IncusLab, params: Params) -> str | None:
     return None
 
 
+def mended(lab: IncusLab, params: Params) -> bool:
+    """Its worker takes what waits: the stranger acknowledges nothing, and counts as a consumer."""
+    return workers.depth(lab, params["queue"])["messages_ready"] == 0
+
+
 def heal(_lab: IncusLab, _params: Params) -> None:
     """Close the connection that holds it; what it held goes back."""
     while _HELD:
@@ -65,4 +70,5 @@ FAULT = Fault(
     inject=inject,
     present=present,
     heal=heal,
+    mended=mended,
 )

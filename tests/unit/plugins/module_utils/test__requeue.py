@@ -21,7 +21,12 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._catalog import (
     create_unique_index,
     plain,
 )
-from ansible_collections.veza.rabbitmq.plugins.module_utils._database import CommitUnknown, ConnectionLost, Rejected
+from ansible_collections.veza.rabbitmq.plugins.module_utils._database import (
+    CommitUnknown,
+    ConnectionLost,
+    Rejected,
+    raw,
+)
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput, VezaError
 from ansible_collections.veza.rabbitmq.plugins.module_utils._window import Window
 
@@ -68,7 +73,7 @@ class Script:
     def rows(self, statement: Any, values: Any = None) -> list[Any]:
         text = statement if isinstance(statement, str) else statement.as_string(None)
         self.statements[-1].append(" ".join(text.split())[:30])
-        if "advisory" in text:
+        if "advisory" in text or "set_config" in text:
             return []
         answer = self.scenes[0].pop(0)
         if isinstance(answer, Exception):
@@ -78,113 +83,159 @@ class Script:
         return answer
 
 
-def tables(script: Script, slept: list[float] | None = None, *, index: UniqueIndex | None = None) -> requeue.Requeue:
+def tables(
+    script: Script, slept: list[float] | None = None, *, index: UniqueIndex | None = None, by_instant: bool = True
+) -> requeue.Requeue:
     rules = requeue.Rules([None], ["ready"], ["pending", "processing"])
     sleep = (slept if slept is not None else []).append
-    made = requeue.Requeue(script, requeue.Names.of(SCHEMA), rules, sleep=sleep)  # type: ignore[arg-type]
-    made.index = index
-    made._set_parts(JOBS, TRACKS)
-    return made
+    both = requeue.Requeue(script, requeue.Names.of(SCHEMA), rules, sleep=sleep)  # type: ignore[arg-type]
+    both.index, both._by_instant = index, by_instant
+    both._set_parts(JOBS, TRACKS)
+    return both
 
 
-def insert(script: Script, tracks: list[int], size: int = 2, slept: list[float] | None = None) -> list[requeue.Batch]:
-    return list(tables(script, slept).insert(WINDOW, tracks, size))
+def insert(script: Script, limit: int = 9, size: int = 2, slept: list[float] | None = None) -> list[requeue.Batch]:
+    return list(tables(script, slept).insert(WINDOW, limit, size))
+
+
+def made(*pairs: tuple[Any, Any], found: int | None = None) -> list[Any]:
+    """The row of a batch that made these jobs of these tracks; ``found`` with those of its tracks that got none."""
+    jobs, tracks = [job for job, _track in pairs], [track for _job, track in pairs]
+    return [(len(pairs) if found is None else found, START, pairs[-1][1] if pairs else 9, jobs or None, tracks or None)]
 
 
 LOST = CommitUnknown("PostgreSQL at h: the connection broke.")
 GONE = ConnectionLost("PostgreSQL at h: no connection.")
-FIRST = [(11, 1), (12, 2)]
+PAIRS = [(11, 1), (12, 2)]
+FIRST = made(*PAIRS)
+BATCH = requeue.Batch([11, 12], [1, 2])
 
 
 def test_each_batch_is_a_transaction_that_takes_the_lock_first() -> None:
-    script = Script([FIRST], [[(13, 3)]])
-    assert insert(script, [1, 2, 3]) == [requeue.Batch([11, 12], [1, 2]), requeue.Batch([13], [3])]
-    assert [[text.split()[0] for text in scene] for scene in script.statements] == [["SELECT", "INSERT"]] * 2
+    script = Script([FIRST], [made((13, 3))])
+    assert insert(script) == [BATCH, requeue.Batch([13], [3])]
+    assert [[text.split()[0] for text in scene] for scene in script.statements] == [["SELECT", "SELECT", "WITH"]] * 2
     assert script.readonly == [False, False]
 
 
-def test_no_tracks_no_transaction() -> None:
-    assert insert(Script(), []) == []
+@pytest.mark.parametrize(
+    ("scenes", "limit", "batches"),
+    [
+        ([[[]]], 9, []),
+        ([[FIRST], [[]]], 9, [BATCH]),
+        ([[FIRST]], 2, [BATCH]),
+        ([[made((11, 1), found=2)], [made((13, 3))]], 9, [requeue.Batch([11], [1]), requeue.Batch([13], [3])]),
+        ([[made(found=1)]], 9, [requeue.Batch([], [])]),
+        ([], 0, []),
+    ],
+    ids=[
+        "nothing",
+        "exactly one batch",
+        "the limit",
+        "a clash in a full batch",
+        "nothing but a clash",
+        "nothing allowed",
+    ],
+)
+def test_it_ends_with_the_candidates_or_at_the_limit(
+    scenes: list[list[Any]], limit: int, batches: list[requeue.Batch]
+) -> None:
+    assert insert(Script(*scenes), limit) == batches
+
+
+@pytest.mark.parametrize("by_instant", [True, False])
+def test_a_batch_goes_on_where_the_one_before_it_ended(by_instant: bool) -> None:
+    given: list[Any] = []
+
+    class Noting(Script):
+        def rows(self, statement: Any, values: Any = None) -> list[Any]:
+            if isinstance(values, dict):
+                given.append((statement.as_string(None), dict(values)))
+            return super().rows(statement, values)
+
+    requeuing = tables(Noting([FIRST], [[]]), by_instant=by_instant)
+    list(requeuing.insert(WINDOW, 9, 2))
+    (first, _start), (onward, values) = given
+    where = '(t."created_at", t."id") > (%(created)s, %(id)s::bigint)' if by_instant else ' t."id" > %(id)s::bigint'
+    assert where not in first
+    assert where in onward
+    assert (values["created"], values["id"], values["size"], values["left"]) == (START, 2, 2, 7)
 
 
 def test_a_commit_that_happened_is_not_repeated() -> None:
     slept: list[float] = []
-    script = Script([FIRST, LOST], [FIRST])
-    assert insert(script, [1, 2], slept=slept) == [requeue.Batch([11, 12], [1, 2])]
+    script = Script([FIRST, LOST], [PAIRS])
+    assert insert(script, 2, slept=slept) == [BATCH]
     assert script.readonly == [False, True]
     assert script.statements[1][0].startswith("SELECT pg_advisory_xact_lock")
     assert slept == [requeue.DELAYS[0]]
 
 
-def test_a_commit_that_did_not_happen_is_repeated() -> None:
-    script = Script([FIRST, LOST], [[]], [[(21, 1), (22, 2)]])
-    assert insert(script, [1, 2]) == [requeue.Batch([21, 22], [1, 2])]
-
-
-def test_an_id_that_was_given_again_proves_nothing() -> None:
-    script = Script([FIRST, LOST], [[(11, 99)]], [[(21, 1), (22, 2)]])
-    assert insert(script, [1, 2]) == [requeue.Batch([21, 22], [1, 2])]
+@pytest.mark.parametrize("standing", [[], [(11, 99)]], ids=["gone", "an id that was given again"])
+def test_a_commit_that_did_not_happen_is_repeated(standing: list[Any]) -> None:
+    script = Script([FIRST, LOST], [standing], [made((21, 1), (22, 2))])
+    assert insert(script, 2) == [requeue.Batch([21, 22], [1, 2])]
 
 
 def test_what_was_doubtful_stays_so_while_nobody_answers() -> None:
-    script = Script([FIRST, LOST], [GONE], [FIRST, LOST], [GONE], [FIRST])
-    assert insert(script, [1, 2]) == [requeue.Batch([11, 12], [1, 2])]
+    script = Script([FIRST, LOST], [GONE], [PAIRS, LOST], [GONE], [PAIRS])
+    assert insert(script, 2) == [BATCH]
     assert script.readonly == [False, True, True, True, True]
 
 
 def test_a_lost_commit_of_nothing_needs_no_look() -> None:
     script = Script([[], LOST], [[]])
-    assert insert(script, [1, 2]) == [requeue.Batch([], [])]
+    assert insert(script) == []
     assert script.readonly == [False, False]
 
 
 @pytest.mark.parametrize("code", ["40P01", "40001", "55P03", "23503"])
 def test_what_passes_is_tried_again(code: str) -> None:
     slept: list[float] = []
-    assert insert(Script([Rejected("deadlock", code)], [FIRST]), [1, 2], slept=slept)[0].tracks == [1, 2]
+    assert insert(Script([Rejected("deadlock", code)], [FIRST]), 2, slept=slept)[0].tracks == [1, 2]
     assert len(slept) == 1
 
 
 def test_what_does_not_pass_is_raised_at_once() -> None:
     with pytest.raises(Rejected, match="permission denied"):
-        insert(Script([Rejected("permission denied", "42501")]), [1])
+        insert(Script([Rejected("permission denied", "42501")]))
 
 
 def test_a_lost_connection_is_given_up_after_all_tries() -> None:
     slept: list[float] = []
     with pytest.raises(VezaError, match="Given up after 7 tries; this batch wrote nothing") as failure:
-        insert(Script(*[[GONE]] * 7), [1], slept=slept)
+        insert(Script(*[[GONE]] * 7), slept=slept)
     assert slept == list(requeue.DELAYS)
     assert failure.value.details == {}
 
 
 def test_a_doubt_that_stays_is_told() -> None:
     with pytest.raises(VezaError, match="2 jobs was committed is unknown") as failure:
-        insert(Script([FIRST, LOST], *[[GONE]] * 6), [1, 2])
+        insert(Script([FIRST, LOST], *[[GONE]] * 6))
     assert failure.value.details == {"unsure_tracks": [1, 2], "unsure_jobs": [11, 12]}
 
 
 def test_batches_before_a_failure_are_handed_out() -> None:
-    batches = tables(Script([FIRST], [Rejected("full", "53100")])).insert(WINDOW, [1, 2, 3], 2)
+    batches = tables(Script([FIRST], [Rejected("full", "53100")])).insert(WINDOW, 9, 2)
     assert next(batches).tracks == [1, 2]
     with pytest.raises(Rejected):
         next(batches)
 
 
 def test_undo_is_doubted_the_other_way_round() -> None:
-    committed = Script([FIRST, LOST], [[]], [[]])
+    committed = Script([PAIRS, LOST], [[]], [[]])
     [(batch, kept)] = tables(committed).undo([11, 12], 5, check=False)
     assert batch.jobs == [11, 12]
     assert kept == []
     # Still there: the deletion did not happen.
-    again = Script([FIRST, LOST], [FIRST], [[(11, 1)]], [[(12, True, 2, "processing", 1)]])
+    again = Script([PAIRS, LOST], [PAIRS], [[(11, 1)]], [[(12, True, 2, "processing", 1)]])
     [(batch, kept)] = tables(again).undo([11, 12], 5, check=False)
     assert batch.jobs == [11]
     assert kept == [{"job": 12, "track": 2, "reason": "started", "detail": "status processing, attempts 1"}]
 
 
 def test_undo_in_check_mode_only_reads() -> None:
-    script = Script([FIRST], [[]])
+    script = Script([PAIRS], [[]])
     list(tables(script).undo([11, 12], 5, check=True))
     assert script.readonly == [True, True]
 
@@ -213,8 +264,7 @@ def test_why_a_job_is_kept(row: Any, reason: str, detail: str) -> None:
     ],
 )
 def test_the_index_is_named_by_what_it_covers(index: UniqueIndex | None, clause: str) -> None:
-    made = tables(Script(), index=index)
-    text = made._statement(requeue._INSERT).as_string(None)
+    text = tables(Script(), index=index)._statement(requeue._INSERT, after=raw("")).as_string(None)
     assert ("ON CONFLICT" in text) == bool(clause)
     assert clause in text
 
@@ -233,10 +283,10 @@ def test_the_index_is_named_by_what_it_covers(index: UniqueIndex | None, clause:
 )
 def test_the_predicate(unfinished: list[str | None], predicate: str | None, expected: str) -> None:
     rules = requeue.Rules(unfinished, [], ["pending"], predicate)
-    made = requeue.Requeue(Script(), requeue.Names.of(SCHEMA), rules, sleep=[].append)  # type: ignore[arg-type]
-    made._set_parts(JOBS, TRACKS)
-    assert f"({expected})" in made._statement(requeue._IDS).as_string(None)
-    assert made._values(WINDOW)["unfinished"] == tuple(value for value in unfinished if value)
+    both = requeue.Requeue(Script(), requeue.Names.of(SCHEMA), rules, sleep=[].append)  # type: ignore[arg-type]
+    both._set_parts(JOBS, TRACKS)
+    assert f"({expected})" in both._statement(requeue._IDS).as_string(None)
+    assert both._values(WINDOW)["unfinished"] == tuple(value for value in unfinished if value)
 
 
 @pytest.mark.parametrize(

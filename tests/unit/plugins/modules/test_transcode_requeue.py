@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -51,13 +51,13 @@ class Tables:
     def unconsumed(self, seconds: float) -> int:
         return self.old
 
-    def plan(self, window: Window, limit: int) -> tuple[Counts, list[Any]]:
+    def plan(self, window: Window, limit: int, *, listed: bool = False) -> tuple[Counts, list[Any]]:
         self.asked.append("plan")
-        return self.found, self.tracks
+        return self.found, self.tracks if listed else []
 
-    def insert(self, window: Window, tracks: list[Any], size: int) -> Iterator[Batch]:
-        self.asked.append(f"insert {len(tracks)}")
-        for track in tracks:
+    def insert(self, window: Window, limit: int, size: int) -> Iterator[Batch]:
+        self.asked.append(f"insert {limit}")
+        for track in self.tracks:
             if self.failure and track == 2:
                 raise self.failure
             yield Batch([track + 100], [track])
@@ -65,9 +65,10 @@ class Tables:
     def inspect_undo(self) -> None:
         self.asked.append("inspect_undo")
 
-    def undo(self, jobs: list[Any], size: int, *, check: bool) -> Iterator[tuple[Batch, list[dict[str, Any]]]]:
-        self.asked.append(f"undo {jobs} {check}")
-        yield Batch([int(jobs[0])], [1]), [{"job": job, "reason": "gone"} for job in jobs[1:]]
+    def undo(self, jobs: Iterable[Any], size: int, *, check: bool) -> Iterator[tuple[Batch, list[dict[str, Any]]]]:
+        first, *others = jobs
+        self.asked.append(f"undo {[first, *others]} {check}")
+        yield Batch([int(first)], [1]), [{"job": job, "reason": "gone"} for job in others]
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def go(
 def test_all_in_order(go: Any) -> None:
     tables = Tables(counts(2, live=1))
     result, warnings = go(tables)
-    assert tables.asked == ["clock", "inspect False", "plan", "broker", "insert 2"]
+    assert tables.asked == ["clock", "inspect False", "plan", "broker", "insert 100000"]
     assert result["changed"]
     assert result["requeued"] == [1, 2]
     assert result["jobs"] == [101, 102]
