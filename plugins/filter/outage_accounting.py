@@ -163,7 +163,7 @@ def _case(facts: Mapping[str, Any]) -> Case:
         truths=truths,
         earlier=earlier,
         requeue=_requeue(facts.get("requeue")),
-        requeued_before={str(track) for track in facts.get("requeued_before") or []} | _still_requeued(facts),
+        requeued_before=_still_requeued(facts),
         flush=flush,
         drain={queue["name"]: dict(queue) for queue in (facts.get("drain") or {}).get("queues") or []},
         dead_letters={name: int(count or 0) for name, count in (facts.get("dead_letters") or {}).items()},

@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.errors import AnsibleFilterError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.veza.rabbitmq.plugins.filter import outage_accounting as module
 from ansible_collections.veza.rabbitmq.plugins.filter.outage_accounting import FilterModule, outage_accounting
 
 WINDOW = {"start": "2026-11-23T20:15:00Z", "end": "2026-11-23T20:55:00Z"}
@@ -54,6 +57,15 @@ def unfinished(*entities: str, kind: str = "transcode", state: str = "exact") ->
 
 def requeued(*tracks: str) -> dict[str, Any]:
     return {"changed": bool(tracks), "requeued": list(tracks), "jobs": [int(track) + 1000 for track in tracks]}
+
+
+def acted(name: str, jobs: list[int], **more: Any) -> dict[str, Any]:
+    return {"type": "action", "data": {"name": name, "jobs": jobs, **more}}
+
+
+def requeued_before(*tracks: str) -> list[dict[str, Any]]:
+    """Return the record of a run that queued these tracks again."""
+    return [acted("transcode_requeue", [int(track) + 1000 for track in tracks], tracks=[int(one) for one in tracks])]
 
 
 def account(**facts: Any) -> dict[str, Any]:
@@ -347,7 +359,7 @@ def test_the_requeue_of_an_earlier_run_still_counts() -> None:
         dropped=[log("1", "2")],
         unfinished={"transcode_jobs": unfinished()},
         requeue=requeued(),
-        requeued_before=[1, 2],
+        record=requeued_before("1", "2"),
     )
 
     assert row(accounts, "transcode")["lost"]["text"] == "exactly 2"
@@ -355,8 +367,12 @@ def test_the_requeue_of_an_earlier_run_still_counts() -> None:
     assert accounts["differences"] == []
 
 
-def acted(name: str, jobs: list[int], **more: Any) -> dict[str, Any]:
-    return {"type": "action", "data": {"name": name, "jobs": jobs, **more}}
+def test_only_the_record_tells_what_an_earlier_run_queued_again() -> None:
+    accounts = account(dropped=[log()], unfinished={"transcode_jobs": unfinished()}, requeued_before=["1"])
+
+    assert row(accounts, "transcode")["lost"]["text"] == "exactly 0"
+    options = yaml.safe_load(Path(module.__file__).with_suffix(".yml").read_text(encoding="utf-8"))["DOCUMENTATION"]
+    assert "requeued_before" not in options["options"]["_input"]["suboptions"]
 
 
 def test_what_was_taken_back_is_no_longer_queued_again() -> None:
@@ -385,7 +401,9 @@ def test_what_was_taken_back_is_no_longer_queued_again() -> None:
     ],
 )
 def test_a_requeue_that_did_not_happen_leaves_the_next_command(requeue: Any, reason: str) -> None:
-    accounts = account(unfinished={"transcode_jobs": unfinished("1", "2")}, requeue=requeue, requeued_before=["1"])
+    accounts = account(
+        unfinished={"transcode_jobs": unfinished("1", "2")}, requeue=requeue, record=requeued_before("1")
+    )
     figures = row(accounts, "transcode")
 
     assert figures["left"]["ids"] == ["2"]
@@ -620,7 +638,7 @@ FACTS = st.fixed_dictionaries(
             st.just({"failed": True, "msg": "refused"}),
             st.builds(lambda tracks: requeued(*dict.fromkeys(tracks)), ENTITIES),
         ),
-        "requeued_before": ENTITIES,
+        "record": st.builds(lambda tracks: requeued_before(*tracks), ENTITIES),
         "flush": st.lists(
             st.sampled_from([FLUSHED[0], {"flushed": False, "msg": "401"}, {"skipped_flush": True}]), max_size=2
         ),
