@@ -52,6 +52,17 @@ def documented() -> dict[str, dict[str, Any]]:
     return found
 
 
+def test_what_the_removal_leaves_is_said() -> None:
+    """AWX sets a job's template to null and keeps the job; no module of awx.awx deletes one."""
+    removed = {name.removeprefix("awx.awx.") for task, (name, _unused) in TASKS.items() if task.startswith("remove: ")}
+    assert not [name for name in removed if "job" in name and not name.endswith("job_template")]
+    for told in (AWX / "remove_awx.yml", AWX / "README.md"):
+        text = " ".join(told.read_text(encoding="utf-8").replace("#", " ").split())
+        assert "jobs and secrets included" not in text, told
+        assert "history of its jobs" in text, told
+        assert "Cleanup Job Details" in text, told
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_each_key_is_documented(task: str, documented: dict[str, dict[str, Any]]) -> None:
     name, arguments = TASKS[task]
