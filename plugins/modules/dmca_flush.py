@@ -66,9 +66,21 @@ options:
     type: str
   proof_path:
     description:
-      - Path that is read with GET after the flush, with the same token. O(proof) is then evaluated on its answer
-        instead of the flush's.
+      - Path that is read with GET after the flush, with the same token. Its answer is then judged by O(proof_status)
+        and, where it is given, O(proof), instead of the flush's.
+      - Without O(proof), name a track that was taken down, by a path that passes the cache and answers an
+        administrator as it answers a listener.
     type: str
+  proof_status:
+    description:
+      - The statuses of which O(proof_path) must answer one. Any other fails the module.
+      - Left out or empty, it is any C(2xx) with O(proof), which needs an answer to read. Without O(proof) it is V(404),
+        V(410) or V(451), as an API answers for a track that was taken down; a V(200) then means that the track is
+        still served.
+      - A mistyped path answers V(404) as well. Where the API sends V(410) or V(451), name that alone.
+    type: list
+    elements: int
+    default: []
   retries:
     description:
       - How many more times a request is tried after the first.
@@ -103,6 +115,13 @@ EXAMPLES = r"""
     token: "{{ veza_api_admin_token }}"
     dropped: "{{ dropped_takedowns }}"  # null where unknown
     proof: type(flushed) == 'number'
+
+- name: Flush, and believe it when a track that was taken down is not served any more
+  veza.rabbitmq.dmca_flush:
+    api_url: https://backend-1.veza.fr
+    token: "{{ veza_api_admin_token }}"
+    proof_path: /api/v1/tracks/4711
+    proof_status: [451]
 """
 
 RETURN = r"""
@@ -132,7 +151,9 @@ answer:
   type: raw
   returned: always
 proved:
-  description: Whether O(proof) was true; null if there is no O(proof) or it was not evaluated.
+  description:
+    - Whether O(proof) was true and O(proof_path) had one of O(proof_status). Null if neither O(proof) nor O(proof_path)
+      is given, or it was not looked at.
   type: bool
   returned: always
 message:
@@ -173,6 +194,10 @@ ADVICE = {
 }
 
 
+GONE = (404, 410, 451)
+"""What an API answers for a track that was taken down: not found, gone, unavailable for legal reasons."""
+
+
 def argument_spec() -> dict[str, Any]:
     """Return the options, as DOCUMENTATION describes them."""
     return {
@@ -182,6 +207,7 @@ def argument_spec() -> dict[str, Any]:
         "dropped": {"type": "int"},
         "proof": {"type": "str"},
         "proof_path": {"type": "str"},
+        "proof_status": {"type": "list", "elements": "int", "default": []},
         "retries": {"type": "int", "default": 8},
         "timeout": {"type": "float", "default": 30.0},
         "request_timeout": {"type": "float", "default": 10.0},
@@ -229,10 +255,8 @@ def _flush(params: dict[str, Any], check_mode: bool, pace: Pace, result: dict[st
     result.update(attempts=sent.attempts, status=sent.reply.status, answer=_answer(sent.reply))
     _accepted("POST", sent)
     result.update(changed=True, flushed=True)
-    if params["proof"]:
-        _prove(client, params, pace, sent, result)
+    proved = _prove(client, params, pace, sent, result) if params["proof"] or params["proof_path"] else ""
     count = f" after {sent.attempts} attempts" if sent.attempts > 1 else ""
-    proved = ", and proof says so" if result["proved"] else ""
     result["message"] = f"Flushed the DMCA caches by POST {result['url']}{count}{proved}."
 
 
@@ -244,8 +268,10 @@ def _checked(params: dict[str, Any]) -> dict[str, str]:
     for name in ("path", "proof_path"):
         if params[name] is not None and not params[name].startswith("/"):
             raise BadInput(f"{name} must begin with a slash.")
-    if params["proof_path"] and not params["proof"]:
-        raise BadInput("proof_path needs proof, the expression that its answer is judged by.")
+    if params["proof_status"] and not params["proof_path"]:
+        raise BadInput("proof_status needs proof_path, whose answer it is about.")
+    if not all(100 <= status <= 599 for status in params["proof_status"]):
+        raise BadInput("proof_status must be statuses of HTTP, from 100 to 599.")
     if params["proof"]:
         if JMESPATH_IMPORT_ERROR is not None:
             raise VezaError(missing_required_lib("jmespath"), exception=JMESPATH_IMPORT_ERROR)
@@ -283,27 +309,61 @@ def _accepted(method: str, sent: Sent) -> None:
     raise VezaError(f"{asked}: {reply.status}{where}{gave_up}: {advice} It answered: {quoted}")
 
 
-def _prove(client: HttpClient, params: dict[str, Any], pace: Pace, sent: Sent, result: dict[str, Any]) -> None:
-    """Set ``proved``; raise unless it is true. The flush itself has happened, so ``changed`` stays true."""
+def _prove(client: HttpClient, params: dict[str, Any], pace: Pace, sent: Sent, result: dict[str, Any]) -> str:
+    """Set ``proved`` and return what proves it; raise if nothing does.
+
+    The flush itself has happened, so ``changed`` stays true.
+    """
     result["proved"] = False
-    asked, answer = f"POST {result['url']}", sent.reply
+    asked, answer, told = f"POST {result['url']}", sent.reply, ", and proof says so"
     if params["proof_path"]:
         try:
             proof = send(client, "GET", params["proof_path"], pace)
         except RequestFailed as error:
             raise VezaError(f"Flushed, but the proof could not be read: {error.message}") from error
-        _accepted("GET", proof)
+        expected = tuple(params["proof_status"]) or (() if params["proof"] else GONE)
+        if expected:
+            _expected(proof, expected)
+        else:
+            _accepted("GET", proof)
         asked, answer = f"GET {client.base_url}{params['proof_path']}", proof.reply
+        told = told if params["proof"] else f", and {asked} proves it by {answer.status}"
+    if params["proof"]:
+        _hold(params["proof"], asked, answer)
+    result["proved"] = True
+    return told
+
+
+def _expected(sent: Sent, expected: tuple[int, ...]) -> None:
+    """Return if the answer has an expected status and is an API's; a proxy's page of the same status proves nothing."""
+    reply = sent.reply
+    wanted = f"not {' or '.join(map(str, expected))}"
+    if reply.status in expected:
+        if not _is_html(reply):
+            return
+        why = "but with an HTML page, which no API sends: did the request reach it?"
+    elif 200 <= reply.status < 300:
+        why = f"{wanted}: it is still served."
+    else:
+        gave_up = f" ({sent.gave_up})" if sent.gave_up else ""
+        why = f"{wanted}{gave_up}: that tells nothing of the cache."
+    raise VezaError(
+        f"Flushed, but the answer to GET {reply.url} does not prove it: {reply.status}, {why} "
+        f"It answered: {reply.excerpt() or 'nothing'}"
+    )
+
+
+def _hold(expression: str, asked: str, answer: Reply) -> None:
+    """Return if the expression is true of the answer, else raise."""
     try:
-        value = jmespath.search(params["proof"], answer.json())
+        value = jmespath.search(expression, answer.json())
     except JMESPathError as error:
         raise VezaError(f"Flushed, but proof can't be evaluated on the answer to {asked}: {error}") from None
     if value is not True:
         raise VezaError(
-            f"Flushed, but the answer to {asked} does not prove it: '{params['proof']}' is {value!r}, not true. "
+            f"Flushed, but the answer to {asked} does not prove it: '{expression}' is {value!r}, not true. "
             f"It answered: {answer.excerpt() or 'nothing'}"
         )
-    result["proved"] = True
 
 
 def main() -> None:

@@ -84,7 +84,7 @@ def test_an_incident_is_not_over_while_a_flush_failed(results: list[dict[str, An
 def test_the_flush_is_proved_as_the_inventory_says() -> None:
     [task] = [task for task in load("outage_audit", "tasks/flush.yml") if "veza.rabbitmq.dmca_flush" in task]
 
-    assert {"proof", "proof_path"} <= set(task["veza.rabbitmq.dmca_flush"])
+    assert {"proof", "proof_path", "proof_status"} <= set(task["veza.rabbitmq.dmca_flush"])
 
 
 def mitigated(name: str, **known: Any) -> Any:

@@ -291,6 +291,62 @@ def test_proof_by_reading_that_fails(fake: FakeTime, answer: Answer) -> None:
     assert (error.details["changed"], error.details["flushed"], error.details["proved"]) == (True, True, False)
 
 
+TRACK = "/api/v1/tracks/7"
+PAGE_404 = Answer(404, "<html>nginx</html>", {"Content-Type": "text/html"})
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"),
+    [
+        pytest.param({}, Answer(451, {"error": "unavailable for legal reasons"}), id="451 by default"),
+        pytest.param({}, Answer(410), id="410 by default"),
+        pytest.param({}, Answer(404, {"error": "no such track"}), id="404 by default"),
+        pytest.param({"proof_status": [403]}, Answer(403, {"error": "taken down"}), id="one that was asked for"),
+        pytest.param({"proof_status": [451], "proof": "gone"}, Answer(451, {"gone": True}), id="both hold"),
+    ],
+)
+def test_a_track_that_is_not_served_any_more_is_the_proof(
+    fake: FakeTime, given: dict[str, Any], answer: Answer
+) -> None:
+    with served(scripted(FLUSHED, answer)) as server:
+        result = flush(server, fake, proof_path=TRACK, **given)
+
+    assert [asked.path for asked in server.asked][1:] == [TRACK]
+    assert (result["flushed"], result["proved"], result["status"]) == (True, True, 200)
+    if "proof" not in given:
+        assert result["message"].endswith(f", and GET {server.url}{TRACK} proves it by {answer.status}.")
+
+
+@pytest.mark.parametrize(
+    ("given", "answer", "said"),
+    [
+        pytest.param({}, Answer(200, {"id": 7}), "200, not 404 or 410 or 451: it is still served", id="still served"),
+        pytest.param({}, Answer(206, "bytes"), "it is still served", id="a part of it is"),
+        pytest.param({}, Answer(401, {"error": "who?"}), "401, not 404 or 410 or 451: that tells nothing", id="401"),
+        pytest.param({}, Answer(302, "", {"Location": "/login"}), "that tells nothing of the cache", id="a login"),
+        pytest.param({}, PAGE_404, "404, but with an HTML page", id="a proxy's page"),
+        pytest.param({"proof_status": [451]}, Answer(404), "404, not 451", id="another than was asked for"),
+        pytest.param({"proof_status": [451], "proof": "gone"}, Answer(451, {}), "'gone' is None", id="half of it"),
+        pytest.param({"proof": "blocked"}, Answer(451, {"blocked": True}), "451", id="an expression wants 2xx"),
+    ],
+)
+def test_a_track_that_may_still_be_served_is_no_proof(
+    fake: FakeTime, given: dict[str, Any], answer: Answer, said: str
+) -> None:
+    error = refused(scripted(FLUSHED, answer), fake, proof_path=TRACK, **given)
+
+    assert said in error.message
+    assert (error.details["changed"], error.details["flushed"], error.details["proved"]) == (True, True, False)
+
+
+def test_a_proof_that_is_late_is_asked_for_again(fake: FakeTime) -> None:
+    with served(scripted(FLUSHED, Answer(503), Answer(451))) as server:
+        assert flush(server, fake, proof_path=TRACK)["proved"] is True
+
+    error = refused(scripted(FLUSHED, *[Answer(503)] * 9), fake, proof_path=TRACK, timeout=300.0)
+    assert "503, not 404 or 410 or 451 (gave up after 9 attempts)" in error.message
+
+
 def test_proof_that_can_not_be_read(fake: FakeTime) -> None:
     script = scripted(FLUSHED, *[Answer(fault="reset")] * 9)
     error = refused(script, fake, proof="blocked", proof_path="/x", timeout=300.0)
@@ -343,7 +399,8 @@ def test_a_token_from_a_file_may_end_with_a_newline(fake: FakeTime) -> None:
         pytest.param({"request_timeout": -1.0}, "request_timeout: must be above 0", id="no time for a request"),
         pytest.param({"path": "api"}, "path must begin with a slash", id="path"),
         pytest.param({"proof": "a", "proof_path": "api"}, "proof_path must begin with a slash", id="proof_path"),
-        pytest.param({"proof_path": "/x"}, "proof_path needs proof", id="proof_path alone"),
+        pytest.param({"proof_status": [404]}, "proof_status needs proof_path", id="proof_status alone"),
+        pytest.param({"proof_path": "/x", "proof_status": [4]}, "from 100 to 599", id="no status"),
         pytest.param({"proof": "a ==="}, "no JMESPath expression", id="proof"),
         pytest.param({"token": " "}, "token is empty", id="no token"),
         pytest.param({"token": "pass word"}, "can't carry", id="a token with a space"),
