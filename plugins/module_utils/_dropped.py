@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -22,6 +23,14 @@ ENDED = "veza.log"
 
 SEAM = timedelta(seconds=60)
 """What a recreate may take, from the end of one container's log to the first line of the next one's."""
+
+LONGEST = 1024 * 1024
+"""Characters that the parts of one line may have together."""
+
+STATUS = "eventbus.status"
+
+_VEILED = re.compile(rb'"eventbus(?:\.status\\*"\s*:\s*|\\*"\s*:\s*\{[^{}]*"status\\*"\s*:\s*)\\*"degraded')
+"""A report of a dropped event within a text or an object of another line, however deep."""
 
 NAMES = ("kind", "entity_id", "key", "queue", "instance")
 
@@ -212,9 +221,15 @@ class LogReader:
         """Lines that can't be read, where an event of the window may have stood."""
         self.unreadable = b""
         """The last line that can't be read."""
+        self.veiled = 0
+        """Lines of the window that tell of dropped events somewhere within, where they can't be read."""
         self.first: datetime | None = None
         self.last: datetime | None = None
+        self._reached = False
+        """Whether any line is as late as the window."""
         self._pending = 0
+        self._parts: dict[str, str] = {}
+        """By stream: what Docker has written of a line that it cut."""
         self._ended: datetime | None = None
         """Where the kept log before ended, until the next one's first instant."""
 
@@ -222,8 +237,25 @@ class LogReader:
         """Take the next line."""
         if not line.strip():
             return
-        self.lines += 1
         row, at = parse_line(line)
+        if row is not None and _by_docker(row):
+            text = self._parts.pop(row["stream"], "") + row["log"]
+            if not text.endswith("\n") and len(text) <= LONGEST:  # a part: Docker cuts lines of 16 KiB
+                self._parts[row["stream"]] = text
+                return
+            self._unwrapped(text, at)
+            return
+        self._take(line, row, at)
+
+    def _unwrapped(self, text: str, noted: datetime | None) -> None:
+        """Take what a container wrote; where it gives no instant, Docker's own stands."""
+        line = text.encode("utf-8", "surrogatepass")
+        if line.strip():
+            row, at = parse_line(line)
+            self._take(line, row, at or noted)
+
+    def _take(self, line: bytes, row: dict[str, Any] | None, at: datetime | None) -> None:
+        self.lines += 1
         if row is None or at is None:
             # Whether it stood in the window is known once the next instant is.
             self._pending += 1
@@ -236,8 +268,13 @@ class LogReader:
         self._join(at)
         self.first = self.first or at
         self.last = at
-        if self.findings.window.start <= at < self.findings.window.end and row.get("eventbus.status") == "degraded":
+        self._reached = self._reached or at >= self.findings.window.start
+        if not self.findings.window.start <= at < self.findings.window.end:
+            return
+        if row.get(STATUS) == "degraded":
             self.findings.take(row, event_of(row, at, "log", ident=str(self.lines), instance=self.instance))
+        elif STATUS not in row and b"degraded" in line and _VEILED.search(line):
+            self.veiled += 1
 
     def _join(self, following: datetime) -> None:
         """Note what lies between a kept log and what follows: a container in between has left no log."""
@@ -255,6 +292,9 @@ class LogReader:
 
     def close(self) -> None:
         """Note what the log, now read to its end, can't tell."""
+        for text in self._parts.values():
+            self._unwrapped(text, None)
+        self._parts = {}
         self._settle(None)
         window = self.findings.window
         self._join(window.end)
@@ -266,9 +306,20 @@ class LogReader:
             # A first line at the very start proves nothing about what stood before it.
             end = max(self.first, window.start + timedelta(microseconds=1))
             self.findings.gaps.append(Gap(window.start, end, "the log begins later", self.instance))
+        elif not self._reached and self.last is not None:
+            # Silence is only seen where somebody still writes: the log may be another's, or go elsewhere by now.
+            unseen(self.findings, f"the log ends before that, at {as_text(self.last)},", self.instance)
+        if self.veiled:
+            reason = f"{self.veiled} lines of the log tell of dropped events in a form that can't be read"
+            unseen(self.findings, reason, self.instance)
 
     def _of(self) -> str:
         return f" on {self.instance}" if self.instance else ""
+
+
+def _by_docker(row: dict[str, Any]) -> bool:
+    """Whether it is a line of Docker's json-file: what a container wrote is the text in it, line by line."""
+    return {"stream", "time"} <= set(row) and row["stream"] in ("stdout", "stderr") and isinstance(row.get("log"), str)
 
 
 def parse_line(line: bytes) -> tuple[dict[str, Any] | None, datetime | None]:

@@ -120,6 +120,9 @@ options:
     description:
       - "For the source V(log): the file with the instance's log, in JSON lines. Files that it was rotated to are read
         as far back as the window needs, compressed or not."
+      - A file of Docker's logging driver C(json-file) will do too. The line is then what its C(log) holds.
+      - A log without a line before the window, or without one in it or after it, does not show that nothing was
+        dropped, and neither does one that tells of it in another form.
     type: path
   command:
     description:

@@ -93,7 +93,101 @@ def test_a_log_that_covers_the_window_is_exact() -> None:
 
 
 def test_a_quiet_log_is_exactly_zero() -> None:
-    assert completeness(read(line(-5)))["state"] == "exact"
+    assert completeness(read(line(-5), line(45)))["state"] == "exact"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param([line(-200000), line(-190000)], id="months ago"),
+        pytest.param([line(-9), line(-0.01)], id="just before the window"),
+        pytest.param([line(-9), dropped(-1)], id="what it tells of is another loss"),
+    ],
+)
+def test_a_log_that_ends_before_the_window_is_unknown_not_zero(lines: list[bytes]) -> None:
+    complete = completeness(read(*lines), ["backend-1"])
+
+    assert complete["state"] == "unknown"
+    last = json.loads(lines[-1])["ts"].replace("+00:00", "Z")
+    assert complete["reasons"] == [
+        f"the log ends before that, at {last}, on backend-1 from 2026-11-23T20:15:00Z to 2026-11-23T20:55:00Z"
+    ]
+
+
+def docker(minute: float, text: bytes | str, stream: str = "stdout") -> bytes:
+    written = text.decode() if isinstance(text, bytes) else text
+    return json.dumps({"log": written, "stream": stream, "time": at(minute).isoformat()}).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        pytest.param([docker(1, dropped(1, 1)), docker(2, dropped(2, 2), "stderr")], ["1", "2"], id="both streams"),
+        pytest.param([docker(1, line(1)), docker(2, "\n")], [], id="nothing was dropped"),
+        pytest.param([docker(9, dropped(50, 3))], [], id="the line's own instant counts"),
+        pytest.param([docker(1, b'{"eventbus.status": "degraded", "kind": "a", "entity_id": 7}\n')], ["7"],
+                     id="Docker's instant where the line has none"),
+        pytest.param(
+            [docker(1, dropped(1, 4)[:60]), docker(1, line(1), "stderr"), docker(1, dropped(1, 4)[60:])], ["4"],
+            id="a line in two parts, another stream in between",
+        ),
+        pytest.param([docker(1, dropped(1, 5).rstrip())], ["5"], id="a last line without its end"),
+    ],
+)  # fmt: skip
+def test_dockers_json_file_is_read(lines: list[bytes], found: list[str]) -> None:
+    last = docker(60, line(60), "stderr")
+    read_of = read(docker(-5, line(-5)), *lines, last)
+
+    assert entities(read_of) == found
+    assert completeness(read_of)["state"] == "exact"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param([docker(1, "panic: runtime error\n")], id="plain text"),
+        pytest.param([docker(1, dropped(1)[:60])], id="the end of a line is missing"),
+        pytest.param([docker(1, "x" * 600_000), docker(1, "x" * 600_000)], id="a line beyond all bounds"),
+    ],
+)
+def test_what_a_container_wrote_that_can_not_be_read_is_said(lines: list[bytes]) -> None:
+    complete = completeness(read(docker(-5, line(-5)), docker(0, line(0)), *lines))
+
+    assert (complete["state"], complete["reasons"]) == ("at_least", ["1 lines of the log can't be read on backend-1"])
+
+
+EVENT = {"eventbus.status": "degraded", "kind": "transcode", "entity_id": 1}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param({"msg": json.dumps(EVENT)}, id="JSON in a text"),
+        pytest.param({"message": json.dumps({"log": json.dumps(EVENT, separators=(",", ":"))})}, id="twice"),
+        pytest.param({"fields": EVENT}, id="an object in it"),
+        pytest.param({"eventbus": {"kind": "transcode", "status": "degraded"}}, id="the status by parts"),
+    ],
+)
+def test_a_report_in_a_form_that_can_not_be_read_is_unknown_not_zero(more: dict[str, Any]) -> None:
+    lines = [line(-5), line(1, **more), line(60)]
+    complete = completeness(read(*lines), ["backend-1"])
+
+    assert complete["state"] == "unknown"
+    assert complete["reasons"][0].startswith("1 lines of the log tell of dropped events in a form that can't be read")
+    assert completeness(read(*lines, dropped(2)))["state"] == "at_least"
+    assert completeness(read(line(-5, **more), line(1), line(60, **more)))["state"] == "exact", "not of this window"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param({"msg": "see Sentry, tag:eventbus.status=degraded"}, id="its name in a sentence"),
+        pytest.param({"eventbus.status": "connected", "was": EVENT}, id="another status"),
+        pytest.param({"health": {"eventbus": "degraded"}}, id="the health of the bus"),
+    ],
+)
+def test_what_is_no_report_is_passed_over(more: dict[str, Any]) -> None:
+    assert completeness(read(line(-5), line(1, **more), line(60)))["state"] == "exact"
 
 
 def test_events_are_sorted_by_instant() -> None:
@@ -174,7 +268,7 @@ def test_a_log_without_the_window_is_unknown(lines: list[bytes]) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "state"),
     [
-        pytest.param([line(-9)], [line(-5)], "exact", id="before the window"),
+        pytest.param([line(-9)], [line(-5), line(50)], "exact", id="before the window"),
         pytest.param([line(-9)], [line(5)], "at_least", id="at its start"),
         pytest.param([line(-9), line(5)], [line(6)], "at_least", id="in it"),
         pytest.param([line(-9), line(5)], [], "at_least", id="at the log's end"),
@@ -280,7 +374,7 @@ def test_a_window_that_is_not_over(now: datetime, state: str) -> None:
     st.integers(1, 40),
 )
 def test_what_is_kept_is_what_lies_in_the_window_once(rows: list[tuple[int, int]], max_events: int) -> None:
-    found = read(line(-6), *[dropped(minute, entity) for minute, entity in rows], max_events=max_events)
+    found = read(line(-6), *[dropped(minute, entity) for minute, entity in rows], line(46), max_events=max_events)
     expected = {(minute, entity) for minute, entity in rows if 0 <= minute < 40}
 
     assert len(found.events) == min(len(expected), max_events)

@@ -456,6 +456,25 @@ def test_a_log_file(fake: FakeTime, tmp_path: Path) -> None:
     assert result["message"].startswith("exactly 1 events from ")
 
 
+def test_the_file_of_dockers_driver(fake: FakeTime, tmp_path: Path) -> None:
+    path = tmp_path / "0f3c-json.log"
+    lines = [line(-5), dropped(1, 2), line(50)]
+    wrapped = [{"log": text, "stream": "stderr", "time": "2026-11-23T20:16:00.123456789Z"} for text in lines]
+    path.write_text("".join(json.dumps(one) + "\n" for one in wrapped))
+    result = read_log(fake, path)
+
+    assert (entities(result), result["completeness"]["state"]) == (["2"], "exact")
+
+
+def test_a_log_of_months_ago_is_unknown(fake: FakeTime, tmp_path: Path) -> None:
+    path = tmp_path / "api.log"
+    path.write_text(line(-190000))
+    result = read_log(fake, path)
+
+    assert result["completeness"]["state"] == "unknown"
+    assert result["message"].startswith("an unknown number of events")
+
+
 def aged(path: Path, minutes: float) -> None:
     """Set when a file was last written, as rotation would leave it."""
     then = START.timestamp() + minutes * 60
@@ -767,7 +786,7 @@ def test_a_window_that_is_not_over_is_never_exact(
     fake: FakeTime, database: type[FakeDatabase], tmp_path: Path, source: str
 ) -> None:
     fake.epoch = END.timestamp() - 60
-    (tmp_path / "api.log").write_text(line(-1))
+    (tmp_path / "api.log").write_text(line(-1) + line(1))
     given: dict[str, dict[str, Any]] = {
         "log": {"path": str(tmp_path / "api.log")},
         "database": {"database_url": "postgresql://veza:hunter2@db/veza", "query": QUERY},
