@@ -23,6 +23,7 @@ AUDIT = "ansible-playbook veza.rabbitmq.audit_rabbitmq"
 # How each type of event reads in the timeline.
 LINES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "opened": lambda data: f"Incident opened: {_named(data)}",
+    "began": lambda data: f"The outage began at {_time(data.get('at')) or 'no instant'}: {data.get('source')}",
     "verdict": lambda data: f"Cause named: {_named(data)}",
     "plan": lambda data: "Planned: " + (", ".join(_action(action) for action in _list(data, "actions")) or "nothing"),
     "action": lambda data: f"{_action(data)}{': ' if data.get('result') else ''}{_text(data.get('result'))}",
@@ -151,7 +152,13 @@ class _Record:
         }
 
     def _began(self) -> tuple[str | None, str | None, str | None]:
-        """Return the earliest beginning that any evidence tells; a later verdict can't shorten the outage."""
+        """Return the beginning that a person gave, else the earliest that any evidence tells.
+
+        A later verdict can't shorten the outage, and evidence does not know better than the person who saw it.
+        """
+        given = _data(self.last("began"))
+        if at := _time(given.get("at")):
+            return at, given.get("source"), given.get("confidence")
         told = []
         for event in [*self.of("opened"), *self.of("verdict")]:
             data = _data(event)

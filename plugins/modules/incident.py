@@ -64,7 +64,8 @@ options:
   type:
     description:
       - The event's type, in lower case, for O(state=appended).
-        The report understands V(verdict), V(plan), V(action), V(serving), V(drained), V(audit), V(note) and V(failed).
+        The report understands V(verdict), V(began), V(plan), V(action), V(serving), V(drained), V(audit), V(note) and
+        V(failed).
     type: str
   key:
     description:

@@ -15,6 +15,9 @@ import jinja2.nativetypes
 import pytest
 import yaml
 
+from ansible_collections.veza.rabbitmq.plugins.filter.outage_record import outage_record
+from ansible_collections.veza.rabbitmq.plugins.filter.shift_instant import shift_instant
+
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 
@@ -85,6 +88,41 @@ def test_the_flush_is_proved_as_the_inventory_says() -> None:
     [task] = [task for task in load("outage_audit", "tasks/flush.yml") if "veza.rabbitmq.dmca_flush" in task]
 
     assert {"proof", "proof_path", "proof_status"} <= set(task["veza.rabbitmq.dmca_flush"])
+
+
+@pytest.mark.parametrize(
+    ("start", "opened_it", "recorded"),
+    [
+        pytest.param("2026-01-31T02:50:00+01:00", False, True, id="another idea, of an open incident"),
+        pytest.param("2026-01-31T03:00:00+01:00", False, False, id="what the record says"),
+        pytest.param("", False, False, id="none given"),
+        pytest.param("2026-01-31T02:50:00+01:00", True, False, id="the new record was opened with it"),
+    ],
+)
+def test_the_start_that_a_person_gives_reaches_the_record_of_an_open_incident(
+    start: str, opened_it: bool, recorded: bool
+) -> None:
+    [block] = [task for task in load("outage_audit", "tasks/alone.yml") if "block" in task]
+    incidents = [task for task in block["block"] if "veza.rabbitmq.incident" in task]
+    [task] = [task for task in incidents if task["veza.rabbitmq.incident"].get("type") == "began"]
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    environment.filters["veza.rabbitmq.shift_instant"] = shift_instant
+    known = {
+        "outage_audit_start": start, "outage_audit_end": "", "__outage_audit_opened_it": opened_it,
+        "__outage_audit_known": {"outage": {"start": "2026-01-31T02:00:00.000Z"}},
+    }  # fmt: skip
+
+    judged = all(environment.compile_expression(text)(**known) for text in task["when"])
+    data = task["veza.rabbitmq.incident"]["data"]
+    assert judged is recorded
+    assert data == {"at": "{{ outage_audit_start }}", "source": "given by a person", "confidence": "given"}
+    assert outage_record([opened_event(), {**opened_event(), "seq": 2, "type": "began", "key": "began", "data": data | {
+        "at": "2026-01-31T01:50:00Z"}}])["outage"]["start_source"] == "given by a person"  # fmt: skip
+
+
+def opened_event() -> dict[str, Any]:
+    data = {"started_at": "2026-01-31T02:00:00Z", "start_source": "broker log", "confidence": "exact"}
+    return {"seq": 1, "at": "2026-01-31T02:05:00Z", "type": "opened", "key": "opened", "data": data}
 
 
 def mitigated(name: str, **known: Any) -> Any:

@@ -193,6 +193,27 @@ def test_the_earliest_evidence_tells_when_it_began() -> None:
     assert opened().add(at(6), "verdict", cause="x", outage=later).told()["outage"]["start"] == at(0)
 
 
+@pytest.mark.parametrize(
+    "given", [pytest.param("2026-01-31T01:40:00Z", id="earlier"), pytest.param("2026-01-31T03:04:00+01:00", id="later")]
+)
+def test_a_person_knows_better_than_evidence_when_it_began(given: str) -> None:
+    record = opened().add(at(6), "began", at=at(1), source="given by a person", confidence="given")
+    record.add(at(7), "began", at=given, source="given by a person", confidence="given")
+    evidence = {"start": "2026-01-31T01:30:00Z", "source": "host", "confidence": "exact"}
+    told = record.add(at(8), "verdict", cause="x", outage=evidence).told()
+
+    start = {"2026-01-31T03:04:00+01:00": at(4)}.get(given, "2026-01-31T01:40:00.000Z")
+    assert [told["outage"][key] for key in ("start", "start_source", "confidence")] == [
+        start, "given by a person", "given"
+    ]  # fmt: skip
+    assert f"The outage began at {start}: given by a person" in [line["what"] for line in told["phases"]]
+
+
+def test_a_beginning_that_is_no_instant_changes_nothing() -> None:
+    outage = opened().add(at(6), "began", at="soon", source="given by a person").told()["outage"]
+    assert (outage["start"], outage["start_source"]) == (at(0), "broker log")
+
+
 def test_without_evidence_it_began_before_it_was_opened() -> None:
     outage = opened(started_at=None).told()["outage"]
     assert (outage["start"], outage["confidence"]) == (at(5, 10), "at the latest")
