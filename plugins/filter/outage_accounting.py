@@ -21,6 +21,8 @@ NAMED = 10
 AUDIT = "ansible-playbook -i <inventory> veza.rabbitmq.audit_rabbitmq"
 LOOK = "Nothing replays it: look it up by its id, and do again what it asked for."
 NOT_IDEMPOTENT = "not queued again: its worker is not marked in veza_queues as honouring idempotency keys"
+GIVEN_UP = "its transcode job has failed for good: the track is not transcoded, and nothing tries it again"
+MEND = "See in the worker's log why track {entity_id} failed; when that is mended, insert a new job for it."
 NOT_SEEN = "the requeue found no lack of a job for it in the window, and nobody saw that it is done"
 LOOK_UP = "See in the database whether {entity_id} is done; with unfinished_sql in veza_queues, an audit does so."
 NO_LOG = "its inventory has neither veza_backend_log_path nor veza_backend_log_command"
@@ -219,7 +221,9 @@ def _requeue(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
     failed = bool(result.get("failed") or "msg" in result) or "requeued" not in result
     requeued = [str(track) for track in spelled_out(result.get("requeued") or [])]
     reason = str(result.get("msg") or result.get("message") or "it failed").rstrip(".")
-    return {"failed": failed, "requeued": requeued, "jobs": list(result.get("jobs") or []), "reason": reason}
+    given_up = {str(track) for track in result.get("given_up") or []}
+    jobs = list(result.get("jobs") or [])
+    return {"failed": failed, "requeued": requeued, "jobs": jobs, "given_up": given_up, "reason": reason}
 
 
 def _still_requeued(facts: Mapping[str, Any]) -> set[str]:
@@ -292,7 +296,7 @@ def _row(queue: dict[str, Any], drops: Drops, case: Case) -> tuple[dict[str, Any
         why = "; ".join(truth.reasons) if truth else "it was not asked"
         case.unknown.append(f"{queue['name']}: the database does not tell what is unfinished: {why}.")
         truth = None
-    loss = _loss(queue, drops, truth, case)
+    loss = _with_given_up(queue, drops, _loss(queue, drops, truth, case), case)
     outcome = REPLAYS[queue.get("replay", "none")](queue, loss, case)
     _compare(queue, drops, truth, loss, case)
     row = {name: queue.get(name) for name in ("subsystem", "kind", "severity", "effect")}
@@ -382,16 +386,32 @@ def _with_requeued(queue: dict[str, Any], loss: Loss, case: Case) -> Loss:
     if found - known:
         beyond = _some(_ordered(found - known))
         case.differences.append(f"{queue['name']}: the requeue found {beyond} besides what was known as lost.")
-    if found | known == set(loss.ids or []):
+    return _with_more(loss, found | known, case)
+
+
+def _with_given_up(queue: dict[str, Any], drops: Drops, loss: Loss, case: Case) -> Loss:
+    """Add what was noted as dropped and is not done, though the database has another word for it than unfinished."""
+    return _with_more(loss, {*(loss.ids or []), *(_given_up(queue, case) & set(drops.keys))}, case)
+
+
+def _given_up(queue: dict[str, Any], case: Case) -> set[str]:
+    """Return the entities that the requeue saw not done, and tried by nothing any more."""
+    return case.requeue["given_up"] if case.requeue and queue.get("replay") == "transcode_requeue" else set()
+
+
+def _with_more(loss: Loss, entities: set[str], case: Case) -> Loss:
+    """Return the loss with more entities than it has."""
+    if entities == set(loss.ids or []):
         return loss
-    ids = _ordered(found | known)
+    ids = _ordered(entities)
     state = "at_least" if loss.state == "unknown" else loss.state
     more = f" ({loss.text})" if loss.state == "unknown" else ""
     return Loss(ids, state, _text(len(ids), state, case.window) + more, loss.extra)
 
 
 def _by_requeue(queue: dict[str, Any], loss: Loss, case: Case) -> Outcome:
-    requeued = case.requeued_before.union(case.requeue["requeued"] if case.requeue else [])
+    given_up = _given_up(queue, case)
+    requeued = case.requeued_before.union(case.requeue["requeued"] if case.requeue else []) - given_up
     replayed = [track for track in loss.ids or [] if track in requeued]
     others = [track for track in loss.ids or [] if track not in requeued]
     if case.requeue is None or case.requeue["failed"]:
@@ -403,8 +423,12 @@ def _by_requeue(queue: dict[str, Any], loss: Loss, case: Case) -> Outcome:
         # What began before the window has no candidate in it: passed over is not finished.
         outcome = Outcome(left=others, reason=NOT_SEEN if others else "", next_step=LOOK_UP if others else "")
     else:
-        # The requeue passes over a track that has a live job, or was finished after the database was asked.
-        outcome = Outcome(healed=others)
+        # The requeue passes over a track that has a live job, or was finished after the database was asked; and over
+        # one whose job has failed, which nothing heals.
+        outcome = Outcome(healed=[track for track in others if track not in given_up])
+        outcome.left = [track for track in others if track in given_up]
+        if outcome.left:
+            outcome.reason, outcome.next_step = GIVEN_UP, MEND
     outcome.replayed = replayed
     outcome.how = "by new transcode jobs" if replayed else ""
     outcome.extra = {"jobs": case.requeue["jobs"] if case.requeue else []}

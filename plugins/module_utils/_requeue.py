@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -38,7 +38,9 @@ _COUNTS = f"""
 SELECT count(*) FILTER (WHERE live), count(*) FILTER (WHERE job AND NOT live),
        count(*) FILTER (WHERE NOT job AND missing), count(*) FILTER (WHERE NOT job AND NOT missing AND finished),
        count(*) FILTER (WHERE NOT job AND NOT missing AND NOT finished),
-       COALESCE((array_agg(DISTINCT state) FILTER (WHERE NOT job AND NOT missing AND NOT finished))[1:5], '{{{{}}}}')
+       COALESCE((array_agg(DISTINCT state) FILTER (WHERE NOT job AND NOT missing AND NOT finished))[1:5], '{{{{}}}}'),
+       COALESCE(array_agg(id::text ORDER BY id) FILTER (WHERE NOT live AND NOT finished AND (job OR NOT missing)),
+                '{{{{}}}}')
   FROM (SELECT w.id, w.missing, w.finished, w.state, bool_or(j.{{j_track}} IS NOT NULL) AS job,
                COALESCE(bool_or(j.{{j_status}} IN %(live)s), false) AS live
           FROM (SELECT t.{{t_id}} AS id, COALESCE(({{missing}}), false) AS missing,
@@ -167,6 +169,8 @@ class Counts:
     other: int
     other_statuses: list[str]
     """At most five of the statuses of the last."""
+    given_up: list[str] = field(default_factory=list)
+    """The tracks that are not finished, have no live job and are no candidates: nothing tries them again."""
 
     def left_out(self) -> dict[str, int]:
         """Return how many tracks are no candidates, by reason."""

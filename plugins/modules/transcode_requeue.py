@@ -328,6 +328,14 @@ left_out:
   type: dict
   returned: always
   sample: {live_job: 0, job_since_start: 17, finished: 212, other: 0}
+given_up:
+  description:
+    - The tracks of the window, as text, that are not transcoded and get no job here, because all their jobs have ended,
+      for good as it seems, or because their status is neither unfinished nor finished. As far as the database tells,
+      nothing tries them again.
+  type: list
+  elements: str
+  returned: always
 unconsumed:
   description: How many jobs have been pending for longer than O(consumed_within), at most 1000. Null if not looked.
   type: int
@@ -489,7 +497,7 @@ class Run:
         self.result: dict[str, Any] = {
             "changed": False,
             "candidates": None,
-            **{key: [] for key in ("requeued", "jobs", "kept", "unsure_tracks", "unsure_jobs")},
+            **{key: [] for key in ("requeued", "jobs", "given_up", "kept", "unsure_tracks", "unsure_jobs")},
             **dict.fromkeys(("window", "guarantee", "index_statement", "retry_at", "retry_after")),
             "left_out": {},
             "unconsumed": None,
@@ -504,7 +512,7 @@ class Run:
         self._demand_guarantee(tables)
         self._look_for_a_consumer(tables)
         counts, tracks = tables.plan(window, self.params["max_rows"], listed=self.check_mode)
-        self.result.update(candidates=counts.candidates, left_out=counts.left_out())
+        self.result.update(candidates=counts.candidates, left_out=counts.left_out(), given_up=counts.given_up)
         if counts.candidates > self.params["max_rows"]:
             raise Refused(
                 f"{counts.candidates} tracks lack a job, and max_rows allows {self.params['max_rows']}. Nothing was "
@@ -633,6 +641,8 @@ class Run:
         done = "would be requeued" if self.check_mode else "requeued"
         already = counts.live_job + counts.job_since_start
         text = f"{many.count(self.result['requeued'])} tracks {done}; {already} of the window have a job already."
+        if counts.given_up:
+            text += f" {len(counts.given_up)} are not transcoded, and nothing tries them again."
         if self.result["guarantee"] == "best_effort":
             text += " Best effort: another writer that inserts at the same time may double a job."
         return text

@@ -213,6 +213,7 @@ def test_only_the_tracks_that_lack_a_job_are_requeued(base: Base) -> None:
     result = run(options(base), warnings=warnings)
     assert result["requeued"] == [1, 7]
     assert result["left_out"] == {"live_job": 1, "job_since_start": 1, "finished": 1, "other": 2}
+    assert result["given_up"] == ["3", "4", "6"]
     assert warnings == [
         "2 tracks of the window are neither unfinished nor finished. Statuses: failed, processing.",
     ]

@@ -337,6 +337,39 @@ def test_a_track_that_the_requeue_passed_over_has_healed() -> None:
     assert listed(accounts) == []
 
 
+@pytest.mark.parametrize(
+    ("facts", "lost", "replayed", "healed"),
+    [
+        pytest.param({"unfinished": ["1", "2", "7"], "requeue": ["1"]}, ["1", "2", "7"], 1, ["2"], id="not transcoded"),
+        pytest.param({"unfinished": [], "dropped": ["7", "8"]}, ["7"], 0, [], id="the database calls it failed"),
+        pytest.param({"unfinished": ["7"], "before": ["2", "7"]}, ["2", "7"], 1, [], id="an earlier run's job failed"),
+        pytest.param({"unfinished": ["7"], "dropped": ["7"]}, ["7"], 0, [], id="noted as dropped too"),
+    ],
+)
+def test_a_track_whose_job_failed_for_good_is_left_to_a_human(
+    facts: dict[str, list[str]], lost: list[str], replayed: int, healed: list[str]
+) -> None:
+    accounts = account(
+        dropped=[log(*facts.get("dropped", []))],
+        unfinished={"transcode_jobs": unfinished(*facts["unfinished"])},
+        requeue={**requeued(*facts.get("requeue", [])), "given_up": ["7", "9"]},
+        record=requeued_before(*facts.get("before", [])),
+    )
+    figures = row(accounts, "transcode")
+
+    assert (figures["lost"]["ids"], figures["replayed"]["count"], figures["healed"]["ids"]) == (lost, replayed, healed)
+    assert listed(accounts) == [("transcode", "7")], "9 was none of this outage's losses"
+    assert figures["left"]["reason"].startswith("its transcode job has failed for good")
+    assert "track 7" in accounts["listed"][0]["next_step"]
+    assert not any("7" in text and "finished in the database" in text for text in accounts["differences"])
+
+
+def test_no_job_that_failed_leaves_nothing() -> None:
+    accounts = account(unfinished={"transcode_jobs": unfinished("1")}, requeue={**requeued("1"), "given_up": []})
+
+    assert row(accounts, "transcode")["left"] == {"count": 0, "ids": [], "text": "0", "reason": "", "next_step": ""}
+
+
 @pytest.mark.parametrize("answer", [None, {"failed": True, "msg": "refused"}, unfinished(state="unknown")])
 def test_a_track_that_nobody_saw_finished_has_not_healed(answer: Any) -> None:
     accounts = account(dropped=[log("1", "5")], unfinished={"transcode_jobs": answer}, requeue=requeued("1"))
@@ -636,7 +669,11 @@ FACTS = st.fixed_dictionaries(
         "requeue": st.one_of(
             st.none(),
             st.just({"failed": True, "msg": "refused"}),
-            st.builds(lambda tracks: requeued(*dict.fromkeys(tracks)), ENTITIES),
+            st.builds(
+                lambda tracks, others: {**requeued(*dict.fromkeys(tracks)), "given_up": sorted({*others} - {*tracks})},
+                ENTITIES,
+                ENTITIES,
+            ),
         ),
         "record": st.builds(lambda tracks: requeued_before(*tracks), ENTITIES),
         "flush": st.lists(

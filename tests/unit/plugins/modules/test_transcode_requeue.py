@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -233,6 +234,16 @@ def test_dead_letters(go: Any) -> None:
         go(Tables(counts(1)), broker=dead, dead_letter_queue="dlq")
     result, _unused = go(Tables(counts(1)), broker=dead, dead_letter_queue="dlq", on_dead_letters="proceed")
     assert result["deliverable"]["dead_letters"] == 5
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_tracks_that_nothing_tries_again_are_named(go: Any, check: bool) -> None:
+    none, _asked = go(Tables(counts(1, job=2)), check=check)
+    some, _asked = go(Tables(replace(counts(1, job=2, other=1), given_up=["7", "9"])), check=check)
+
+    assert (none["given_up"], some["given_up"]) == ([], ["7", "9"])
+    assert "nothing tries them again" not in none["message"]
+    assert some["message"].endswith(" 2 are not transcoded, and nothing tries them again.")
 
 
 def test_the_broker_left_out_by_choice(go: Any) -> None:
