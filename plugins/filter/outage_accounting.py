@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._ids import spelled_out
+from ansible_collections.veza.rabbitmq.plugins.module_utils._window import LATEST, parse_instant
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
 
 NAMED = 10
@@ -24,6 +26,7 @@ NOT_IDEMPOTENT = "not queued again: its worker is not marked in veza_queues as h
 GIVEN_UP = "its transcode job has failed for good: the track is not transcoded, and nothing tries it again"
 MEND = "See in the worker's log why track {entity_id} failed; when that is mended, insert a new job for it."
 NOT_SEEN = "the requeue found no lack of a job for it in the window, and nobody saw that it is done"
+SEE = "See in the database whether {entity_id} is done, and if it is not, insert a new job for it."
 LOOK_UP = "See in the database whether {entity_id} is done; with unfinished_sql in veza_queues, an audit does so."
 NO_LOG = "its inventory has neither veza_backend_log_path nor veza_backend_log_command"
 NO_API = "its inventory has no veza_api_url"
@@ -51,6 +54,8 @@ class Drops:
     """By entity: the idempotency keys of its dropped events, as far as they are known."""
     first: dict[str, str] = field(default_factory=dict)
     """By entity: the earliest instant."""
+    last: dict[str, str] = field(default_factory=dict)
+    """By entity: the latest instant; empty where none is known."""
     by_source: dict[str, set[str]] = field(default_factory=dict)
     """By the name of the source: the entities that it names."""
     nameless: int = 0
@@ -82,6 +87,8 @@ class Outcome:
     how: str = ""
     reason: str = ""
     next_step: str = ""
+    steps: dict[str, str] = field(default_factory=dict)
+    """By entity: another next step than the one for all."""
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -93,6 +100,8 @@ class Case:
     window: str
     sources: list[Source]
     truths: dict[str, Source | None]
+    finished: dict[str, Source | None]
+    """By queue: what the database shows as done since the window began, each at its instant."""
     requeue: dict[str, Any] | None
     requeued_before: set[str]
     flush: list[dict[str, Any]]
@@ -163,6 +172,7 @@ def _case(facts: Mapping[str, Any]) -> Case:
         window=window,
         sources=answers,
         truths=truths,
+        finished=_truths(facts.get("finished")),
         earlier=earlier,
         requeue=_requeue(facts.get("requeue")),
         requeued_before=_still_requeued(facts),
@@ -273,7 +283,16 @@ def _add(drops: Drops, source: str, event: Mapping[str, Any]) -> None:
         keys.add(str(event["key"]))
     at = str(event.get("at") or "")
     drops.first[entity] = min(filter(None, (at, drops.first.get(entity, ""))), default="")
+    drops.last[entity] = max(at, drops.last.get(entity, at), key=_moment)
     drops.by_source.setdefault(source, set()).add(entity)
+
+
+def _moment(at: str) -> datetime:
+    """Return an instant, to compare by; the latest of all where there is none: nothing is known to come after it."""
+    try:
+        return parse_instant(at)
+    except ValueError:
+        return LATEST
 
 
 def _state(sources: list[Source], drops: Drops) -> str:
@@ -297,6 +316,7 @@ def _row(queue: dict[str, Any], drops: Drops, case: Case) -> tuple[dict[str, Any
         case.unknown.append(f"{queue['name']}: the database does not tell what is unfinished: {why}.")
         truth = None
     loss = _with_given_up(queue, drops, _loss(queue, drops, truth, case), case)
+    loss = _with_doubt(queue, drops, truth, loss, case)
     outcome = REPLAYS[queue.get("replay", "none")](queue, loss, case)
     _compare(queue, drops, truth, loss, case)
     row = {name: queue.get(name) for name in ("subsystem", "kind", "severity", "effect")}
@@ -338,6 +358,7 @@ def _loss(queue: dict[str, Any], drops: Drops, truth: Source | None, case: Case)
     unfinished = _ordered({str(event.get("entity_id")) for event in truth.events})
     if queue.get("replay") == "dmca_flush":
         return _bounded(ids, unfinished, truth)
+    unfinished = _ordered({*unfinished, *_undone(queue, drops, unfinished, case)})
     if not unfinished and truth.state == "exact":
         return _with_requeued(queue, Loss([], "exact", "exactly 0"), case)
     waiting = _waiting(queue, case)
@@ -352,6 +373,57 @@ def _loss(queue: dict[str, Any], drops: Drops, truth: Source | None, case: Case)
             queue, Loss(unfinished, "unknown", f"unknown: {len(unfinished)} unfinished, {said}"), case
         )
     return _with_requeued(queue, Loss(unfinished, truth.state, _text(len(unfinished), truth.state, case.window)), case)
+
+
+def _done(queue: dict[str, Any], case: Case) -> dict[str, datetime]:
+    """Return when each entity's work was last done, as far as the database tells, since the window began."""
+    source = case.finished.get(queue["name"])
+    done: dict[str, datetime] = {}
+    for event in source.events if source else []:
+        if event.get("at"):
+            entity, at = str(event.get("entity_id")), parse_instant(str(event["at"]))
+            done[entity] = max(at, done.get(entity, at))
+    return done
+
+
+def _done_since(queue: dict[str, Any], drops: Drops, case: Case) -> set[str]:
+    """Return the entities whose work was done after their last drop: only that heals it, or shows that it arrived."""
+    done = _done(queue, case)
+    return {entity for entity, at in drops.last.items() if entity in done and done[entity] >= _moment(at)}
+
+
+def _undone(queue: dict[str, Any], drops: Drops, unfinished: list[str], case: Case) -> set[str]:
+    """Return what was dropped and, by a whole answer of the database, neither begun nor done in the window or since.
+
+    What was done in the window and before its drop is not among them: a message may arrive at once, though its
+    publisher gives it up after the whole backoff.
+    """
+    source = case.finished.get(queue["name"])
+    if source is None or source.state != "exact":
+        return set()
+    return set(drops.keys) - set(unfinished) - set(_done(queue, case))
+
+
+def _with_doubt(queue: dict[str, Any], drops: Drops, truth: Source | None, loss: Loss, case: Case) -> Loss:
+    """Bound the loss by what was dropped and is not unfinished: it may have been done before, for an older event."""
+    if truth is None or queue.get("replay") == "dmca_flush":
+        return loss
+    known = {str(event.get("entity_id")) for event in truth.events} | set(loss.ids or [])
+    doubtful = _ordered(set(drops.keys) - known - _done_since(queue, drops, case))
+    if not doubtful:
+        return loss
+    source = case.finished.get(queue["name"])
+    before = "it was done in the window, but before the drop was noted"
+    why = "finished_sql in veza_queues would tell" if source is None else "; ".join(source.reasons) or before
+    case.unknown.append(
+        f"{queue['name']}: noted as dropped, and not unfinished: {', '.join(doubtful)}. Whether the work was done for "
+        f"the dropped event, or for an older one, is not known: {why}."
+    )
+    if loss.state != "exact":
+        return loss
+    count = len(loss.ids or [])
+    most = count + len(doubtful)
+    return Loss(loss.ids, "at_least", f"at least {count}, at most {most}", {"at_most": most, "possible": doubtful})
 
 
 def _bounded(dropped: list[str], candidates: list[str], truth: Source) -> Loss:
@@ -411,6 +483,7 @@ def _with_more(loss: Loss, entities: set[str], case: Case) -> Loss:
 
 def _by_requeue(queue: dict[str, Any], loss: Loss, case: Case) -> Outcome:
     given_up = _given_up(queue, case)
+    truth = case.truths.get(queue["name"])
     requeued = case.requeued_before.union(case.requeue["requeued"] if case.requeue else []) - given_up
     replayed = [track for track in loss.ids or [] if track in requeued]
     others = [track for track in loss.ids or [] if track not in requeued]
@@ -424,11 +497,14 @@ def _by_requeue(queue: dict[str, Any], loss: Loss, case: Case) -> Outcome:
         outcome = Outcome(left=others, reason=NOT_SEEN if others else "", next_step=LOOK_UP if others else "")
     else:
         # The requeue passes over a track that has a live job, or was finished after the database was asked; and over
-        # one whose job has failed, which nothing heals.
-        outcome = Outcome(healed=[track for track in others if track not in given_up])
-        outcome.left = [track for track in others if track in given_up]
-        if outcome.left:
-            outcome.reason, outcome.next_step = GIVEN_UP, MEND
+        # one whose job has failed, or that began before the window, which nothing heals.
+        unfinished = {str(event.get("entity_id")) for event in truth.events} if truth else set()
+        outcome = Outcome(healed=[track for track in others if track in unfinished - given_up])
+        outcome.left = [track for track in others if track not in unfinished - given_up]
+        failed = {track: MEND for track in outcome.left if track in given_up}
+        reasons = [GIVEN_UP] * bool(failed) + [NOT_SEEN] * (len(failed) < len(outcome.left))
+        outcome.reason, outcome.steps = "; ".join(reasons), failed
+        outcome.next_step = SEE if NOT_SEEN in reasons else MEND if failed else ""
     outcome.replayed = replayed
     outcome.how = "by new transcode jobs" if replayed else ""
     outcome.extra = {"jobs": case.requeue["jobs"] if case.requeue else []}
@@ -508,11 +584,11 @@ def _compare(queue: dict[str, Any], drops: Drops, truth: Source | None, loss: Lo
         return
     unfinished = {str(event.get("entity_id")) for event in truth.events}
     # What was queued again earlier is finished by now, and was lost all the same: it is in loss.ids.
-    delivered = _ordered(set(drops.keys) - unfinished - set(loss.ids or []))
-    if delivered and truth.state == "exact":
+    delivered = _ordered(_done_since(queue, drops, case) - unfinished - set(loss.ids or []))
+    if delivered:
         case.differences.append(
-            f"{name}: {_some(delivered)} noted as dropped, but finished in the database: delivered after all, "
-            "or done again since."
+            f"{name}: {_some(delivered)} noted as dropped, but finished in the database afterwards: delivered after "
+            "all, or done again since."
         )
     silent = _silent(queue, drops, truth, loss)
     if silent:
@@ -542,7 +618,7 @@ def _listed(queue: dict[str, Any], outcome: Outcome, drops: Drops, truth: Source
                 "entity_id": entity,
                 "at": drops.first.get(entity) or rows.get(entity, {}).get("at"),
                 "sources": sources + (["database"] if entity in rows else []),
-                "next_step": outcome.next_step.replace("{entity_id}", entity),
+                "next_step": outcome.steps.get(entity, outcome.next_step).replace("{entity_id}", entity),
             }
         )
     return entries

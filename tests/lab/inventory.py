@@ -74,6 +74,10 @@ QUEUES = [
         "replay": "none",
         "idempotent": True,
         "unfinished_sql": _unfinished("tracks", "search_indexed_at IS NULL"),
+        "finished_sql": (
+            "SELECT id AS entity_id, search_indexed_at AS at FROM tracks "
+            "WHERE search_indexed_at >= %(start)s AND search_indexed_at < %(end)s"
+        ),
     },
 ]
 

@@ -84,6 +84,17 @@ def test_an_incident_is_not_over_while_a_flush_failed(results: list[dict[str, An
     assert all(judged) is over
 
 
+def test_each_query_of_the_queue_table_is_asked_and_accounted_for() -> None:
+    asked = {task.get("register"): task for task in load("outage_audit", "tasks/read.yml")}
+    facts = load("outage_audit", "tasks/account.yml")[0]["ansible.builtin.set_fact"]["outage_audit_accounting"]
+
+    for name in ("unfinished", "finished"):
+        task = asked[f"__outage_audit_{name}"]
+        assert task["veza.rabbitmq.eventbus_dropped_info"]["query"] == f"{{{{ item.{name}_sql }}}}"
+        assert task["failed_when"] is False
+        assert f"'{name}': dict(__outage_audit_{name}.results" in facts
+
+
 def test_the_flush_is_proved_as_the_inventory_says() -> None:
     [task] = [task for task in load("outage_audit", "tasks/flush.yml") if "veza.rabbitmq.dmca_flush" in task]
 

@@ -137,6 +137,7 @@ def test_both_labs_ask_the_database_the_same(example: dict[str, Any]) -> None:
         assert sorted(entry["unfinished_sql"].split()) == sorted(
             str(local["unfinished_sql"]).replace("true AND ", "").split()
         )
+        assert str(entry.get("finished_sql")).split() == str(local.get("finished_sql")).split()
 
 
 def test_the_lab_differs_from_the_example_in_few_things(hosts: dict[str, Any], example: dict[str, Any]) -> None:

@@ -55,6 +55,10 @@ def unfinished(*entities: str, kind: str = "transcode", state: str = "exact") ->
     return source("database", state, *(event(kind, entity, "database") for entity in entities))
 
 
+def finished(*pairs: tuple[str, str], kind: str = "transcode", state: str = "exact") -> dict[str, Any]:
+    return source("database", state, *(event(kind, entity, "database", at=when) for entity, when in pairs))
+
+
 def requeued(*tracks: str) -> dict[str, Any]:
     return {"changed": bool(tracks), "requeued": list(tracks), "jobs": [int(track) + 1000 for track in tracks]}
 
@@ -196,17 +200,92 @@ def test_the_database_wins_over_what_was_noted() -> None:
     accounts = account(
         dropped=[log("1", "2", kind="distribution")],
         unfinished={"distribution_outbox": unfinished("2", "3", kind="distribution")},
+        finished={"distribution_outbox": finished(("1", "2026-11-23T20:50:00Z"), kind="distribution")},
     )
 
     assert row(accounts, "distribution")["lost"] | {"ids": ["2", "3"]} == row(accounts, "distribution")["lost"]
     assert row(accounts, "distribution")["lost"]["text"] == "exactly 2"
     assert listed(accounts) == [("distribution", "2"), ("distribution", "3")]
     assert accounts["differences"] == [
-        "distribution_outbox: 1 (1) noted as dropped, but finished in the database: delivered after all, or done again "
-        "since.",
+        "distribution_outbox: 1 (1) noted as dropped, but finished in the database afterwards: delivered after all, or "
+        "done again since.",
         "distribution_outbox: 1 (3) unfinished, but noted as dropped by none: the publish succeeded and the message "
         "vanished.",
     ]
+
+
+BEFORE, AFTER = "2026-11-23T20:19:59.999Z", "2026-11-23T20:20:00.001Z"
+"""Just around AT, the instant of the drops."""
+
+
+@pytest.mark.parametrize(
+    ("done", "text", "ids", "said"),
+    [
+        pytest.param(
+            finished(("1", AFTER), kind="search"), "exactly 0", [], "delivered after all", id="after the drop"
+        ),
+        pytest.param(finished(("1", BEFORE), kind="search"), "at least 0, at most 1", [], "", id="before the drop"),
+        pytest.param(finished(("1", BEFORE), ("1", AFTER), kind="search"), "exactly 0", [], "delivered", id="both"),
+        pytest.param(finished(kind="search"), "exactly 1", ["1"], "", id="not since the window began"),
+        pytest.param(
+            finished(("1", AFTER), kind="search", state="at_least"), "exactly 0", [], "delivered", id="one is enough"
+        ),
+        pytest.param(finished(kind="search", state="at_least"), "at least 0, at most 1", [], "", id="not told"),
+        pytest.param({"failed": True, "msg": "refused"}, "at least 0, at most 1", [], "", id="refused"),
+        pytest.param(None, "at least 0, at most 1", [], "", id="not asked"),
+    ],
+)
+def test_only_what_was_done_after_the_drop_was_delivered(done: Any, text: str, ids: list[str], said: str) -> None:
+    accounts = account(
+        dropped=[log("1", kind="search")],
+        unfinished={"search_index_updates": unfinished(kind="search")},
+        finished={"search_index_updates": done},
+    )
+    lost = row(accounts, "search")["lost"]
+
+    assert (lost["text"], lost["ids"]) == (text, ids)
+    assert listed(accounts) == [("search", entity) for entity in ids]
+    assert [said in sentence for sentence in accounts["differences"]] == [True] * bool(said)
+    doubts = [sentence for sentence in accounts["unknown"] if "noted as dropped, and not unfinished: 1." in sentence]
+    assert len(doubts) == ("at most" in text)
+    assert lost.get("possible") == (["1"] if doubts else None)
+
+
+def test_an_entity_is_done_again_only_after_its_last_drop() -> None:
+    drops = [event("search", "1", key="search:1:1"), event("search", "1", key="search:1:2", at="2026-11-23T20:40:00Z")]
+    accounts = account(
+        dropped=[source("log", "exact", *drops)],
+        unfinished={"search_index_updates": unfinished(kind="search")},
+        finished={"search_index_updates": finished(("1", "2026-11-23T20:30:00Z"), kind="search")},
+    )
+
+    assert row(accounts, "search")["lost"]["text"] == "at least 0, at most 1"
+    assert accounts["differences"] == []
+
+
+def test_a_drop_of_an_unknown_instant_is_followed_by_nothing() -> None:
+    accounts = account(
+        dropped=[source("log", "exact", event("search", "1", at=""))],
+        unfinished={"search_index_updates": unfinished(kind="search")},
+        finished={"search_index_updates": finished(("1", AFTER), kind="search")},
+    )
+
+    assert row(accounts, "search")["lost"]["text"] == "at least 0, at most 1"
+
+
+def test_a_track_that_began_before_the_window_is_not_healed_by_the_requeue_that_passed_it_over() -> None:
+    accounts = account(
+        dropped=[log("1", "2", "7")],
+        unfinished={"transcode_jobs": unfinished("2")},
+        finished={"transcode_jobs": finished()},
+        requeue={**requeued(), "given_up": ["7"]},
+    )
+    figures = row(accounts, "transcode")
+
+    assert (figures["healed"]["ids"], figures["left"]["ids"]) == (["2"], ["1", "7"])
+    assert [entry["next_step"].split()[:2] for entry in accounts["listed"]] == [["See", "in"], ["See", "in"]]
+    assert "whether 1 is done" in accounts["listed"][0]["next_step"]
+    assert "why track 7 failed" in accounts["listed"][1]["next_step"]
 
 
 def test_what_was_lost_and_noted_by_none_is_named_and_only_where_the_database_tells() -> None:
@@ -240,6 +319,7 @@ def test_an_incomplete_answer_of_the_database_contradicts_nobody() -> None:
 
     assert row(accounts, "search")["lost"]["text"] == "at least 1"
     assert not any("finished in the database" in sentence for sentence in accounts["differences"])
+    assert any("noted as dropped, and not unfinished: 1." in sentence for sentence in accounts["unknown"])
 
 
 @pytest.mark.parametrize(
@@ -662,10 +742,19 @@ DRAIN = st.fixed_dictionaries(
         )
     }
 )
+FINISHED = st.one_of(
+    st.none(),
+    st.builds(
+        lambda state, pairs: finished(*pairs, state=state),
+        STATES,
+        st.lists(st.tuples(st.integers(1, 6).map(str), st.sampled_from([BEFORE, AFTER])), max_size=6),
+    ),
+)
 FACTS = st.fixed_dictionaries(
     {
         "dropped": st.lists(SOURCES, max_size=3),
         "unfinished": st.dictionaries(st.sampled_from([queue["name"] for queue in QUEUES]), ANSWERS),
+        "finished": st.dictionaries(st.sampled_from([queue["name"] for queue in QUEUES]), FINISHED),
         "requeue": st.one_of(
             st.none(),
             st.just({"failed": True, "msg": "refused"}),
