@@ -200,7 +200,8 @@ def _back(facts: Facts) -> Finding:
 
 def _silent(facts: Facts) -> Finding:
     """With confirms a drop that nobody noted is a fault of the backend; without, it can only be found afterwards."""
-    rows = (facts["recovery"]["record"].get("accounting") or {}).get("rows") or []
+    accounted = (facts["recovery"]["record"].get("accounting") or {}).get("rows") or []
+    rows = [row for row in accounted if row["queue"]]  # what has no queue is in no table of the database either
     if not rows:
         return Finding(False, "Nothing was accounted for.", "What was lost in silence is not known.")
     silent = {row["queue"]: row["silent"]["ids"] for row in rows if row["silent"]["ids"]}

@@ -83,6 +83,8 @@ class Outcome:
 
     replayed: list[str] = field(default_factory=list)
     healed: list[str] = field(default_factory=list)
+    healing: str = ""
+    """What heals them, where nobody needs to see it."""
     left: list[str] = field(default_factory=list)
     how: str = ""
     reason: str = ""
@@ -97,6 +99,7 @@ class Case:
     """The filter's input, with every optional part present; and the sentences that are gathered on the way."""
 
     queues: list[dict[str, Any]]
+    """And after them what has no queue, in the same form."""
     window: str
     sources: list[Source]
     truths: dict[str, Source | None]
@@ -152,6 +155,7 @@ def _case(facts: Mapping[str, Any]) -> Case:
             raise AnsibleFilterError(
                 f"outage_accounting: replay of {queue.get('name')} must be one of {', '.join(REPLAYS)}."
             )
+    queues += [_queueless(subsystem) for subsystem in facts.get("subsystems") or []]
     answers = [_source(result) for result in _results(facts.get("dropped"))]
     flush = _results(facts.get("flush"))
     for backend in facts.get("backends") or []:
@@ -181,6 +185,15 @@ def _case(facts: Mapping[str, Any]) -> Case:
         dead_letters={name: int(count or 0) for name, count in (facts.get("dead_letters") or {}).items()},
         audit_command=str(facts.get("audit_command") or command),
     )
+
+
+def _queueless(subsystem: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a subsystem without a queue as the table of queues would have it."""
+    if bool(subsystem.get("heals")) == bool(subsystem.get("independent")):
+        raise AnsibleFilterError(
+            f"outage_accounting: subsystem {subsystem.get('name')} must have one of heals and independent."
+        )
+    return {**subsystem, "queueless": True, "replay": "none"}
 
 
 def _earlier(outage: Mapping[str, Any]) -> str:
@@ -253,7 +266,7 @@ def _still_requeued(facts: Mapping[str, Any]) -> set[str]:
 def _sorted_by_queue(case: Case) -> dict[str, Drops]:
     """Return the dropped events by queue; an event that belongs to none is said to be unknown."""
     names = {queue["name"]: queue["name"] for queue in case.queues}
-    kinds = {queue.get("kind"): queue["name"] for queue in case.queues}
+    kinds = {queue["kind"]: queue["name"] for queue in case.queues if queue.get("kind")}
     drops = {name: Drops() for name in names}
     strangers: dict[str, int] = {}
     for source in case.sources:
@@ -310,6 +323,12 @@ def _state(sources: list[Source], drops: Drops) -> str:
 
 
 def _row(queue: dict[str, Any], drops: Drops, case: Case) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    if queue.get("independent"):
+        if not drops.keys and not drops.nameless:
+            return _unaffected(queue), []
+        case.differences.append(
+            f"{queue['name']}: events of it were dropped, though it is said to be independent ({queue['independent']})."
+        )
     truth = case.truths.get(queue["name"])
     if queue["name"] in case.truths and (truth is None or truth.state == "unknown"):
         why = "; ".join(truth.reasons) if truth else "it was not asked"
@@ -317,9 +336,8 @@ def _row(queue: dict[str, Any], drops: Drops, case: Case) -> tuple[dict[str, Any
         truth = None
     loss = _with_given_up(queue, drops, _loss(queue, drops, truth, case), case)
     loss = _with_doubt(queue, drops, truth, loss, case)
-    outcome = REPLAYS[queue.get("replay", "none")](queue, loss, case)
+    outcome = (_by_itself if queue.get("heals") else REPLAYS[queue.get("replay", "none")])(queue, loss, case)
     _compare(queue, drops, truth, loss, case)
-    row = {name: queue.get(name) for name in ("subsystem", "kind", "severity", "effect")}
     figures: dict[str, dict[str, Any]] = {
         "dropped": {
             "count": drops.count(),
@@ -328,14 +346,40 @@ def _row(queue: dict[str, Any], drops: Drops, case: Case) -> tuple[dict[str, Any
         },
         "lost": {"count": None if loss.ids is None else len(loss.ids), "state": loss.state, "text": loss.text},
         "replayed": {"count": len(outcome.replayed), "how": outcome.how, "text": _replayed(outcome), **outcome.extra},
-        "healed": {"count": len(outcome.healed), "ids": outcome.healed, "text": str(len(outcome.healed))},
+        "healed": {"count": len(outcome.healed), "ids": outcome.healed, "text": _healed(outcome, loss)},
         "left": {"count": len(outcome.left), "ids": outcome.left, "text": str(len(outcome.left))},
     }
     figures["lost"].update(ids=loss.ids or [], **loss.extra)
     figures["left"].update(reason=outcome.reason, next_step=outcome.next_step)
     silent = _silent(queue, drops, truth, loss)
     figures["silent"] = {"count": None if silent is None else len(silent), "ids": silent or []}
-    return {"queue": queue["name"], **row, **figures}, _listed(queue, outcome, drops, truth)
+    return {**_about(queue), **figures}, _listed(queue, outcome, drops, truth)
+
+
+def _about(queue: dict[str, Any]) -> dict[str, Any]:
+    about = {name: queue.get(name) for name in ("subsystem", "kind", "severity", "effect", "independent")}
+    return {"queue": None if queue.get("queueless") else queue["name"], **about}
+
+
+def _unaffected(queue: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of what an outage of the broker does not reach, with the reason in place of a figure."""
+    none: dict[str, Any] = {"count": 0, "ids": [], "text": "0"}
+    nothing: dict[str, Any] = {"count": 0, "state": "exact", "text": f"not affected: {queue['independent']}"}
+    return {
+        **_about(queue),
+        "dropped": nothing,
+        "lost": {**nothing, "ids": []},
+        "replayed": {"count": 0, "how": "", "text": "none"},
+        "healed": none,
+        "left": {**none, "reason": "", "next_step": ""},
+        "silent": {"count": 0, "ids": []},
+    }
+
+
+def _healed(outcome: Outcome, loss: Loss) -> str:
+    if outcome.healed or not outcome.healing or (loss.ids == [] and loss.state == "exact"):
+        return f"{len(outcome.healed)} {outcome.healing if outcome.healed else ''}".strip()
+    return outcome.healing  # however many there were
 
 
 def _text(count: int, state: str, window: str) -> str:
@@ -553,6 +597,10 @@ def _by_nobody(queue: dict[str, Any], loss: Loss, _case: Case) -> Outcome:
     if not loss.ids:
         return Outcome()
     return Outcome(left=list(loss.ids), reason="nothing replays this kind", next_step=queue.get("next_step") or LOOK)
+
+
+def _by_itself(queue: dict[str, Any], loss: Loss, _case: Case) -> Outcome:
+    return Outcome(healed=list(loss.ids or []), healing=f"by itself, {queue['heals']}")
 
 
 def _left(queue: dict[str, Any], loss: Loss, case: Case, reason: str, next_step: str) -> Outcome:

@@ -304,6 +304,7 @@ def _summary(known: Mapping[str, Any]) -> str:
     lost = [
         f"{row['kind']} {row['lost']['text']} (replayed: {row['replayed']['text']})"
         for row in known["accounting"]["rows"]
+        if not row.get("independent")
     ]
     left = len(known["accounting"]["listed"])
     parts = [
@@ -323,6 +324,7 @@ def _row(row: Any, listed: Sequence[Any]) -> dict[str, Any]:
     figures = {
         "lost": _figure(row.get("lost"), "exactly "),
         "replayed": _figure(row.get("replayed", {})),
+        "healed": _figure(row.get("healed", {})),
         "left": _figure(left),
     }
     return {**row, "kind": kind, "subsystem": row.get("subsystem") or kind, **figures}

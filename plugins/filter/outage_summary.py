@@ -176,7 +176,14 @@ def _accounting(run: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _lost(run: Mapping[str, Any]) -> list[str]:
     rows: Iterable[Mapping[str, Any]] = _accounting(run).get("rows") or []
-    return [f"{row['kind']:<14}{row['lost']['text']}; replayed {row['replayed']['text']}" for row in rows]
+    return [f"{row['kind']:<14}{row['lost']['text']}{_became(row)}" for row in rows]
+
+
+def _became(row: Mapping[str, Any]) -> str:
+    if row.get("independent"):
+        return ""
+    healed = row.get("healed") or {}
+    return f"; replayed {row['replayed']['text']}" + (f"; healed {healed['text']}" if healed.get("count") else "")
 
 
 def _left(run: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,10 @@ ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 
 
+TABLES = ("veza_queues", "veza_subsystems")
+"""Whose default is too long to be told twice."""
+
+
 def load(role: str, part: str) -> Any:
     return yaml.safe_load((ROOT / "roles" / role / part).read_text(encoding="utf-8"))
 
@@ -34,7 +38,7 @@ def test_every_entry_point_documents_the_defaults_and_nothing_else(role: str) ->
         assert (ROOT / "roles" / role / "tasks" / f"{name}.yml").exists()
         for option, spec in entry.get("options", {}).items():
             assert option in defaults, f"{role}: {name}: {option}"
-            assert spec.get("default") == defaults[option] or option == "veza_queues", f"{role}: {name}: {option}"
+            assert spec.get("default") == defaults[option] or option in TABLES, f"{role}: {name}: {option}"
     assert {option for entry in entries.values() for option in entry.get("options", {})} == set(defaults)
 
 
@@ -43,10 +47,39 @@ def test_every_role_has_a_readme(role: str) -> None:
     assert f"# {role}" in (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_queue_table_fits_its_specification() -> None:
-    known = set(load("veza", "meta/argument_specs.yml")["argument_specs"]["main"]["options"]["veza_queues"]["options"])
-    for queue in load("veza", "defaults/main.yml")["veza_queues"]:
-        assert set(queue) <= known
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_fits_its_specification(table: str) -> None:
+    known = load("veza", "meta/argument_specs.yml")["argument_specs"]["main"]["options"][table]["options"]
+    for entry in load("veza", "defaults/main.yml")[table]:
+        assert set(entry) <= set(known)
+        assert {name for name, option in known.items() if option.get("required")} <= set(entry)
+
+
+def test_the_whole_table_is_accounted_for_and_an_artifact_names_queues_only() -> None:
+    account, _record, stats = load("outage_audit", "tasks/account.yml")
+
+    assert "'subsystems': veza_subsystems" in account["ansible.builtin.set_fact"]["outage_audit_accounting"]
+    lost = stats["ansible.builtin.set_stats"]["data"]["rabbitmq_outage_accounting"]["lost"]
+    assert lost.count("selectattr('queue')") == 2
+
+
+@pytest.mark.parametrize(
+    ("subsystem", "refused"),
+    [
+        pytest.param({"heals": "on the next tick"}, False, id="heals"),
+        pytest.param({"independent": "it has no broker"}, False, id="independent"),
+        pytest.param({"heals": "on the next tick", "independent": "it has no broker"}, True, id="both"),
+        pytest.param({}, True, id="neither"),
+    ],
+)
+def test_a_subsystem_without_a_queue_says_what_becomes_of_it(subsystem: dict[str, str], refused: bool) -> None:
+    problems = load("veza", "tasks/main.yml")[0]["vars"]["veza_problems"]
+    [one] = [text for text in problems.split(",\n") if "veza_subsystems" in text]
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    environment.filters["ternary"] = lambda value, yes, no: yes if value else no
+    said = environment.compile_expression(one.split("] | select")[0].strip())(veza_subsystems=[subsystem])
+
+    assert (said != "") is refused
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,13 @@ def test_what_was_turned_off_is_a_gap_and_no_failure() -> None:
     assert len(report["gaps"]) == 2
 
 
+def test_what_has_no_queue_is_not_asked_of_the_database() -> None:
+    queueless = {"queue": None, "dropped": {"count": 0, "state": "unknown"}, "silent": {"count": None, "ids": []}}
+    with_it, without = (judge(put(f"{RECORD}.accounting.rows", [row("q"), *more])) for more in ([queueless], []))
+
+    assert with_it == without
+
+
 def test_without_confirms_a_silent_loss_is_a_gap() -> None:
     def change(known: dict[str, Any]) -> None:
         known["settings"]["publisher_confirms"] = False

@@ -24,6 +24,16 @@ QUEUES = [
     {"name": "dmca_propagation", "kind": "dmca", "replay": "dmca_flush"},
     {"name": "search_index_updates", "kind": "search", "replay": "none"},
 ]
+SUBSYSTEMS = [
+    {"name": "email_digest", "kind": "digest", "subsystem": "Digest", "severity": "LOW", "heals": "on the next tick"},
+    {
+        "name": "chat",
+        "kind": "chat",
+        "subsystem": "Chat",
+        "severity": "NONE",
+        "independent": "chat is direct WebSocket",
+    },
+]
 BY_KIND = {queue["kind"]: queue["name"] for queue in QUEUES}
 ALL_DRAINED = {"queues": [{"name": queue["name"], "drained": True, "messages": 0} for queue in QUEUES]}
 FLUSHED = [
@@ -167,6 +177,68 @@ def test_an_event_of_no_queue_is_said() -> None:
 
     assert "2 reports of dropped events of kind 'digest', which no queue in veza_queues has." in accounts["unknown"]
     assert accounts["sums"]["dropped"] == 0
+
+
+@pytest.mark.parametrize(
+    ("dropped", "lost", "healed", "ids"),
+    [
+        pytest.param([log("1", "2", kind="digest")], "exactly 2", "2 by itself, on the next tick", ["1", "2"], id="2"),
+        pytest.param([log()], "exactly 0", "0", [], id="none"),
+        pytest.param([sentry("1", kind="digest")], "at least 1", "1 by itself, on the next tick", ["1"], id="or more"),
+        pytest.param([], f"unknown from {WINDOW['start']} to {WINDOW['end']}", "by itself, on the next tick", [],
+                     id="nobody knows how many"),
+    ],
+)  # fmt: skip
+def test_what_has_no_queue_and_is_sent_again_heals_by_itself(
+    dropped: list[dict[str, Any]], lost: str, healed: str, ids: list[str]
+) -> None:
+    accounts = account(subsystems=SUBSYSTEMS, dropped=dropped)
+    digest = row(accounts, "digest")
+
+    assert (digest["queue"], digest["subsystem"], digest["independent"]) == (None, "Digest", None)
+    assert (digest["lost"]["text"], digest["healed"]["text"], digest["healed"]["ids"]) == (lost, healed, ids)
+    assert listed(accounts) == []
+    assert not any("which no queue in veza_queues has" in sentence for sentence in accounts["unknown"])
+
+
+def test_what_does_not_use_the_broker_is_not_affected_and_the_reason_is_said() -> None:
+    accounts = account(subsystems=SUBSYSTEMS, dropped=[])
+    chat = row(accounts, "chat")
+
+    assert (chat["queue"], chat["severity"]) == (None, "NONE")
+    assert chat["lost"]["text"] == "not affected: chat is direct WebSocket"
+    assert [chat[name]["count"] for name in ("dropped", "lost", "replayed", "healed", "left", "silent")] == [0] * 6
+    assert not any("chat" in sentence for sentence in accounts["unknown"])
+
+
+def test_an_event_of_what_is_said_to_be_independent_is_no_nothing() -> None:
+    accounts = account(subsystems=SUBSYSTEMS, dropped=[log("9", kind="chat")])
+
+    assert row(accounts, "chat")["lost"]["text"] == "exactly 1"
+    assert listed(accounts) == [("chat", "9")]
+    assert accounts["differences"] == [
+        "chat: events of it were dropped, though it is said to be independent (chat is direct WebSocket)."
+    ]
+
+
+def impact_table() -> list[tuple[str, str]]:
+    """Return the first word and the severity of each row of the runbook's impact table."""
+    text = (Path(__file__).parents[4] / "docs" / "runbook-original.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| ") and line.count("|") == 4]
+    cells = [(row[1].split()[0].strip(","), row[3].replace("*", "").split()[0]) for row in rows]
+    return cells[cells.index(("Subsystem", "Severity")) + 2 :][:7]
+
+
+@pytest.mark.parametrize(("word", "severity"), impact_table())
+def test_each_row_of_the_runbooks_impact_table_is_accounted_for(word: str, severity: str) -> None:
+    defaults = Path(__file__).parents[4] / "roles" / "veza" / "defaults" / "main.yml"
+    known = yaml.safe_load(defaults.read_text(encoding="utf-8"))
+    accounts = account(queues=known["veza_queues"], subsystems=known["veza_subsystems"], dropped=[log()])
+    [found] = [one for one in accounts["rows"] if one["subsystem"].replace(",", "").split()[0] == word]
+
+    assert found["severity"] == severity
+    assert (found["lost"]["text"].startswith("not affected: ")) is (severity == "NONE")
+    assert all(found[name]["text"] for name in ("lost", "replayed", "healed", "left"))
 
 
 def test_the_queue_of_an_event_outweighs_its_kind() -> None:
@@ -699,6 +771,11 @@ def test_the_sums() -> None:
     [
         pytest.param({}, "lacks queues and window", id="nothing"),
         pytest.param({"queues": QUEUES}, "lacks window", id="no window"),
+        pytest.param(
+            {"queues": QUEUES, "window": WINDOW, "subsystems": [{"name": "s"}]},
+            "subsystem s must have one of heals and independent",
+            id="a subsystem of which nothing is said",
+        ),
         pytest.param(
             {"queues": [{"name": "q", "replay": "magic"}], "window": WINDOW},
             "replay of q must be one of",

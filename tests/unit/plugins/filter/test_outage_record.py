@@ -122,6 +122,20 @@ def test_figures_are_said_in_words() -> None:
     assert accounting["rows"][1]["left"]["ids"] == ["9"]
 
 
+def test_what_healed_is_said_and_what_is_not_affected_is_not_in_the_summary() -> None:
+    rows = [
+        {"kind": "digest", "lost": 2, "replayed": 0, "healed": {"count": 2, "text": "2 by itself"}, "left": 0},
+        {"kind": "chat", "lost": {"count": 0, "text": "not affected: direct"}, "replayed": 0, "healed": 0, "left": 0,
+         "independent": "direct"},
+        {"kind": "old", "lost": 1, "replayed": 1, "left": 0},
+    ]  # fmt: skip
+    told = opened().add(at(6), "audit", accounting={"rows": rows}).told()
+
+    assert [row["healed"]["text"] for row in told["accounting"]["rows"]] == ["2 by itself", "none", "unknown"]
+    assert [row["lost"]["text"] for row in told["accounting"]["rows"]][1] == "not affected: direct"
+    assert "lost: digest exactly 2 (replayed: none), old exactly 1 (replayed: 1); left" in told["summary"]
+
+
 def test_the_words_of_the_audit_are_kept() -> None:
     rows = [{"kind": "dmca", "lost": {"text": "some"}, "replayed": {"text": "one flush"}, "left": 0, "queue": "q"}]
     row = opened().add(at(6), "audit", accounting={"rows": rows}).told()["accounting"]["rows"][0]

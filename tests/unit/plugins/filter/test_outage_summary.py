@@ -49,3 +49,24 @@ def test_the_screen_shows_the_last_changes_only(count: int, more: bool) -> None:
     lines = outage_summary({"verdict": {**verdict, "suspects": [one] * count}})
     assert sum("changed" in line for line in lines) == CHANGES
     assert ("and 3 earlier changes" in " ".join(lines)) is more
+
+
+def test_what_healed_by_itself_and_what_is_not_affected_are_said() -> None:
+    none = {"count": 0, "text": "none"}
+    digest = {
+        "kind": "digest",
+        "lost": {"text": "exactly 2"},
+        "replayed": none,
+        "healed": {"count": 2, "text": "2 soon"},
+    }
+    chat = {"kind": "chat", "lost": {"text": "not affected: direct"}, "replayed": none, "independent": "direct"}
+    search = {"kind": "search", "lost": {"text": "exactly 0"}, "replayed": none}
+    lines = outage_summary({"record": {"accounting": {"rows": [digest, chat, search]}}})
+
+    begin = next(number for number, line in enumerate(lines) if line.startswith("LOST"))
+
+    assert [line[10:] for line in lines[begin : begin + 3]] == [
+        "digest        exactly 2; replayed none; healed 2 soon",
+        "chat          not affected: direct",
+        "search        exactly 0; replayed none",
+    ]
