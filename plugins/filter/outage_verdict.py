@@ -120,7 +120,7 @@ def outage_verdict(
 
 
 def _back(evidence: Evidence) -> bool:
-    """Whether each broker runs, and lets a client in on its own host: what is wrong now is not how one once ended."""
+    """Whether each broker runs, and talks to a client on its own host: what is wrong now is not how one once ended."""
     wrong = ("process_gone", "booting", "broker_refuses_itself")
     return all(FINDINGS[name](evidence).holds is False for name in wrong)
 

@@ -72,6 +72,15 @@ def opposite(answer: Truth) -> Truth:
     return None if answer is None else not answer
 
 
+TURNED_AWAY = ("login_refused", "vhost_missing", "vhost_refused")
+"""Outcomes of a probe whose login the broker refuses: it is at work, and may well take that of others."""
+
+
+def talks(probe: Mapping[str, Any]) -> bool:
+    """Whether the broker talks AMQP with a probe, if only to refuse its login."""
+    return bool(probe["ok"]) or probe["outcome"] in TURNED_AWAY
+
+
 def infos(evidence: Evidence, group: str) -> Iterator[tuple[str, Info | None]]:
     """Yield each host of ``brokers`` or ``apps`` with what it told, None if it told nothing."""
     for host, views in sorted((evidence.get(group) or {}).items()):

@@ -23,6 +23,7 @@ from ._findings import (
     infos,
     proof,
     seconds_between,
+    talks,
 )
 
 Container = Mapping[str, Any]
@@ -192,13 +193,19 @@ def all_get_through(evidence: Evidence) -> Finding:
     return UNKNOWN if holds is None else Finding(holds)
 
 
+def some_get_through(evidence: Evidence) -> Finding:
+    """Whether the broker takes the login of a container that could be asked, whatever keeps others from it."""
+    seen = probes(lambda probe, _container: bool(probe["ok"]))(evidence)
+    return Finding(seen.holds, seen.proof)
+
+
 def host_gets_through(evidence: Evidence) -> Finding:
     """Whether a host gets through whose containers do not: then it is their own network or names."""
     answers: list[tuple[str, Truth, list[Proof]]] = []
     for host, info in infos(evidence, "apps"):
         own = (info or {}).get("probe")
-        inside = [one["probe"]["ok"] for one in (info or {}).get("containers") or [] if one.get("probe")]
-        holds = None if not own or not inside else bool(own["ok"]) and not all(inside)
+        inside = [talks(one["probe"]) for one in (info or {}).get("containers") or [] if one.get("probe")]
+        holds = None if not own or not inside else talks(own) and not all(inside)
         told = [
             proof(host, "amqp_probe", "the host itself gets through, so it is the container's own network or names")
         ]
@@ -215,8 +222,8 @@ def goes_elsewhere(evidence: Evidence) -> Finding:
     """Whether a container that does not get through goes to none of the addresses at which its host does."""
     answers: list[tuple[str, Truth, list[Proof]]] = []
     for host, info in infos(evidence, "apps"):
-        own = (info or {}).get("probe") or {}
-        if not own.get("ok"):
+        own = (info or {}).get("probe")
+        if not own or not talks(own):
             answers.append((host, None, []))
             continue
         for container in (info or {}).get("containers") or []:
@@ -258,7 +265,7 @@ workers_crash_loop = containers(crash_loops, tell_state, workers=True)
 
 FINDINGS: dict[str, Question] = {
     "healthy": healthy,
-    "app_gets_through": all_get_through,
+    "app_gets_through": some_get_through,
     "app_refused": probes(lambda probe, _container: not probe["ok"]),
     "app_name_unresolved": probes(one_does_not_resolve),
     "app_no_way": probes(lambda probe, _one: ended(probe, *NO_WAY, stage="connect")),

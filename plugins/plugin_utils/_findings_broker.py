@@ -28,6 +28,7 @@ from ._findings import (
     opposite,
     proof,
     seconds_between,
+    talks,
 )
 
 MIB = 1024 * 1024
@@ -168,9 +169,9 @@ def logged(info: Info, *names: str) -> Truth:
 
 
 def serves_itself(info: Info) -> Truth:
-    """Whether the broker lets a client in on its own host."""
+    """Whether the broker talks to a client on its own host; that it refuses the inventory's login is no silence."""
     seen = info.get("probe")
-    return None if not seen or seen["outcome"] in ("login_refused", "vhost_missing", "vhost_refused") else seen["ok"]
+    return talks(seen) if seen else None
 
 
 def failing(info: Info) -> bool:
@@ -520,12 +521,6 @@ def tell_probe(host: str, info: Info) -> list[Proof]:
     return [proof(host, "amqp_probe", info["probe"]["message"])]
 
 
-def refuses_itself(info: Info) -> Truth:
-    """Whether the broker lets nobody in on its own host."""
-    seen = info.get("probe")
-    return None if not seen else not seen["ok"]
-
-
 def probed(*outcomes: str) -> Callable[[Info], Truth]:
     """Answer whether the probe on the broker's own host ended so."""
     return lambda info: None if not info.get("probe") else info["probe"]["outcome"] in outcomes
@@ -827,7 +822,7 @@ FINDINGS: dict[str, Question] = {
     ),
     "maintenance": drained,
     "other_node_data": on_brokers(renamed, tell_renamed),
-    "broker_refuses_itself": on_brokers(refuses_itself, tell_probe),
+    "broker_refuses_itself": on_brokers(lambda info: opposite(serves_itself(info)), tell_probe),
     "broker_serves_itself": on_brokers(serves_itself, tell_probe),
     "broker_refuses_inventory": on_brokers(probed("login_refused"), tell_probe),
     "management_answers": lambda e: management(e, "ok"),

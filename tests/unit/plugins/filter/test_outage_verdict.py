@@ -19,6 +19,7 @@ from tests.unit.plugins.filter.evidence import (
     CAUSES_DIR,
     DOWN,
     KILLED,
+    LONELY,
     NO_WAY,
     QUEUES,
     ROOT,
@@ -565,3 +566,33 @@ def test_a_queue_without_a_leader_is_named_where_rabbitmq_has_no_check_for_it(
     old = [check("leaders", "unavailable"), check("queues", "unknown", detail)]
     seen = evidence(health("unknown", checks=old), info(signatures=[line(name) for name in names]), probe())
     assert outage_verdict(seen, causes())["cause"] == cause
+
+
+def named(seen: dict) -> list[str]:
+    """Return the causes that a verdict names, the primary first."""
+    verdict = outage_verdict(seen, causes())
+    return [verdict["cause"], *(other["cause"] for other in verdict["also"])]
+
+
+ELSEWHERE = {**NO_WAY, "addresses": [{"address": "198.18.77.22"}]}
+
+
+@pytest.mark.parametrize(
+    ("seen_inside", "cause"),
+    [(LONELY, "backend_path_dropped"), (NO_WAY, "backend_path_refused"), (ELSEWHERE, "backend_wrong_address")],
+)
+def test_a_stale_login_in_the_inventory_rules_nothing_out_that_another_view_proves(
+    seen_inside: dict, cause: str
+) -> None:
+    ours = {**probe("login_refused", "login"), "addresses": [{"address": "198.18.77.10"}]}
+    seen = evidence(
+        health("unknown", "login_refused"), info(probe=ours), probe(),
+        workers=app(container(seen=seen_inside), probe=ours),
+    )  # fmt: skip
+    assert named(seen) == [cause, "inventory_login_refused", "management_login_refused"]
+    assert "workers" in outage_verdict(seen, causes())["targets"]
+
+
+def test_a_broker_that_refuses_our_login_is_not_one_that_does_not_answer() -> None:
+    seen = evidence(health("unknown", "refused"), info(probe=probe("login_refused", "login")), None)
+    assert "broker_unreachable" in outage_verdict(seen, causes())["ruled_out"]
