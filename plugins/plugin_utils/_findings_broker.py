@@ -744,13 +744,27 @@ def answers_somebody(evidence: Evidence) -> bool:
     return any(outcome not in (None, "timed_out", "unreachable", "name_not_resolved") for outcome in outcomes)
 
 
+def peers_see_them(evidence: Evidence) -> bool:
+    """Whether the nodes of the broker's hosts that were not seen run for their peers.
+
+    No host's name tells its node's, so it is said of all of these hosts, or of none. While the peers of a node that is
+    cut off have not noticed it yet, they list no nodes at all.
+    """
+    views = [info for _host, info in infos(evidence, "brokers")]
+    seen = [(info.get("node") or {}).get("name") for info in views if info is not None]
+    nodes = ((evidence.get("health") or {}).get("traffic") or {}).get("nodes") or []
+    others = [bool(node.get("running")) for node in nodes if node["name"] not in seen]
+    return None not in seen and all(others) and len(others) >= views.count(None)
+
+
 def unreachable(evidence: Evidence) -> Finding:
     """Whether a host can't be reached: nothing of it answers, Ansible or anybody else."""
     brokers = list(evidence.get("brokers") or {})
+    lives = brokers if peers_see_them(evidence) or (len(brokers) == 1 and answers_somebody(evidence)) else []
     hosts = {
         host: why
         for host, why in (evidence.get("unreachable") or {}).items()
-        if not LIVES.search(why) and not (brokers == [host] and answers_somebody(evidence))
+        if not LIVES.search(why) and host not in lives
     }
     told = [
         proof("controller", "connection", f"{host} can't be reached from here: {why}") for host, why in hosts.items()

@@ -596,3 +596,38 @@ def test_a_stale_login_in_the_inventory_rules_nothing_out_that_another_view_prov
 def test_a_broker_that_refuses_our_login_is_not_one_that_does_not_answer() -> None:
     seen = evidence(health("unknown", "refused"), info(probe=probe("login_refused", "login")), None)
     assert "broker_unreachable" in outage_verdict(seen, causes())["ruled_out"]
+
+
+NODES = ("rabbit@a", "rabbit@b", "rabbit@c")
+
+
+def cluster(seen_health: dict, *infos: dict | None, down: tuple[str, ...] = (), **changes: object) -> dict:
+    """Return the evidence of a cluster of three, each node at its host: a, b and c; ``down`` are not for the peers."""
+    nodes = [{"name": name, "running": name not in down, "uptime": 3_600_000, "being_drained": False} for name in NODES]
+    brokers = {
+        name[-1]: {"info": told and {**told, "node": {"name": name, "others": []}}}
+        for name, told in zip(NODES, infos, strict=True)
+    }
+    if seen_health["traffic"]:
+        seen_health = {**seen_health, "traffic": {**seen_health["traffic"], "nodes": nodes}}
+    return evidence(seen_health, None, probe(), brokers=brokers, **changes)
+
+
+@pytest.mark.parametrize(
+    ("seen_health", "infos", "down", "cause"),
+    [
+        (health(), (info(), info(), None), (), "healthy"),
+        (health(), (info(), None, None), (), "healthy"),
+        (fail("nodes_running"), (info(), info(), None), ("rabbit@c",), "network_down"),
+        (fail("nodes_running"), (info(), None, None), ("rabbit@b",), "network_down"),
+        (health("unknown", "timed_out"), (info(), info(), None), (), "network_down"),
+    ],
+)
+def test_a_node_that_runs_for_its_peers_is_not_cut_off_though_nobody_could_look_at_its_host(
+    seen_health: dict, infos: tuple, down: tuple, cause: str
+) -> None:
+    unseen = {name[-1]: "timed out" for name, told in zip(NODES, infos, strict=True) if told is None}
+    seen = cluster(seen_health, *infos, down=down, unreachable=unseen)
+    verdict = outage_verdict(seen, causes())
+    assert verdict["cause"] == cause
+    assert {f"{host}: not seen: timed out" for host in unseen} <= set(verdict["unknown"])
