@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ._findings import (
@@ -735,12 +735,17 @@ LIVES = re.compile(
 """What a login says that fails, while something answers."""
 
 
+def asked_from_afar(evidence: Evidence) -> Iterator[Mapping[str, Any]]:
+    """Yield what the application's hosts and containers got from the broker."""
+    for _host, info in infos(evidence, "apps"):
+        seen = [info.get("probe"), *(one.get("probe") for one in info.get("containers") or [])] if info else []
+        yield from filter(None, seen)
+
+
 def answers_somebody(evidence: Evidence) -> bool:
     """Whether somebody got any answer from the broker's host, if only a refusal."""
     outcomes = [((evidence.get("health") or {}).get("management") or {}).get("outcome")]
-    for _host, info in infos(evidence, "apps"):
-        seen = [info.get("probe"), *(one.get("probe") for one in info.get("containers") or [])] if info else []
-        outcomes += [probe["outcome"] for probe in seen if probe]
+    outcomes += [probe["outcome"] for probe in asked_from_afar(evidence)]
     return any(outcome not in (None, "timed_out", "unreachable", "name_not_resolved") for outcome in outcomes)
 
 
@@ -755,6 +760,31 @@ def peers_see_them(evidence: Evidence) -> bool:
     nodes = ((evidence.get("health") or {}).get("traffic") or {}).get("nodes") or []
     others = [bool(node.get("running")) for node in nodes if node["name"] not in seen]
     return None not in seen and all(others) and len(others) >= views.count(None)
+
+
+def talks_to_somebody(evidence: Evidence) -> bool:
+    """Whether a process of the broker lives, as what somebody got from it proves."""
+    if management(evidence, "ok").holds:
+        return True
+    return any(talks(seen) or seen["outcome"] == "blocked" for seen in asked_from_afar(evidence))
+
+
+def nodes_gone(evidence: Evidence) -> list[tuple[str, Truth, list[Proof]]]:
+    """Return whether each host's process is gone; what others see tells it of a host that nobody could look at."""
+    views = list(infos(evidence, "brokers"))
+    lives = peers_see_them(evidence) or (len(views) == 1 and talks_to_somebody(evidence))
+    unseen = False if lives else None
+    return [
+        (host, unseen, []) if info is None else (host, gone(info), tell_service(host, info)) for host, info in views
+    ]
+
+
+def broker_gone(evidence: Evidence) -> Finding:
+    """Whether no process of the broker lives: one node of a cluster that is gone rules nothing out of the others."""
+    dead = [truth for _host, truth, _proofs in nodes_gone(evidence)]
+    if dead and all(dead):
+        return Finding(True)
+    return NO if False in dead or talks_to_somebody(evidence) else UNKNOWN
 
 
 def unreachable(evidence: Evidence) -> Finding:
@@ -797,7 +827,8 @@ def leaderless(evidence: Evidence) -> Finding:
 
 
 FINDINGS: dict[str, Question] = {
-    "process_gone": on_brokers(gone, tell_service),
+    "process_gone": lambda e: anywhere(nodes_gone(e)),
+    "broker_gone": broker_gone,
     "stopped_in_order": on_brokers(ended(True), tell_stop),
     "ended_without_stop": on_brokers(ended(False), tell_death),
     "booting": on_brokers(booting, tell_boot),

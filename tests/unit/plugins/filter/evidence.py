@@ -175,9 +175,12 @@ def evidence(
     workers: dict[str, Any] | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
-    """Return the evidence of one broker, two backends that see the same, and the workers' host."""
-    backend = None if backend_probe is None else app(container(seen=backend_probe))
-    worker = workers or (backend_probe and app(container("veza-worker-transcode-1", "worker-transcode", backend_probe)))
+    """Return the evidence of one broker, two backends that see the same as their containers, and the workers' host."""
+    backend = backend_probe and app(container(seen=backend_probe), probe=backend_probe)
+    worker = workers or (
+        backend_probe
+        and app(container("veza-worker-transcode-1", "worker-transcode", backend_probe), probe=backend_probe)
+    )
     return {
         "health": health_seen,
         "database": {"outcome": "ok", "detail": "it answers"},

@@ -631,3 +631,47 @@ def test_a_node_that_runs_for_its_peers_is_not_cut_off_though_nobody_could_look_
     verdict = outage_verdict(seen, causes())
     assert verdict["cause"] == cause
     assert {f"{host}: not seen: timed out" for host in unseen} <= set(verdict["unknown"])
+
+
+GONE = info("stopped", last="stopped", clean_stop=True, probe=NO_WAY)
+
+
+@pytest.mark.parametrize(
+    ("beside", "infos", "cause"),
+    [
+        (fail("alarms", ALARM.format("disk space")), (GONE, info(), info()), "disk_alarm"),
+        (fail("alarms", ALARM.format("memory")), (GONE, info(), info()), "memory_alarm"),
+        (
+            health("unknown", "refused"),
+            (GONE, info(signatures=[line("disk_alarm_set")]), info()),
+            "disk_alarm",
+        ),
+        (health(traffic=traffic([queue(acked=0, redelivered_count=2)])), (GONE, info(), info()), "poison_message"),
+    ],
+)
+def test_one_node_that_is_gone_rules_nothing_out_of_the_others(beside: dict, infos: tuple, cause: str) -> None:
+    assert named(cluster(beside, *infos, down=("rabbit@a",))) == ["broker_stopped_on_purpose", cause]
+
+
+def test_no_alarm_is_in_effect_where_every_node_is_gone() -> None:
+    gone = {**GONE, "signatures": [line("disk_alarm_set"), line("memory_alarm_set")]}
+    seen = cluster(DOWN, gone, gone, gone)
+    assert named({**seen, "apps": {}}) == ["broker_stopped_on_purpose"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "truth"),
+    [
+        (evidence(health(), None), False),
+        (evidence(None, None, probe("login_refused", "login")), False),
+        (evidence(DOWN, None, NO_WAY), None),
+        (evidence(DOWN, GONE, NO_WAY), True),
+        (cluster(health(), GONE, None, None, down=("rabbit@a",)), True),
+        (cluster(health(), info(), info(), None), False),
+        (cluster(fail("nodes_running"), info(), info(), None, down=("rabbit@c",)), None),
+    ],
+)
+def test_whether_a_process_is_gone_can_be_told_of_a_host_that_nobody_could_look_at(
+    seen: dict, truth: bool | None
+) -> None:
+    assert FINDINGS["process_gone"](seen).holds is truth
