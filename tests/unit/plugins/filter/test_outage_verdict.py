@@ -23,6 +23,7 @@ from tests.unit.plugins.filter.evidence import (
     NO_WAY,
     QUEUES,
     ROOT,
+    SILENT,
     SITUATIONS,
     app,
     at_work,
@@ -675,3 +676,25 @@ def test_whether_a_process_is_gone_can_be_told_of_a_host_that_nobody_could_look_
     seen: dict, truth: bool | None
 ) -> None:
     assert FINDINGS["process_gone"](seen).holds is truth
+
+
+DNS = probe("name_not_resolved", "resolve")
+
+
+@pytest.mark.parametrize("seen_health", [health(), health("unknown", "refused"), SILENT])
+def test_a_name_that_does_not_resolve_is_named_though_ssh_to_the_broker_is_down(seen_health: dict) -> None:
+    apps = {"backend-1": {"info": app(container(seen=DNS), probe=DNS)}, "backend-2": {"info": app()}}
+    seen = evidence(seen_health, None, apps=apps, unreachable={"rabbitmq": "timed out"})
+    verdict = outage_verdict(seen, causes())
+    assert verdict["targets"] == ["backend-1"]
+    assert named(seen)[0] == "backend_unreachable_dns"
+    assert "rabbitmq: not seen: timed out" in verdict["unknown"]
+
+
+def test_a_name_that_does_not_resolve_is_named_though_nobody_else_sees_the_broker() -> None:
+    apps = {"backend-1": {"info": app(container(seen=DNS), probe=DNS)}}
+    seen = evidence(DOWN, None, apps=apps, unreachable={"rabbitmq": "timed out"})
+    verdict = outage_verdict(seen, causes())
+    assert named(seen) == ["backend_unreachable_dns"]
+    assert {"broker_crashed", "broker_stopped_on_purpose", "broker_booting"} <= set(verdict["not_ruled_out"])
+    assert "rabbitmq: not seen: timed out" in verdict["unknown"]
