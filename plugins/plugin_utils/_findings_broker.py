@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ._findings import (
@@ -716,6 +716,41 @@ def drained(evidence: Evidence) -> Finding:
     return Finding(True, told + by_logs.proof, by_logs.targets) if told else by_logs
 
 
+def cut_off(info: Info, peers: Iterable[Info | None]) -> Truth:
+    """Whether a node has logged that it was cut off from another, and both live on as they were.
+
+    That the network is whole again heals nothing: it takes a new start of one of them.
+    """
+    found = next(iter(signature(info, "partition")), None)
+    if found is None or gone(info):
+        return False if found or logs_read(info) else None
+    for peer in filter(None, peers):
+        name = str((peer.get("node") or {}).get("name"))
+        if re.search(rf"{re.escape(name)}(?![\w.-])", found["line"]):
+            anew = seconds_between(found.get("last_at"), peer["lifecycle"].get("started_at"))
+            return both(opposite(gone(peer)), anew is None or anew <= 0.0)
+    return None
+
+
+def partitioned(evidence: Evidence) -> Finding:
+    """Whether the cluster is partitioned: the management API's word, else its nodes' logs.
+
+    They tell it when the nodes meet again, so that nothing in a log denies it.
+    """
+    checked = check(evidence, "partitions")
+    if checked.holds is False:
+        return checked
+    views = list(infos(evidence, "brokers"))
+    by_log = anywhere(
+        (host, cut_off(info, [peer for other, peer in views if other != host]), tell_signature("partition")(host, info))
+        for host, info in views
+        if info is not None
+    )
+    if checked.holds:
+        return Finding(True, [*checked.proof, *by_log.proof])
+    return by_log if by_log.holds else UNKNOWN
+
+
 def certificate_expired(evidence: Evidence) -> Finding:
     """Whether TLS fails for the age of a certificate."""
     by_check = check(evidence, "certificate", about="expire")
@@ -884,7 +919,7 @@ FINDINGS: dict[str, Question] = {
     "queues_missing": lambda e: check(e, "queues", about="does not exist"),
     "queues_down": lambda e: check(e, "queues", about=" is "),
     "identity_changed": lambda e: check(e, "identity"),
-    "partitioned": lambda e: check(e, "partitions"),
+    "partitioned": partitioned,
     "nodes_down": lambda e: check(e, "nodes_running"),
     "quorum_lost": leaderless,
     "check_failed": lambda e: check(

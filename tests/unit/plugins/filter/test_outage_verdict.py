@@ -34,6 +34,7 @@ from tests.unit.plugins.filter.evidence import (
     fail,
     health,
     info,
+    lifecycle,
     line,
     probe,
     queue,
@@ -698,3 +699,44 @@ def test_a_name_that_does_not_resolve_is_named_though_nobody_else_sees_the_broke
     assert named(seen) == ["backend_unreachable_dns"]
     assert {"broker_crashed", "broker_stopped_on_purpose", "broker_booting"} <= set(verdict["not_ruled_out"])
     assert "rabbitmq: not seen: timed out" in verdict["unknown"]
+
+
+def split(number: int, peer: int, started: str = "01:00:00", **changes: object) -> dict:
+    """Return a node whose log has it that it was cut off from another."""
+    text = (
+        f"Mnesia('{NODES[number]}'): ** ERROR ** mnesia_event got {{inconsistent_database, "
+        f"running_partitioned_network, '{NODES[peer]}'}}"
+    )
+    booted = lifecycle(started_at=f"2026-01-31T{started}.000Z")
+    return info(**{"signatures": [line("partition", text)], "lifecycle": booted, **changes})
+
+
+BACK = info(lifecycle=lifecycle(started_at="2026-01-31T02:04:00.000Z"))
+MUTE = health("unknown", "refused")
+
+
+@pytest.mark.parametrize(
+    ("seen_health", "infos", "holds", "proofs"),
+    [
+        # Only the log tells of it where the management API does not.
+        (MUTE, (split(0, 2), split(1, 2), split(2, 0)), True, 3),
+        # The side that was not to be kept has been started anew.
+        (MUTE, (split(0, 2), split(1, 2), BACK), None, 0),
+        (MUTE, (split(0, 2), split(1, 0), BACK), True, 1),
+        (MUTE, (split(0, 2), split(1, 2), GONE), None, 0),
+        # Whether it has been, nobody could look.
+        (MUTE, (split(0, 2), split(1, 2), None), None, 0),
+        # It is logged when it ends: nothing tells that there is none.
+        (MUTE, (info(), info(), info()), None, 0),
+        (health(), (split(0, 2), split(1, 2), split(2, 0)), False, 0),
+        (fail("partitions"), (split(0, 2), split(1, 2), BACK), True, 1),
+        (fail("partitions"), (split(0, 2), split(1, 2), split(2, 0)), True, 4),
+    ],
+)
+def test_a_partition_in_the_logs_lasts_until_one_side_was_started_anew(
+    seen_health: dict, infos: tuple, holds: bool | None, proofs: int
+) -> None:
+    seen = cluster(seen_health, *infos)
+    found = FINDINGS["partitioned"](seen)
+    assert (found.holds, len(found.proof)) == (holds, proofs)
+    assert ("cluster_partitioned" in named(seen)) is bool(holds)
