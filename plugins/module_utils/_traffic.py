@@ -200,7 +200,7 @@ class Traffic:
         often, and one that hangs looks like one that is slow, so that two looks some seconds apart tell little."""
         columns = [f"message_stats.{name}_details" for name in (*COUNTERS["acked"], *COUNTERS["redelivered_count"])]
         span = {f"{kind}_{what}": str(n) for kind in ("lengths", "msg_rates") for what, n in _SPAN.items()}
-        wanted = {"columns": ",".join(["messages_details", *columns]), **span}
+        wanted = {"columns": ",".join(["messages_details", "messages_unacknowledged_details", *columns]), **span}
         return {name: past(self._management.ask(self._path(name), wanted).document) for name in names}
 
     def _bindings(self, first: Sample, queues: Sequence[str], exchanges: set[str]) -> tuple[Bindings, Bindings]:
@@ -324,14 +324,15 @@ def past(document: Any) -> dict[str, int | None]:
     """Return what the samples of a queue tell of the last minutes; None without samples.
 
     ``in_vain``: at how many of them messages had come back, since one was done with. ``stuck_for``: for how many
-    seconds it has held messages of which none was done with. ``risen``: how many more it holds than 5 minutes ago, if
-    they have become ever more since.
+    seconds it has held messages of which none was done with; ``unacked_for``: those that its consumers have. ``risen``:
+    how many more it holds than 5 minutes ago, if they have become ever more since.
     """
     figures = mapping(mapping(document).get("message_stats"))
     done = _samples(figures, COUNTERS["acked"])
     return {
         "in_vain": _in_vain(done, _samples(figures, COUNTERS["redelivered_count"])),
         "stuck_for": _stuck_for(done, _samples(mapping(document), ("messages",))),
+        "unacked_for": _stuck_for(done, _samples(mapping(document), ("messages_unacknowledged",))),
         "risen": _risen(_samples(mapping(document), ("messages",))),
     }
 

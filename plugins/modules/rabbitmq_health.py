@@ -310,10 +310,13 @@ traffic:
         in_vain:
           description:
             - How often, within the last 10 minutes and since a message was last done with, messages were delivered
-              again. V(null), like the next two, where the first look tells enough, or the broker keeps no samples.
+              again. V(null), like the next three, where the first look tells enough, or the broker keeps no samples.
           type: int
         stuck_for:
           description: For how many seconds, up to 10 minutes, it has held messages of which none was done with.
+          type: int
+        unacked_for:
+          description: For how many of these seconds consumers have held such messages, without a break until now.
           type: int
         risen:
           description: How many messages more it holds than 5 minutes ago; V(0) unless they became ever more since.

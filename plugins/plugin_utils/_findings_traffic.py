@@ -30,8 +30,8 @@ DATABASE_AWAY = ("refused", "timed_out", "name_not_resolved", "error")
 QUIET, PAUSES = 40.0, 5.0
 """Seconds, and a multiple of the usual pause between two lines, after which a trouble is over; the longer of them."""
 
-NO_ACK_AFTER = 60_000
-"""Milliseconds of a node's uptime after which a worker that holds messages should have acknowledged one."""
+NO_ACK_AFTER = 60
+"""Seconds after which a worker that holds messages should have acknowledged one."""
 
 STUCK = 300
 """Seconds after which that is told of a worker that has acknowledged some before."""
@@ -96,25 +96,17 @@ def tell_in_vain(queue: Queue) -> str:
     return f"{queue['name']}: {queue['in_vain']} times in 10 min messages came back, and none was acknowledged since"
 
 
-def never_acked(evidence: Evidence) -> Finding:
-    """Whether a worker holds messages of a queue, none of which was acknowledged for long, or since the start."""
-    seen = traffic(evidence)
-    if seen is None:
-        return UNKNOWN
-    uptimes = [node.get("uptime") for node in seen["nodes"] if node.get("running")]
-    settled = bool(uptimes) and all(isinstance(uptime, int) and uptime > NO_ACK_AFTER for uptime in uptimes)
+def never_acked(queue: Queue) -> Truth:
+    """Whether a worker has held messages of a queue for long, and none was acknowledged.
 
-    def holds(queue: Queue) -> Truth:
-        if queue.get("unacked") is None or queue.get("acked_total") is None:
-            return None
-        long = queue["acked_total"] == 0 or (queue.get("stuck_for") or 0) >= STUCK
-        return settled and queue["unacked"] > 0 and bool(queue.get("consumers")) and long
-
-    def tell(queue: Queue) -> str:
-        since = "yet" if queue["acked_total"] == 0 else f"for {queue['stuck_for']} s"
-        return f"{queue['name']}: {queue['consumers']} consumers hold {queue['unacked']}, acknowledged none {since}"
-
-    return queues(holds, tell)(evidence)
+    That none ever was proves nothing by itself: the first message of a rare queue may have been delivered just now.
+    """
+    if queue.get("unacked") is None or queue.get("acked_total") is None:
+        return None
+    if not queue["unacked"] or not queue.get("consumers"):
+        return False
+    held = queue.get("unacked_for")
+    return None if held is None else held >= (STUCK if queue["acked_total"] else NO_ACK_AFTER)
 
 
 def rises(queue: Queue) -> Truth:
@@ -122,7 +114,7 @@ def rises(queue: Queue) -> Truth:
     risen, stuck_for = queue.get("risen"), queue.get("stuck_for")
     if risen is None or stuck_for is None:
         return False if queue.get("messages") is not None else None
-    return risen >= MANY_MORE and stuck_for < NO_ACK_AFTER / 1000
+    return risen >= MANY_MORE and stuck_for < NO_ACK_AFTER
 
 
 def stuck(evidence: Evidence) -> Finding:
@@ -250,7 +242,11 @@ def work_fails(evidence: Evidence) -> Finding:
 
 FINDINGS: dict[str, Question] = {
     "no_consumer": queues(nobody_consumes, lambda q: f"{q['name']} has no consumer; {q.get('messages')} messages wait"),
-    "never_acked": never_acked,
+    "never_acked": queues(
+        never_acked,
+        lambda q: f"{q['name']}: {q['consumers']} consumers hold {q['unacked']}, acknowledged none"
+                  f" for {q['unacked_for']} s",
+    ),
     "held_and_stuck": stuck,
     "redelivered_in_vain": queues(
         redelivered_in_vain,

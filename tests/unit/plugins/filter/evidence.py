@@ -64,8 +64,8 @@ def queue(name: str = "transcode_jobs", **changes: Any) -> dict[str, Any]:
     return {
         "name": name, "of": None, "type": "classic", "state": "running", "messages": 3, "ready": 2, "unacked": 1,
         "consumers": 1, "redelivered": False, "acked": 5, "delivered": 5, "redelivered_count": 0, "published": 5,
-        "in_vain": None, "stuck_for": None, "risen": None, "acked_total": 50, "grown": 0, "bindings": 1,
-        "arguments": {"x-dead-letter-exchange": "dead"}, "policy": {},
+        "in_vain": None, "stuck_for": None, "unacked_for": None, "risen": None, "acked_total": 50, "grown": 0,
+        "bindings": 1, "arguments": {"x-dead-letter-exchange": "dead"}, "policy": {},
         "dead_letter_target": f"{name}.dlq",
         "limits": {"ttl": None, "max_length": None, "delivery_limit": None}, "consumer_hosts": ["198.18.77.30"],
         **changes,
@@ -516,11 +516,16 @@ SITUATIONS = {
         "database_down",
     ),
     "no database, and no harm": (at_work(database={"outcome": "refused", "detail": "refused"}), "healthy"),
-    "no acks for long": (at_work([queue(acked=0, stuck_for=420)]), "consumers_not_acking"),
-    "slow, or idle before": (at_work([queue(acked=0, stuck_for=120)]), "healthy"),
+    "no acks for long": (at_work([queue(acked=0, unacked_for=420)]), "consumers_not_acking"),
+    "slow, or idle before": (at_work([queue(acked=0, unacked_for=120)]), "healthy"),
     "grows": (at_work([queue(acked=3, risen=400, stuck_for=0)]), "backlog_growing"),
     "grows a little": (at_work([queue(acked=3, risen=40, stuck_for=0)]), "healthy"),
-    "no acks": (at_work([queue(acked=0, acked_total=0)]), "consumers_not_acking"),
+    "no acks": (at_work([queue(acked=0, acked_total=0, unacked_for=60)]), "consumers_not_acking"),
+    "the first message ever": (at_work([queue(acked=0, acked_total=0, unacked_for=10)]), "healthy"),
+    "the first message ever, which had waited": (
+        at_work([queue(acked=0, acked_total=0, stuck_for=420, unacked_for=0)]), "healthy"
+    ),
+    "the first message ever, of which one look can't tell": (at_work([queue(acked=0, acked_total=0)]), "healthy"),
     "dead letters": (
         at_work([queue(), queue("transcode_jobs.dlq", of="transcode_jobs", grown=4)]),
         "dead_letters_growing",

@@ -43,7 +43,8 @@ CONNECTIONS = ("/api/connections?columns=state,peer_host&page=1&page_size=500", 
 TOTALS = "columns=name,messages,messages_ready,messages_unacknowledged&disable_stats=true&enable_queue_totals=true"
 LIST = (f"/api/queues/v?{TOTALS}", [])
 QUESTION = (
-    "/api/queues/v/jobs?columns=messages_details,message_stats.ack_details,message_stats.deliver_no_ack_details,"
+    "/api/queues/v/jobs?columns=messages_details,messages_unacknowledged_details,message_stats.ack_details,"
+    "message_stats.deliver_no_ack_details,"
     "message_stats.get_no_ack_details,message_stats.redeliver_details"
     "&lengths_age=600&lengths_incr=10&msg_rates_age=600&msg_rates_incr=10"
 )
@@ -200,13 +201,16 @@ def test_dead_letters_to_nowhere_name_the_exchange(read: Made) -> None:
     assert [entry["dead_letter_target"] for entry in found["queues"]] == ["dlx"]
 
 
-def samples(messages: list[int] | None = None, **counters: list[int]) -> dict[str, Any]:
+def samples(
+    messages: list[int] | None = None, unacked: list[int] | None = None, **counters: list[int]
+) -> dict[str, Any]:
     def details(totals: list[int]) -> dict[str, Any]:
         told = [{"sample": total, "timestamp": 10_000 * at} for at, total in enumerate(totals)]
         return {"samples": told[::-1]}
 
     stats = {f"{name}_details": details(totals) for name, totals in counters.items()}
-    return {"messages_details": details(messages or []), "message_stats": stats}
+    held = {"messages_details": details(messages or []), "messages_unacknowledged_details": details(unacked or [])}
+    return {**held, "message_stats": stats}
 
 
 @pytest.mark.parametrize(
@@ -239,6 +243,11 @@ def test_for_how_long_nothing_was_done(document: Any, seconds: int | None) -> No
     assert past(document)["stuck_for"] == seconds
 
 
+def test_for_how_long_consumers_have_held_messages_is_another_question() -> None:
+    told = past(samples([5, 5, 5, 5], [0, 0, 1, 1]))
+    assert (told["stuck_for"], told["unacked_for"]) == (30, 10)
+
+
 @pytest.mark.parametrize(
     ("messages", "more"),
     [
@@ -264,10 +273,10 @@ def test_whether_messages_become_ever_more(messages: list[int], more: int | None
     ],
 )
 def test_the_past_is_asked_for_where_it_tells_more(read: Made, first: dict[str, Any], asked: bool) -> None:
-    steps = [(QUESTION, samples([9, 9], redeliver=[9, 18]))] if asked else []
+    steps = [(QUESTION, samples([9, 9], [1, 1], redeliver=[9, 18]))] if asked else []
     found = read(first, (f"/api/bindings/v?{COLUMNS}", []), *steps, CONNECTIONS, LIST, seconds=0)
-    told = {key: found["queues"][0][key] for key in ("in_vain", "stuck_for", "risen")}
-    assert told == ({"in_vain": 1, "stuck_for": 10, "risen": None} if asked else dict.fromkeys(told))
+    told = {key: found["queues"][0][key] for key in ("in_vain", "stuck_for", "unacked_for", "risen")}
+    assert told == ({"in_vain": 1, "stuck_for": 10, "unacked_for": 10, "risen": None} if asked else dict.fromkeys(told))
 
 
 def test_what_was_not_answered_is_unknown(read: Made) -> None:
