@@ -37,6 +37,9 @@ HISTORY, STEP = 600, 10
 MANY = 100
 """Messages of a queue above which it is asked whether they become ever more."""
 
+YOUNG = 3_600_000
+"""Milliseconds of a node's uptime within which its counters tell of now."""
+
 CONNECTIONS = 500
 """Connections that are read: as many as the broker gives on a page."""
 
@@ -67,6 +70,9 @@ DROPPED = {
     "unroutable": ("rabbitmq_global_messages_unroutable_dropped_total", "drop_unroutable"),
     "returned": ("rabbitmq_global_messages_unroutable_returned_total", "return_unroutable"),
 }
+
+DEAD_LETTERED = ("expired", "maxlen", "rejected", "delivery_limit")
+"""Those of them that were in a queue."""
 
 _SPAN = {"age": HISTORY, "incr": STEP}
 
@@ -161,8 +167,9 @@ class Traffic:
         around = self._surroundings(first, sees_all(seen))
         first.totals = self._totals(first)
         first.metrics = counters.result() if counters else None
-        second = self._second(first, around) if self._seconds else None
-        return report(self._expected.queues, first, second, around, seen.document("nodes"))
+        nodes = seen.document("nodes")
+        second = self._second(first, nodes) if self._seconds else None
+        return report(self._expected.queues, first, second, around, nodes)
 
     def _path(self, name: str) -> str:
         return f"/api/queues/{self._vhost}/{segment(name)}"
@@ -236,12 +243,12 @@ class Traffic:
         else:
             sample.queues.update({name: self._management.ask(self._path(name)) for name in new})
 
-    def _second(self, first: Sample, around: Surroundings) -> Sample | None:
+    def _second(self, first: Sample, nodes: Any) -> Sample | None:
         """Look again if the first look leaves a question open: until it is answered, or time is over."""
         named = self._expected.queues
         questions = [name for name in first.queues if is_open(first, name, name in named)]
-        left = self._seconds
-        if not questions:
+        drops, left = bool(named) and has_dropped(first) and not young(records(nodes)), self._seconds
+        if not questions and not drops:
             return None
         while True:
             self._sleep(min(PAUSE, left))
@@ -251,8 +258,9 @@ class Traffic:
             second = Sample(at, asked, overview=first.overview)
             self._add(second, list(first.queues))
             left = self._seconds - (second.at - first.at)
-            gone = not any(second.document(name) for name in questions)
-            if gone or left <= 0 or all(has_moved(first, second, name, name in named) for name in questions):
+            gone = not any(second.document(name) for name in questions or named)
+            answered = not drops and all(has_moved(first, second, name, name in named) for name in questions)
+            if gone or left <= 0 or answered:
                 break
         counters = self._counters
         later = Later(lambda: counters(SECOND_LOOK / 2)) if counters else None
@@ -311,6 +319,23 @@ def is_open(sample: Sample, name: str, named: bool) -> bool:
     figures = mapping(document.get("message_stats"))
     flows = any(_rate(figures, counter) > 0 for counter in COUNTERS["acked"])
     return (bool(sample.depth(name).messages) and not flows) or _rate(figures, "redeliver") > 0
+
+
+def young(nodes: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all nodes that run have begun lately, and their counters with them."""
+    uptimes = [node.get("uptime") for node in nodes if node.get("running")]
+    return bool(uptimes) and all(isinstance(uptime, int) and uptime < YOUNG for uptime in uptimes)
+
+
+def has_dropped(sample: Sample) -> bool:
+    """Whether messages were lost since the node's start. Whether they still are, a second look tells."""
+    found = [DROPPED[name][0] for name in DEAD_LETTERED]
+    return bool(sample.metrics and any(discarded(sample.metrics, metric) for metric in found))
+
+
+def discarded(metrics: Metrics | None, metric: str) -> int | None:
+    """Return how many dead letters had nowhere to go; None where the endpoint does not tell."""
+    return metrics.total(metric, dead_letter_strategy="disabled") if metrics else None
 
 
 def is_telling(sample: Sample, name: str) -> bool:
@@ -501,11 +526,15 @@ def _dropped(name: str, first: Sample, second: Sample | None) -> dict[str, Any] 
         total = first.metrics.total(metric)
         if total is not None:
             later = second.metrics.total(metric) if second and second.metrics else None
-            last = second.metrics if second and second.metrics and later is not None else first.metrics
+            ends = [
+                discarded(metrics, metric) if name in DEAD_LETTERED else None
+                for metrics in (first.metrics, second.metrics if second and later is not None else None)
+            ]
             return {
                 "total": total if later is None else later,
                 "delta": delta(total, later),
-                "discarded": last.total(metric, dead_letter_strategy="disabled") if not statistic else None,
+                "discarded": ends[0] if ends[1] is None else ends[1],
+                "discarded_delta": delta(*ends),
                 "source": "prometheus",
                 "age": 0.0,
             }
@@ -515,4 +544,11 @@ def _dropped(name: str, first: Sample, second: Sample | None) -> dict[str, Any] 
     total = figures.get(statistic, 0)  # what never happened is missing there
     if not isinstance(total, int):
         return None
-    return {"total": total, "delta": None, "discarded": None, "source": "/api/overview", "age": STATISTICS_AGE}
+    return {
+        "total": total,
+        "delta": None,
+        "discarded": None,
+        "discarded_delta": None,
+        "source": "/api/overview",
+        "age": STATISTICS_AGE,
+    }

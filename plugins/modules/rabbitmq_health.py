@@ -367,7 +367,7 @@ traffic:
           V(returned) were returned to their publisher, because no queue was bound.
         - Each is null where no source has it, else a dictionary with C(total), since the start of the node that
           answered; C(delta), between the two looks; C(discarded), those of C(total) whose queue has no dead letter
-          exchange, which are lost; C(source) and C(age).
+          exchange, which are lost; C(discarded_delta), those between the two looks; C(source) and C(age).
       type: dict
     nodes:
       description:

@@ -442,10 +442,16 @@ def tell_files(host: str, info: Info) -> list[Proof]:
     return [proof(host, "/proc", text), *tell_signature("file_descriptors")(host, info)]
 
 
+def stepped(clock: Mapping[str, Any]) -> bool:
+    """Whether a clock was set by more than some seconds within the hour."""
+    at = clock.get("stepped_at")
+    return bool(at) and (seconds_between(at, clock.get("now")) or 0.0) < RECENT
+
+
 def clock_off(info: Info) -> Truth:
-    """Whether the host's clock differs from the controller's, or was set back."""
+    """Whether the host's clock differs from the controller's, or was set lately."""
     clock = info.get("clock") or {}
-    if clock.get("stepped_at"):
+    if stepped(clock):
         return True
     return None if clock.get("offset") is None else abs(clock["offset"]) > CLOCK_OFFSET
 
@@ -453,7 +459,7 @@ def clock_off(info: Info) -> Truth:
 def tell_clock(host: str, info: Info) -> list[Proof]:
     """Say by how much."""
     clock = info["clock"]
-    if clock.get("stepped_at"):
+    if stepped(clock):
         return [proof(host, "logs", "the times of the log's lines run backwards", clock["stepped_at"])]
     return [proof(host, "clock", f"{clock['offset']:+.1f} s against the controller's", clock.get("now"))]
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils._traffic import young
+
 from ._findings import NO, RECENT, UNKNOWN, Evidence, Finding, Proof, Question, Truth, infos, proof, seconds_between
 from ._findings_apps import OF_LIMIT, probes, workers_crash_loop
 
@@ -133,11 +135,16 @@ def stuck(evidence: Evidence) -> Finding:
 
 
 def dropped(evidence: Evidence, *names: str) -> Finding:
-    """Whether the broker counts messages that it dropped, for one of these reasons, with no target to keep them."""
-    counters = (traffic(evidence) or {}).get("dropped")
+    """Whether the broker drops messages, for one of these reasons, with no target to keep them.
+
+    Its counters begin with the broker: they tell of now if that is not long ago, or if they move between two looks.
+    """
+    seen = traffic(evidence) or {}
+    counters = seen.get("dropped")
     if not counters:
         return UNKNOWN
-    known = {name: _lost(counters.get(name)) for name in names}
+    fresh = young(seen.get("nodes") or [])
+    known = {name: _lost(counters.get(name), fresh) for name in names}
     told = [
         proof("controller", "dropped messages", f"{count:.0f} messages were dropped ({name}) since the broker began")
         for name, count in known.items()
@@ -148,12 +155,19 @@ def dropped(evidence: Evidence, *names: str) -> Finding:
     return UNKNOWN if None in known.values() else NO
 
 
-def _lost(counter: Mapping[str, Any] | None) -> float | None:
-    """Return how many messages are gone by a counter: of dead letters those with nowhere to go, where it tells."""
+def _lost(counter: Mapping[str, Any] | None, fresh: bool) -> float | None:
+    """Return how many messages are gone by a counter that is fresh or moves, 0 if it does neither; None if unknown.
+
+    Of dead letters only those are gone that had nowhere to go, where the counter tells.
+    """
     if not counter:
         return None
-    value: float = counter["total"] if counter.get("discarded") is None else counter["discarded"]
-    return value
+    total, moved = counter["discarded"], counter["discarded_delta"]
+    if total is None:
+        total, moved = counter["total"], counter["delta"]
+    if fresh or moved or not total:
+        return float(total)
+    return None if moved is None else 0.0
 
 
 def no_target(queue: Queue) -> Truth:

@@ -72,6 +72,16 @@ def queue(name: str = "transcode_jobs", **changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+OLD = 86_400_000
+"""The uptime of a node that has run for a day, in milliseconds."""
+
+
+def counter(total: int = 0, moved: int | None = 0, discarded: int | None = None) -> dict[str, Any]:
+    """Return a counter of what was dropped; ``discarded`` of it had nowhere to go."""
+    lost = None if discarded is None else moved
+    return {"total": total, "delta": moved, "discarded": discarded, "discarded_delta": lost}
+
+
 def traffic(queues: list[dict[str, Any]] | None = None, **changes: Any) -> dict[str, Any]:
     """Return the traffic of a healthy broker."""
     counters = ("expired", "maxlen", "rejected", "delivery_limit", "unroutable")
@@ -80,8 +90,8 @@ def traffic(queues: list[dict[str, Any]] | None = None, **changes: Any) -> dict[
         "seconds": 6.0,
         "queues": [*(queues or [queue(), queue("dmca_propagation")]), dead],
         "connections": {"total": 6, "blocked": 0, "blocking": 0, "by_host": {}},
-        "dropped": {name: {"total": 0, "delta": 0} for name in counters},
-        "nodes": [{"name": "rabbit@a", "running": True, "uptime": 3_600_000, "being_drained": False}],
+        "dropped": {name: counter() for name in counters},
+        "nodes": [{"name": "rabbit@a", "running": True, "uptime": OLD, "being_drained": False}],
         **changes,
     }
 
@@ -484,12 +494,12 @@ SITUATIONS = {
     "TTL": (
         at_work(
             [queue(limits={"ttl": 500, "max_length": None, "delivery_limit": None})],
-            traffic={"dropped": {"expired": {"total": 3, "delta": 1}, "maxlen": None}},
+            traffic={"dropped": {"expired": counter(3, 1), "maxlen": None}},
         ),
         "messages_expire",
     ),
     "given up": (
-        at_work([queue(arguments={})], traffic={"dropped": {"rejected": {"total": 3, "delta": 1, "discarded": 3}}}),
+        at_work([queue(arguments={})], traffic={"dropped": {"rejected": counter(3, 1, 3)}}),
         "delivery_limit_drops",
     ),
     "consumer timeout": (at_work([queue(acked=0, redelivered_count=2)], "ack_timeout"), "consumer_timeout"),

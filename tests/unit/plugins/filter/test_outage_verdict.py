@@ -21,6 +21,8 @@ from tests.unit.plugins.filter.evidence import (
     KILLED,
     LONELY,
     NO_WAY,
+    NOW,
+    OLD,
     QUEUES,
     ROOT,
     SILENT,
@@ -30,6 +32,7 @@ from tests.unit.plugins.filter.evidence import (
     causes,
     check,
     container,
+    counter,
     evidence,
     fail,
     health,
@@ -605,7 +608,7 @@ NODES = ("rabbit@a", "rabbit@b", "rabbit@c")
 
 def cluster(seen_health: dict, *infos: dict | None, down: tuple[str, ...] = (), **changes: object) -> dict:
     """Return the evidence of a cluster of three, each node at its host: a, b and c; ``down`` are not for the peers."""
-    nodes = [{"name": name, "running": name not in down, "uptime": 3_600_000, "being_drained": False} for name in NODES]
+    nodes = [{"name": name, "running": name not in down, "uptime": OLD, "being_drained": False} for name in NODES]
     brokers = {
         name[-1]: {"info": told and {**told, "node": {"name": name, "others": []}}}
         for name, told in zip(NODES, infos, strict=True)
@@ -740,3 +743,48 @@ def test_a_partition_in_the_logs_lasts_until_one_side_was_started_anew(
     found = FINDINGS["partitioned"](seen)
     assert (found.holds, len(found.proof)) == (holds, proofs)
     assert ("cluster_partitioned" in named(seen)) is bool(holds)
+
+
+LIMITED = queue(limits={"ttl": None, "max_length": 9, "delivery_limit": None})
+
+
+@pytest.mark.parametrize(
+    ("seen_queue", "name", "named_cause"),
+    [(LIMITED, "maxlen", "messages_expire"), (queue(arguments={}), "rejected", "delivery_limit_drops")],
+)
+@pytest.mark.parametrize(
+    ("seen_counter", "uptime", "holds"),
+    [
+        (counter(7, 1, 7), OLD, True),
+        (counter(7, 0, 7), OLD, False),
+        # Nobody looked twice.
+        (counter(7, None, 7), OLD, None),
+        (counter(7, None, 7), 1_800_000, True),
+        # They are kept by a dead letter queue.
+        (counter(7, 1, 0), OLD, False),
+        (counter(7, 1), OLD, True),
+        (counter(7, 0), OLD, False),
+    ],
+)
+def test_what_was_dropped_long_ago_is_no_cause_now(
+    seen_queue: dict, name: str, named_cause: str, seen_counter: dict, uptime: int, holds: bool | None
+) -> None:
+    counted = {one: counter() for one in ("expired", "maxlen", "rejected", "delivery_limit")}
+    nodes = [{"name": "rabbit@a", "running": True, "uptime": uptime, "being_drained": False}]
+    verdict = outage_verdict(
+        at_work([seen_queue], traffic={"dropped": {**counted, name: seen_counter}, "nodes": nodes}), causes()
+    )
+    assert verdict["cause"] == (named_cause if holds else "healthy")
+    assert (named_cause in verdict["not_ruled_out"]) is (holds is None)
+
+
+@pytest.mark.parametrize(("at", "cause"), [("01:30:00", "clock_off"), ("00:30:00", "healthy")])
+def test_a_clock_that_was_set_long_ago_is_right_again(at: str, cause: str) -> None:
+    clock = {"now": NOW, "offset": 0.1, "stepped_at": f"2026-01-31T{at}.000Z"}
+    assert outage_verdict(evidence(health(), info(clock=clock), probe()), causes())["cause"] == cause
+
+
+@pytest.mark.parametrize("name", ["ack_timeout", "permission_refused", "exclusive_use", "connection_limit"])
+def test_what_clients_were_refused_long_ago_is_over_however_often_it_was(name: str) -> None:
+    told = {**line(name, at="2026-01-31T01:04:00.000Z"), "first_at": "2026-01-29T00:00:00.000Z", "count": 99}
+    assert named(evidence(health(), info(signatures=[told]), probe())) == ["healthy"]

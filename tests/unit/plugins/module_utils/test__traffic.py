@@ -79,6 +79,7 @@ def read(scripted_http: Made, reply: Made, clock: Any) -> Made:
         overview: dict[str, Any] | None = None,
         counters: list[Metrics] | None = None,
         others: list[dict[str, Any]] | None = None,
+        uptime: int | None = None,
     ) -> dict[str, Any]:
         made = [(path, found if isinstance(found, Exception) else reply(found)) for path, found in steps]
         management = Management(scripted_http(*made), "monitor", clock)
@@ -88,7 +89,7 @@ def read(scripted_http: Made, reply: Made, clock: Any) -> Made:
             {
                 "whoami": Answer("ok", "", {"tags": [tag]}),
                 "overview": Answer("ok", "", few if overview is None else overview),
-                "nodes": Answer("ok", "", [{"name": "rabbit@mq", "running": True, "mem_used": 5}]),
+                "nodes": Answer("ok", "", [{"name": "rabbit@mq", "running": True, "mem_used": 5, "uptime": uptime}]),
             },
             {},
             {document["name"]: Answer("ok", "", document) for document in [{**first, "name": "jobs"}, *(others or [])]},
@@ -143,9 +144,22 @@ def test_a_worker_that_does_nothing_costs_the_whole_time(read: Made, clock: Any)
     assert clock.sleeps == [1.0, 1.0, 0.5]
     assert (found["queues"][0]["acked"], found["queues"][0]["redelivered"]) == (0, False)
     assert found["dropped"]["expired"] == {
-        "total": 13, "delta": 1, "discarded": 3, "source": "prometheus", "age": 0.0,
+        "total": 13, "delta": 1, "discarded": 3, "discarded_delta": 1, "source": "prometheus", "age": 0.0,
     }  # fmt: skip
     assert found["dropped"]["maxlen"] is None
+
+
+@pytest.mark.parametrize(("lost", "uptime", "looks"), [(0, 3_600_000, 1), (2, 3_600_000, 2), (2, 3_599_999, 1)])
+def test_whether_messages_are_still_lost_takes_a_second_look_long_after_the_start(
+    read: Made, clock: Any, lost: int, uptime: int, looks: int
+) -> None:
+    steps = [("/api/queues/v/jobs", queue()), ("/api/queues/v/jobs", queue()), LIST] if looks == 2 else []
+    found = read(
+        queue(), (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, LIST, *steps,
+        seconds=2.0, counters=[metrics(lost)] * looks, uptime=uptime,
+    )  # fmt: skip
+    assert clock.sleeps == ([1.0, 1.0] if looks == 2 else [])
+    assert found["dropped"]["expired"]["discarded_delta"] == (0 if looks == 2 else None)
 
 
 def test_dead_letter_queues_of_few_are_read_as_a_list(read: Made, clock: Any) -> None:
