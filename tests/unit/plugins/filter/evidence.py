@@ -229,6 +229,7 @@ ALARM = "There are alarms in effect: {} on rabbit@a"
 PAUSED = info(signatures=[line("minority_paused")], probe=NO_WAY, listeners=[{"port": 5672, "listening": False}])
 DRAINED = info(signatures=[line("maintenance")], probe=NO_WAY, listeners=[{"port": 5672, "listening": False}])
 APP_STOPPED = info(last="stopped", probe=NO_WAY, listeners=[{"port": 5672, "listening": False}])
+DRAINED_AND_STOPPED = {**DRAINED, "lifecycle": lifecycle("stopped")}
 RENAMED = info(node={"name": "rabbit@b", "others": [{"name": "rabbit@a", "modified_at": AT}]})
 EMPTY = health(
     "unknown", "login_refused", [check("vhost", "fail"), check("queues", "fail", "queue 'x' does not exist")]
@@ -332,6 +333,7 @@ SITUATIONS = {
     "refuses, nobody knows why": (evidence(DOWN, info(probe=NO_WAY), NO_WAY), "broker_unreachable"),
     "stop_app": (evidence(DOWN, APP_STOPPED, NO_WAY), "app_stopped"),
     "maintenance": (evidence(DOWN, DRAINED, NO_WAY), "maintenance_mode"),
+    "maintenance, then stop_app": (evidence(DOWN, DRAINED_AND_STOPPED, NO_WAY), "app_stopped"),
     "minority": (evidence(DOWN, PAUSED, NO_WAY), "minority_paused"),
     "bad configuration": (evidence(DOWN, failing("configuration"), NO_WAY), "configuration_broken"),
     "bad cookie": (evidence(DOWN, failing("cookie_file"), NO_WAY), "cookie_broken"),

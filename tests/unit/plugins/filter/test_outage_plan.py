@@ -109,6 +109,13 @@ def test_what_lives_and_does_not_serve(situation: str, action: str) -> None:
         assert "outage_recover_start_stopped=true" in refused["reason"]
 
 
+def test_a_node_is_revived_when_its_application_runs_again() -> None:
+    assert names(plan("maintenance, then stop_app", **YES))[:2] == ["start_app", "revive_broker"]
+    refused = plan("maintenance, then stop_app")
+    assert (refused["decision"], refused["actions"]) == ("ask", [])
+    assert "rabbitmqctl start_app" in refused["reason"]
+
+
 def test_a_broker_that_goes_down_again_and_again_is_not_started_for_ever() -> None:
     once, twice = [started("2026-01-31T01:40:00.000Z")], [started("2026-01-31T01:40:00.000Z"), started(SINCE)]
     assert plan("killed", recent_actions=once)["decision"] == "act"

@@ -18,6 +18,7 @@ from tests.unit.plugins.filter.evidence import (
     AT,
     CAUSES_DIR,
     DOWN,
+    DRAINED_AND_STOPPED,
     KILLED,
     LONELY,
     NO_WAY,
@@ -788,3 +789,18 @@ def test_a_clock_that_was_set_long_ago_is_right_again(at: str, cause: str) -> No
 def test_what_clients_were_refused_long_ago_is_over_however_often_it_was(name: str) -> None:
     told = {**line(name, at="2026-01-31T01:04:00.000Z"), "first_at": "2026-01-29T00:00:00.000Z", "count": 99}
     assert named(evidence(health(), info(signatures=[told]), probe())) == ["healthy"]
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        evidence(DOWN, DRAINED_AND_STOPPED, NO_WAY),
+        # That it does not run for its peers tells no more.
+        cluster(fail("nodes_running"), DRAINED_AND_STOPPED, info(), info(), down=("rabbit@a",)),
+    ],
+)
+def test_of_a_drained_node_whose_application_was_stopped_that_comes_first_which_is_mended_first(seen: dict) -> None:
+    assert named(seen) == ["app_stopped", "maintenance_mode"]
+    # Nobody can revive what does not run: so it is by what they explain, and not by their names.
+    explains = {name: len(causes()[name]["explains"]) for name in named(seen)}
+    assert explains["app_stopped"] > explains["maintenance_mode"]
