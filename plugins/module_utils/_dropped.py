@@ -213,9 +213,11 @@ class LogReader:
     Memory is bounded by ``findings.max_events``, whatever the log's length.
     """
 
-    def __init__(self, findings: Findings, instance: str) -> None:
+    def __init__(self, findings: Findings, instance: str, *, live: bool = False) -> None:
         self.findings = findings
         self.instance = instance
+        self.live = live
+        """Whether who gives the lines would give those up to now, as Docker does of a container."""
         self.lines = 0
         self.malformed = 0
         """Lines that can't be read, where an event of the window may have stood."""
@@ -306,8 +308,8 @@ class LogReader:
             # A first line at the very start proves nothing about what stood before it.
             end = max(self.first, window.start + timedelta(microseconds=1))
             self.findings.gaps.append(Gap(window.start, end, "the log begins later", self.instance))
-        elif not self._reached and self.last is not None:
-            # Silence is only seen where somebody still writes: the log may be another's, or go elsewhere by now.
+        elif not self.live and not self._reached and self.last is not None:
+            # Silence of a file is only seen where somebody still writes: it may be another's, or go elsewhere by now.
             unseen(self.findings, f"the log ends before that, at {as_text(self.last)},", self.instance)
         if self.veiled:
             reason = f"{self.veiled} lines of the log tell of dropped events in a form that can't be read"

@@ -20,12 +20,14 @@ import re
 import select
 import stat
 import struct
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
+from ._deadline import Later
 from ._mask import masked
 from ._record import stamp
 
@@ -50,7 +52,8 @@ _OTIME = 8 + 256 + 4 * 8 + 3 * 16 + 4 * 8 + 16
 WRITE_TIMEOUT = 2.0
 """Seconds in which a disk must take 4 KiB."""
 
-_LOOKS = 5
+HUNG, LOOK = 1.0, 0.1
+"""Seconds in one and the same wait for a disk that are too long; seconds between two looks."""
 
 _UNSYNCHRONISED = 5
 """What adjtimex() returns while nothing keeps the clock right (TIME_ERROR)."""
@@ -426,33 +429,48 @@ def last_good(files: Iterable[str], patterns: Iterable[str]) -> list[dict[str, A
     return found
 
 
-def waits_for_disk(pid: int) -> bool | None:
-    """Whether a thread of a process hangs in a disk's queue (state D) at every look within a second.
+class DiskWatch:
+    """Whether a thread of a process hangs in one wait for a disk (state D) for a second, seen beside other work."""
 
-    Who is not found there at the first look is not looked at again; None if it can't be seen.
-    """
-    hung: set[str] | None = None
-    for look in range(_LOOKS):
-        if look:
-            time.sleep(1.0 / _LOOKS)
-        states = _threads(pid)
-        if states is None:
-            return None
-        waiting = {thread for thread, state in states.items() if state == "D"}
-        hung = waiting if hung is None else hung & waiting
-        if not hung:
-            return False
-    return True
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._over = threading.Event()
+        self._later = Later(self._watch)
+
+    def stuck(self) -> bool | None:
+        """End it, and tell; waits until those who hang now have hung for long enough. None if it can't be seen."""
+        self._over.set()
+        return self._later.result()
+
+    def _watch(self) -> bool | None:
+        since: dict[tuple[str, str], float] = {}
+        while True:
+            waits, now = _waits(self._pid), time.monotonic()
+            if waits is None:
+                return None
+            since = {wait: since.get(wait, now) for wait in waits}
+            if any(now - began >= HUNG for began in since.values()):
+                return True
+            if self._over.is_set() and not since:
+                return False
+            time.sleep(LOOK)
 
 
-def _threads(pid: int) -> dict[str, str] | None:
-    """Return the state of each thread of a process."""
+def _waits(pid: int) -> set[tuple[str, str]] | None:
+    """Return the waits for a disk that a process's threads are in: the thread, and how often it has waited so far."""
+    found = set()
     try:
-        names = os.listdir(f"/proc/{pid}/task")
+        threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return None
-    texts = {name: _text(f"/proc/{pid}/task/{name}/stat") for name in names}
-    return {name: text.rpartition(")")[2].split()[0] for name, text in texts.items() if text}
+    for thread in threads:
+        text = _text(f"/proc/{pid}/task/{thread}/stat")
+        if text and text.rpartition(")")[2].split()[0] == "D":
+            switches = re.search(
+                r"^voluntary_ctxt_switches:\s*(\d+)", _text(f"/proc/{pid}/task/{thread}/status") or "", re.M
+            )
+            found.add((thread, switches[1] if switches else ""))
+    return found
 
 
 def io_full(service: str) -> float | None:

@@ -40,6 +40,9 @@ MANY = 100
 YOUNG = 3_600_000
 """Milliseconds of a node's uptime within which its counters tell of now."""
 
+DROPS_LOOK = 2.0
+"""Seconds after which counters of lost messages are read again, where nothing else asks for a second look."""
+
 CONNECTIONS = 500
 """Connections that are read: as many as the broker gives on a page."""
 
@@ -247,7 +250,8 @@ class Traffic:
         """Look again if the first look leaves a question open: until it is answered, or time is over."""
         named = self._expected.queues
         questions = [name for name in first.queues if is_open(first, name, name in named)]
-        drops, left = bool(named) and has_dropped(first) and not young(records(nodes)), self._seconds
+        drops = bool(named) and has_dropped(first) and young(records(nodes)) is False
+        left = self._seconds if questions else min(self._seconds, DROPS_LOOK)
         if not questions and not drops:
             return None
         while True:
@@ -257,7 +261,7 @@ class Traffic:
             asked = {name: self._management.ask(self._path(name)) for name in named}
             second = Sample(at, asked, overview=first.overview)
             self._add(second, list(first.queues))
-            left = self._seconds - (second.at - first.at)
+            left = (self._seconds if questions else DROPS_LOOK) - (second.at - first.at)
             gone = not any(second.document(name) for name in questions or named)
             answered = not drops and all(has_moved(first, second, name, name in named) for name in questions)
             if gone or left <= 0 or answered:
@@ -321,10 +325,11 @@ def is_open(sample: Sample, name: str, named: bool) -> bool:
     return (bool(sample.depth(name).messages) and not flows) or _rate(figures, "redeliver") > 0
 
 
-def young(nodes: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether all nodes that run have begun lately, and their counters with them."""
+def young(nodes: Sequence[Mapping[str, Any]]) -> bool | None:
+    """Whether all nodes that run have begun lately, and their counters with them; None if nobody tells."""
     uptimes = [node.get("uptime") for node in nodes if node.get("running")]
-    return bool(uptimes) and all(isinstance(uptime, int) and uptime < YOUNG for uptime in uptimes)
+    known = [uptime for uptime in uptimes if isinstance(uptime, int)]
+    return all(uptime < YOUNG for uptime in known) if known and len(known) == len(uptimes) else None
 
 
 def has_dropped(sample: Sample) -> bool:

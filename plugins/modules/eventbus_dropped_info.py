@@ -121,13 +121,14 @@ options:
       - "For the source V(log): the file with the instance's log, in JSON lines. Files that it was rotated to are read
         as far back as the window needs, compressed or not."
       - A file of Docker's logging driver C(json-file) will do too. The line is then what its C(log) holds.
-      - A log without a line before the window, or without one in it or after it, does not show that nothing was
+      - A file without a line before the window, or without one in it or after it, does not show that nothing was
         dropped, and neither does one that tells of it in another form.
     type: path
   command:
     description:
       - "For the source V(log), instead of O(path): a command, as a list of arguments, that prints the log, for instance
-        C(docker logs). There is no shell."
+        C(docker logs). There is no shell. It prints all up to now, so when nothing comes after an instant, nothing was
+        written after it."
     type: list
     elements: str
   instance:
@@ -384,7 +385,7 @@ def _from_sentry(params: dict[str, Any], findings: Findings, pace: Pace) -> None
 def _from_log(params: dict[str, Any], findings: Findings, pace: Pace) -> None:
     if params["path"] and params["command"]:
         raise BadInput("Give path or command, not both.")
-    reader = LogReader(findings, params["instance"])
+    reader = LogReader(findings, params["instance"], live=bool(params["command"]))
     if params["command"]:
         read_command(params["command"], reader, pace.remaining())
     else:

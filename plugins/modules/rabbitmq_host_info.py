@@ -472,7 +472,7 @@ pressure:
   type: dict
   contains:
     stuck:
-      description: Whether one of its threads waited for the disk for a whole second. V(null) if that can't be seen.
+      description: Whether one of its threads hung in one wait for the disk for a second. V(null) if that can't be seen.
       type: bool
     io_full:
       description: Percent of the last 10 s in which all its tasks waited for the disk. Only cgroup v2 tells it.
@@ -883,6 +883,7 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
     service = look.service()
     # The process before the log: one that ends in between has then written its last line.
     process = look.process(service, listening)
+    disk_watch = _host_state.DiskWatch(process["pid"]) if process["pid"] else None
     # One that boots has not written yet, and may be about to die of it; one that does not listen may have.
     heard = listening is None or all(port in listening for port in params["ports"][:1])
     works = process["running"] is not False and service["state"] not in BOOTING and heard
@@ -938,7 +939,7 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
         "firewall": look.firewall(),
         "pressure": {
             "io_full": _host_state.io_full(params["service"]),
-            "stuck": _host_state.waits_for_disk(process["pid"]) if process["pid"] else None,
+            "stuck": disk_watch.stuck() if disk_watch else None,
         },
         "changes": changes,
         "clock": {**clock, "stepped_at": _journal.stepped_at(entries or [])},

@@ -155,7 +155,7 @@ def dropped(evidence: Evidence, *names: str) -> Finding:
     return UNKNOWN if None in known.values() else NO
 
 
-def _lost(counter: Mapping[str, Any] | None, fresh: bool) -> float | None:
+def _lost(counter: Mapping[str, Any] | None, fresh: bool | None) -> float | None:
     """Return how many messages are gone by a counter that is fresh or moves, 0 if it does neither; None if unknown.
 
     Of dead letters only those are gone that had nowhere to go, where the counter tells.

@@ -63,7 +63,9 @@ def _restarted(before: Sample, after: Sample) -> bool:
     """Whether the broker's process is another one, and systemd did not do that by itself."""
     if before.unit is None or after.unit is None or _pid(before) in ("0", None):
         return False
-    by_itself = before.unit.get("NRestarts") != after.unit.get("NRestarts")
+    # One that died is counted as restarted only once systemd has started it anew.
+    died = after.unit.get("SubState") in ("auto-restart", "failed")
+    by_itself = died or before.unit.get("NRestarts") != after.unit.get("NRestarts")
     return _pid(before) != _pid(after) and not by_itself
 
 

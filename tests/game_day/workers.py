@@ -203,6 +203,17 @@ def _move(lab: IncusLab, source: str, target: str) -> None:
             channel.basic_ack(method.delivery_tag)
 
 
+def bring_back(lab: IncusLab, kind: str) -> None:
+    """Publish what the dead letter queue of a kind of event holds to its queue again."""
+    with means.channel(lab) as channel:
+        while True:
+            got, properties, body = channel.basic_get(f"{QUEUES[kind]}.dlq")
+            if got is None or body is None:
+                return
+            channel.basic_publish("", QUEUES[kind], body, properties)
+            channel.basic_ack(got.delivery_tag)
+
+
 def dropped(lab: IncusLab, *reasons: str) -> float:
     """Return how many messages the broker has dropped for these reasons since its start, having nowhere to put them."""
     with _OPENER.open(lab.urls["prometheus"], timeout=10) as answer:

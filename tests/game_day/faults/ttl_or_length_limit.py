@@ -52,10 +52,14 @@ def present(lab: IncusLab, params: Params) -> str | None:
 
 
 def heal(lab: IncusLab, params: Params) -> None:
-    """Remove the policy, and let the transcodes be short again so that the lab drains soon."""
+    """Remove the policy, let transcodes be short again so that the lab drains soon, and bring the dead letters back.
+
+    While any are left, an audit queues no transcode again: they may still be brought back.
+    """
     if POLICY in _policies(lab):
         means.api(lab, "DELETE", f"/api/policies/{workers.VHOST}/{POLICY}")
     workers.restore(lab, params["worker"])
+    workers.bring_back(lab, "transcode")
 
 
 def _policies(lab: IncusLab) -> set[str]:

@@ -34,6 +34,7 @@ ALLOWED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     # The kernel, systemd or the boot did it.
     ({"unit": RUNS, "serving": True}, {"unit": {**OTHER, "NRestarts": "1"}, "serving": True}),
     ({"unit": BOOTS}, {"unit": RUNS}),
+    ({"unit": BOOTS}, {"unit": {**BOOTS, "SubState": "auto-restart", "MainPID": "0"}}),
     # What did not run may be started.
     ({"unit": {**STOPPED, "ActiveState": "failed", "Result": "signal"}}, {"unit": OTHER}),
     ({"workers": {"worker-dmca": ""}}, {"workers": {"worker-dmca": "b"}}),

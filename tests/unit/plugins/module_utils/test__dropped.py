@@ -45,9 +45,9 @@ def dropped(minute: float, entity: int = 1, **more: Any) -> bytes:
     return line(minute, level="warn", msg="publish dropped", **{**event, **more})
 
 
-def read(*lines: bytes, instance: str = "backend-1", max_events: int = 100) -> Findings:
+def read(*lines: bytes, instance: str = "backend-1", max_events: int = 100, live: bool = False) -> Findings:
     found = findings(max_events)
-    reader = LogReader(found, instance)
+    reader = LogReader(found, instance, live=live)
     for each in lines:
         reader.feed(each)
     reader.close()
@@ -112,6 +112,11 @@ def test_a_log_that_ends_before_the_window_is_unknown_not_zero(lines: list[bytes
     assert complete["reasons"] == [
         f"the log ends before that, at {last}, on backend-1 from 2026-11-23T20:15:00Z to 2026-11-23T20:55:00Z"
     ]
+
+
+def test_the_silence_of_a_log_that_is_given_up_to_now_is_believed() -> None:
+    assert completeness(read(line(-200000), live=True))["state"] == "exact"
+    assert completeness(read(line(5), live=True))["state"] == "at_least", "its beginning is missing all the same"
 
 
 def docker(minute: float, text: bytes | str, stream: str = "stdout") -> bytes:

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -251,3 +253,25 @@ def test_who_a_process_is() -> None:
     assert found["name"]
     assert found["command"]
     assert _host_state.described_process(2**30)["user"] is None
+
+
+@pytest.mark.parametrize(
+    ("waits", "stuck"),
+    [
+        ([{("7", "5")}], True),
+        ([*({("7", str(number))} for number in range(20)), set()], False),
+        ([set()], False),
+        ([None], None),
+    ],
+    ids=["one wait", "a new wait at every look", "no wait", "it has ended"],
+)
+def test_who_hangs_in_one_wait_for_the_disk(waits: Any, stuck: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_host_state, "HUNG", 0.2)
+    monkeypatch.setattr(_host_state, "LOOK", 0.002)
+    seen = itertools.chain(waits, itertools.repeat(waits[-1]))
+    monkeypatch.setattr(_host_state, "_waits", lambda _pid: next(seen))
+    assert _host_state.DiskWatch(1).stuck() == stuck
+
+
+def test_the_waits_of_a_process_that_is_gone_are_not_known() -> None:
+    assert _host_state._waits(2**22 + 1) is None
