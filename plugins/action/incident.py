@@ -21,6 +21,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._lease import GONE, is_dead
+from ..plugin_utils._here import execute
 
 
 class ActionModule(ActionBase):
@@ -45,10 +46,7 @@ class ActionModule(ActionBase):
         if dead_token is not None:
             # The token names the very holder that was found dead: one that came in between keeps the lease.
             arguments["dead_token"] = dead_token
-        answer: dict[str, Any] = self._execute_module(
-            module_name="veza.rabbitmq.incident", module_args=arguments, task_vars=task_vars
-        )
-        return answer
+        return execute(self, "veza.rabbitmq.incident", arguments, task_vars)
 
 
 def identity(task_vars: Mapping[str, Any]) -> dict[str, Any]:

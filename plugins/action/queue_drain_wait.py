@@ -24,6 +24,7 @@ from ansible.plugins.loader import become_loader, connection_loader
 from ansible.utils.display import Display
 
 from ..module_utils._drain import line, thin
+from ..plugin_utils._here import execute
 from ..plugin_utils._progress import tell
 from .incident import identity
 
@@ -51,7 +52,7 @@ class ActionModule(ActionBase):
         continued: dict[str, Any] | None = None
         while True:
             arguments = {**self._task.args, "slice": seconds, "continued": continued}
-            answer = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
+            answer = execute(self, MODULE, arguments, task_vars)
             samples = thin([*samples, *answer.get("samples", [])])
             told = show(answer.get("queues", []), told)
             continued = answer.pop("continued", None)

@@ -16,6 +16,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._deadline import LONGEST
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._here import execute
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._progress import tell
 
 SLICE = 5.0
@@ -68,13 +69,10 @@ class PatientAction(ActionBase):
         if total:
             arguments["wait_timeout"] = max(0.1, min(SLICE, total - waited))
         try:
-            answer: dict[str, Any] = self._execute_module(
-                module_name=self.module, module_args=arguments, task_vars=task_vars
-            )
+            return execute(self, self.module, arguments, task_vars)
         except AnsibleConnectionFailure as error:
             # "Unreachable" would take the play's host, localhost, out of the run past every rescue and always.
             return {"failed": True, "msg": f"The host can't be reached: {error}"}
-        return answer
 
     @staticmethod
     def _seconds(value: Any) -> float:

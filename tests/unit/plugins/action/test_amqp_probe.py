@@ -19,6 +19,7 @@ class Plugin(amqp_probe.ActionModule):
 
     def __init__(self, *outcomes: str, wait: float = 300.0) -> None:
         self._task = type("Task", (), {"args": {"wait_timeout": wait}})
+        self._connection = type("Connection", (), {"transport": "ssh"})
         self.outcomes = list(outcomes)
         self.now = 50.0
 

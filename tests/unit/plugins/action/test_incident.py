@@ -22,6 +22,7 @@ class Plugin(incident.ActionModule):
 
     def __init__(self, arguments: dict[str, Any], *answers: dict[str, Any]) -> None:
         self._task = type("Task", (), {"args": arguments})
+        self._connection = type("Connection", (), {"transport": "ssh"})
         self.answers = list(answers)
         self.asked: list[dict[str, Any]] = []
 

@@ -45,6 +45,8 @@ class Play:
         self.plugin = action.ActionModule.__new__(action.ActionModule)
         self.task = Task()
         monkeypatch.setattr(self.plugin, "_task", self.task, raising=False)
+        connection = type("Connection", (), {"transport": "ssh"})
+        monkeypatch.setattr(self.plugin, "_connection", connection, raising=False)
         monkeypatch.setattr(action.ActionBase, "run", lambda _self, _tmp, _vars: {})
         monkeypatch.setattr(self.plugin, "_execute_module", self.execute)
         monkeypatch.setattr(action, "tell", self.screen.append)
