@@ -251,16 +251,14 @@ def _requeue(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _still_requeued(facts: Mapping[str, Any]) -> set[str]:
     """Return the tracks whose jobs the record has as inserted, and not as taken back since."""
-    actions = [event.get("data") or {} for event in facts.get("record") or [] if event.get("type") == "action"]
-    inserted = {
-        job: str(track)
-        for data in actions
-        if data.get("name") == "transcode_requeue"
-        for job, track in zip(spelled_out(data.get("jobs") or []), spelled_out(data.get("tracks") or []))
-    }
-    taken_back = (data.get("jobs") or [] for data in actions if data.get("name") == "undo_requeue")
-    undone = {job for jobs in taken_back for job in spelled_out(jobs)}
-    return {track for job, track in inserted.items() if job not in undone}
+    found: set[str] = set()
+    for data in (event.get("data") or {} for event in facts.get("record") or [] if event.get("type") == "action"):
+        tracks = {str(track) for track in spelled_out(data.get("tracks") or [])}
+        if data.get("name") == "transcode_requeue":
+            found |= tracks
+        elif data.get("name") == "undo_requeue":
+            found -= tracks
+    return found
 
 
 def _sorted_by_queue(case: Case) -> dict[str, Drops]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from . import _catalog as catalog
-from . import _ids as many
 from ._database import CommitUnknown, ConnectionLost, Database, Rejected, Transaction, names, qualified, raw, render
 from ._errors import BadInput, Refused, VezaError
-from ._ids import Id
+from ._ids import Id, Ids
+from ._lanes import side_by_side
 from ._window import Window
 
 _WITHIN = "t.{t_created} >= %(start)s AND t.{t_created} < %(end)s"
@@ -52,16 +53,15 @@ SELECT count(*) FILTER (WHERE live), count(*) FILTER (WHERE job AND NOT live),
          GROUP BY w.id, w.missing, w.finished, w.state) c
 """
 
-_IDS = f"""
-SELECT t.{{t_id}} FROM {{tracks}} t WHERE {_WITHIN} AND ({{missing}}) AND NOT {_JOB_EXISTS}
- ORDER BY t.{{t_created}}, t.{{t_id}}
-"""
+_IDS = (
+    f"SELECT t.{{t_id}} FROM {{tracks}} t WHERE {_WITHIN} AND ({{missing}}) AND NOT {_JOB_EXISTS} ORDER BY t.{{t_id}}"
+)
 
 # Inserted by id: two sessions that insert the same tracks in different orders would deadlock.
 _INSERT = f"""
 WITH slice AS MATERIALIZED (
     SELECT t.{{t_id}}, t.{{t_created}} FROM {{tracks}} t
-     WHERE {_WITHIN}{{after}} AND ({{missing}})
+     WHERE {_WITHIN}{{after}}{{lane}} AND ({{missing}})
      ORDER BY {{order}} LIMIT %(size)s),
 made AS (
     INSERT INTO {{jobs}} ({{j_track}}, {{j_status}}, {{j_attempts}}, {{j_created}})
@@ -77,6 +77,9 @@ _AFTER = {
     False: " AND t.{t_id} > %(id)s::{t_type}",
 }
 """Where a batch goes on, by whether there is an index on the instant."""
+
+# The last character tells the lane: it is as good as random for numbers and for UUIDs, and the same in every run.
+_OF_LANE = " AND ascii(right(t.{t_id}::text, 1)) %% 2 = %(lane)s"
 
 _UNTRIED = "j.{j_id} = ANY(%(ids)s::{j_type}[]) AND j.{j_status} = %(pending)s AND j.{j_attempts} = 0"
 
@@ -111,8 +114,11 @@ DELAYS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 _PASSING = frozenset({"40001", "40P01", "55P03", "23503"})
 """SQLSTATEs that another try may not meet: serialization, deadlock, lock timeout, a track deleted meanwhile."""
 
-_LOCK_SPACE = 0x76657A61 << 32
-"""Keeps our advisory lock (this plus the OID of the jobs' table) apart from an application's."""
+_LOCK_SPACES = (0x76657A61 << 32, 0x76657A62 << 32)
+"""One for each lane; they keep our advisory locks (plus the OID of the jobs' table) apart from an application's."""
+
+LANES_FROM = 10_000
+"""Tracks from which two lanes are worth their second connection."""
 
 _INTEGERS = frozenset({"smallint", "integer", "bigint"})
 """Types whose arrays psycopg2 reads as they are; an id of any other type is read as text."""
@@ -186,8 +192,24 @@ class Batch:
     tracks: list[Id]
 
 
+@dataclass(frozen=True)
+class Lane:
+    """A connection, which of the tracks it writes about (None: all), and the advisory locks that it takes for that."""
+
+    database: Database
+    number: int | None = None
+
+    @property
+    def spaces(self) -> tuple[int, ...]:
+        """Every run puts a track into the same lane, and so under the same lock."""
+        return _LOCK_SPACES if self.number is None else _LOCK_SPACES[self.number : self.number + 1]
+
+
 class Requeue:
-    """The two tables, seen through one connection. ``sleep`` waits between tries."""
+    """The two tables, seen through one connection, and many tracks through a second one ``beside`` it.
+
+    ``sleep`` waits between tries.
+    """
 
     def __init__(
         self,
@@ -196,8 +218,10 @@ class Requeue:
         rules: Rules,
         *,
         sleep: Callable[[float], None],
+        beside: Database | None = None,
     ) -> None:
         self._database = database
+        self._beside = beside
         self._called = called
         self._rules = rules
         self._sleep = sleep
@@ -261,39 +285,50 @@ class Requeue:
             [(count,)] = transaction.rows(self._statement(_UNCONSUMED), values)
         return int(count)
 
-    def plan(self, window: Window, limit: int, *, listed: bool = False) -> tuple[Counts, list[Any]]:
-        """Return the window's tracks by kind, and the candidates' ids, oldest first, as _ids tells them.
+    def plan(self, window: Window, limit: int, *, listed: bool = False) -> tuple[Counts, Ids]:
+        """Return the window's tracks by kind, and the candidates.
 
-        No ids unless ``listed``, nor when there are more than ``limit``. Both are of one instant. Nothing is written.
+        No candidates unless ``listed``, nor when there are more than ``limit``. Both are of one instant. Nothing is
+        written.
         """
-        told: list[Any] = []
+        candidates = Ids()
         with self._database.transaction(readonly=True, snapshot=True) as transaction:
             [row] = transaction.rows(self._statement(_COUNTS), self._values(window))
             counts = Counts(*row)
             if listed and 0 < counts.candidates <= limit:
                 found = transaction.stream(self._statement(_IDS), self._values(window))
-                many.add(told, (as_id(track) for (track,) in found))
-        return counts, told
+                candidates.add(as_id(track) for (track,) in found)
+        return counts, candidates
 
-    def insert(self, window: Window, limit: int, size: int) -> Iterator[Batch]:
-        """Insert a job for each candidate of the window, oldest first, ``size`` tracks a transaction, ``limit`` in all.
+    def insert(self, window: Window, expected: int, size: int) -> Iterator[Batch]:
+        """Insert a job for each candidate of the window, oldest first, ``size`` tracks a transaction.
 
-        Yields after each commit what it inserted. Raises VezaError; what was yielded before stays.
+        ``expected``: how many there were; it ends when it has inserted so many. Yields after each commit what it
+        inserted. Raises VezaError; what was yielded before stays.
         """
-        values = {**self._values(window), "pending": self._rules.live[0]}
-        statement = self._statement(_INSERT, after=raw(""))
-        onward = self._statement(_INSERT, after=render(_AFTER[self._by_instant], **self._parts))
-        values |= {"size": size, "left": limit}
-        while values["left"] > 0:
-            rows = self._settled(statement, values, _made, gone=False)
+        left = [expected]
+        if self._beside is None or expected < LANES_FROM:
+            yield from self._insert(Lane(self._database), window, left, size)
+            return
+        lanes = [Lane(database, number) for number, database in enumerate((self._database, self._beside))]
+        yield from side_by_side([partial(self._insert, lane, window, left, size) for lane in lanes], _first_of)
+
+    def _insert(self, lane: Lane, window: Window, left: list[int], size: int) -> Iterator[Batch]:
+        values = {**self._values(window), "pending": self._rules.live[0], "size": size, "lane": lane.number}
+        share = raw("") if lane.number is None else render(_OF_LANE, **self._parts)
+        statement = self._statement(_INSERT, after=raw(""), lane=share)
+        onward = self._statement(_INSERT, after=render(_AFTER[self._by_instant], **self._parts), lane=share)
+        while left[0] > 0:
+            rows = self._settled(lane, statement, {**values, "left": left[0]}, _made, gone=False)
             if not rows:
                 return
             [(passed, created, track, *_arrays)] = rows
             batch = _batch_of(_made(rows))
+            left[0] -= len(batch.jobs)
             yield batch
             if passed < size:
                 return
-            values |= {"created": created, "id": track, "left": values["left"] - len(batch.jobs)}
+            values |= {"created": created, "id": track}
             statement = onward
 
     def undo(self, jobs: Iterable[Id], size: int, *, check: bool) -> Iterator[tuple[Batch, list[dict[str, Any]]]]:
@@ -307,7 +342,9 @@ class Requeue:
                 with self._database.transaction(readonly=True) as transaction:
                     batch = _batch_of(transaction.rows(self._statement(_FIND_UNTRIED), values))
             else:
-                batch = _batch_of(self._settled(self._statement(_DELETE), values, list, gone=True))
+                batch = _batch_of(
+                    self._settled(Lane(self._database), self._statement(_DELETE), values, list, gone=True)
+                )
             yield batch, self._kept(ids, batch.jobs)
 
     def _kept(self, ids: list[Id], removed: list[Id]) -> list[dict[str, Any]]:
@@ -317,7 +354,7 @@ class Requeue:
         return [why_kept(job, tuple(rest) if exists else None, self._rules.live[0]) for job, exists, *rest in rows]
 
     def _settled(
-        self, statement: Any, values: dict[str, Any], pairs: Callable[[list[Any]], list[Any]], *, gone: bool
+        self, lane: Lane, statement: Any, values: dict[str, Any], pairs: Callable[[list[Any]], list[Any]], *, gone: bool
     ) -> list[Any]:
         """Run a statement in a transaction of its own until its outcome is known; return its rows.
 
@@ -328,13 +365,13 @@ class Requeue:
         for delay in (*DELAYS, None):
             failure: VezaError
             try:
-                if doubtful and self._committed(pairs(doubtful), gone):
+                if doubtful and self._committed(lane, pairs(doubtful), gone):
                     return doubtful
                 doubtful = []
-                with self._database.transaction() as transaction:
+                with lane.database.transaction() as transaction:
                     if not gone:
                         self._set_planner(transaction)
-                    self._lock(transaction)
+                    self._lock(transaction, lane)
                     rows = transaction.rows(statement, values)
             except CommitUnknown as error:
                 doubtful, failure = doubtful or (rows if pairs(rows) else []), error
@@ -350,11 +387,11 @@ class Requeue:
                 self._sleep(delay)
         raise _given_up(failure, _batch_of(pairs(doubtful)))
 
-    def _committed(self, pairs: list[Any], gone: bool) -> bool:
+    def _committed(self, lane: Lane, pairs: list[Any], gone: bool) -> bool:
         """Tell whether the transaction that gave these pairs was committed; wait until it has ended."""
-        with self._database.transaction(readonly=True) as transaction:
+        with lane.database.transaction(readonly=True) as transaction:
             # It held this lock until its end, however long its server process outlived our connection.
-            self._lock(transaction)
+            self._lock(transaction, lane)
             standing = transaction.rows(self._statement(_FIND), {"ids": as_array([job for job, _track in pairs])})
         # An id alone proves nothing: after a crash a sequence may give an id again, to another track.
         same = {_as_ids(pair) for pair in standing} & {_as_ids(pair) for pair in pairs}
@@ -364,9 +401,10 @@ class Requeue:
         settings = _SETTINGS if self._job_by_track else _SETTINGS_WITHOUT_INDEX
         transaction.rows("SELECT " + ", ".join(["set_config(%s, 'off', true)"] * len(settings)), settings)
 
-    def _lock(self, transaction: Transaction) -> None:
+    def _lock(self, transaction: Transaction, lane: Lane) -> None:
         # Taken before the statement whose snapshot then holds all that another run of ours has committed.
-        transaction.rows("SELECT pg_advisory_xact_lock(%s)", (_LOCK_SPACE + self._jobs_oid,))
+        keys = tuple(space + self._jobs_oid for space in lane.spaces)
+        transaction.rows("SELECT " + ", ".join(["pg_advisory_xact_lock(%s)"] * len(keys)), keys)
 
     def _values(self, window: Window) -> dict[str, Any]:
         # An empty IN list is no SQL: a value that no text equals stands for it.
@@ -494,3 +532,14 @@ def _given_up(failure: VezaError, doubtful: Batch) -> VezaError:
         unsure_tracks=doubtful.tracks,
         unsure_jobs=doubtful.jobs,
     )
+
+
+def _first_of(failures: list[BaseException]) -> BaseException:
+    """Return the first of the lanes' failures, which knows of what all of them are unsure of."""
+    first = failures[0]
+    ours = [failure for failure in failures if isinstance(failure, VezaError)]
+    if isinstance(first, VezaError):
+        for key in ("unsure_tracks", "unsure_jobs"):
+            unsure = [one for failure in ours for one in failure.details.get(key, [])]
+            first.details.update({key: unsure} if unsure else {})
+    return first

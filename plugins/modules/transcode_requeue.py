@@ -143,6 +143,7 @@ options:
     description:
       - Tracks in a transaction. More of them are faster, because each transaction waits for the disk once, and hold
         their rows for longer. 5000 take some tenths of a second.
+      - From 10000 tracks on, two connections insert beside each other.
     type: int
     default: 5000
   max_rows:
@@ -308,7 +309,7 @@ candidates:
   returned: always
 requeued:
   description:
-    - The tracks that got a job, oldest batch first. In check mode those that would get one.
+    - The tracks that got a job. In check mode those that would get one.
     - Of more than 1000, integers that follow one another are a pair, the first and the last of them, so that a million
       take no more room than a few.
   type: list
@@ -317,7 +318,14 @@ requeued:
 jobs:
   description:
     - The jobs that were inserted, or deleted with O(state=absent). Empty for inserts in check mode.
-    - In the order of RV(requeued), and with pairs as there.
+    - With pairs as in RV(requeued).
+  type: list
+  elements: raw
+  returned: always
+released:
+  description:
+    - With O(state=absent), the tracks whose jobs were deleted.
+    - With pairs as in RV(requeued).
   type: list
   elements: raw
   returned: always
@@ -494,10 +502,11 @@ class Run:
         self.sleep = sleep
         self.warn = warn
         self.settled: datetime | None = None
+        self.tracks, self.jobs = many.Ids(), many.Ids()
         self.result: dict[str, Any] = {
             "changed": False,
             "candidates": None,
-            **{key: [] for key in ("requeued", "jobs", "given_up", "kept", "unsure_tracks", "unsure_jobs")},
+            **{key: [] for key in ("given_up", "kept", "unsure_tracks", "unsure_jobs")},
             **dict.fromkeys(("window", "guarantee", "index_statement", "retry_at", "retry_after")),
             "left_out": {},
             "unconsumed": None,
@@ -522,9 +531,10 @@ class Run:
         if counts.candidates:
             self._demand_silence()
         if self.check_mode:
-            self.result.update(changed=bool(tracks), requeued=tracks)
+            self.tracks = tracks
+            self.result["changed"] = bool(len(tracks))
         elif counts.candidates:
-            for batch in tables.insert(window, self.params["max_rows"], self.params["batch_size"]):
+            for batch in tables.insert(window, counts.candidates, self.params["batch_size"]):
                 self._record(batch.jobs, batch.tracks)
         self.result["message"] = self._sentence(counts)
 
@@ -533,14 +543,14 @@ class Run:
         tables.inspect_undo()
         jobs = dict.fromkeys(many.spelled_out(self.params["jobs"]))
         for batch, kept in tables.undo(jobs, self.params["batch_size"], check=self.check_mode):
-            self._record(batch.jobs, [])
+            self._record(batch.jobs, batch.tracks)
             self.result["kept"] += kept
         done = "would be deleted" if self.check_mode else "deleted"
         reasons = dict.fromkeys(("gone", "started", "locked"), 0)
         for kept_job in self.result["kept"]:
             reasons[kept_job["reason"]] += 1
         rest = ", ".join(f"{number} {reason}" for reason, number in reasons.items() if number) or "none"
-        self.result["message"] = f"{many.count(self.result['jobs'])} jobs {done}; left alone: {rest}."
+        self.result["message"] = f"{len(self.jobs)} jobs {done}; left alone: {rest}."
 
     def _settled_window(self, tables: requeue.Requeue, asked: windows.Window) -> windows.Window:
         """Return the widened window; Refused while the message of a track in it may be on its way."""
@@ -629,18 +639,19 @@ class Run:
 
     def outcome(self) -> dict[str, Any]:
         """Return the result as the task shows it."""
-        return {**self.result, **{key: many.brief(self.result[key]) for key in ("requeued", "jobs")}}
+        ours, other = ("requeued", "released") if self.params["state"] == "present" else ("released", "requeued")
+        return {**self.result, ours: self.tracks.told(), other: [], "jobs": self.jobs.told()}
 
     def _record(self, jobs: list[requeue.Id], tracks: list[requeue.Id]) -> None:
-        many.add(self.result["requeued"], tracks)
-        many.add(self.result["jobs"], jobs)
-        self.result["changed"] = bool(self.result["jobs"])
+        self.tracks.add(tracks)
+        self.jobs.add(jobs)
+        self.result["changed"] = bool(len(self.jobs))
         self.result["batches"] += not self.check_mode
 
     def _sentence(self, counts: requeue.Counts) -> str:
         done = "would be requeued" if self.check_mode else "requeued"
         already = counts.live_job + counts.job_since_start
-        text = f"{many.count(self.result['requeued'])} tracks {done}; {already} of the window have a job already."
+        text = f"{len(self.tracks)} tracks {done}; {already} of the window have a job already."
         if counts.given_up:
             text += f" {len(counts.given_up)} are not transcoded, and nothing tries them again."
         if self.result["guarantee"] == "best_effort":
@@ -714,17 +725,18 @@ def run(
         require_psycopg2()
         options = {key: params[key] for key in ("connect_timeout", "statement_timeout", "application_name")}
         options["timezone"] = params["database_timezone"] or "UTC"
-        database = Database(params["database_url"], **options)
+        databases = [Database(params["database_url"], **options) for _lane in range(2)]
         rules = [params[key] for key in ("unfinished", "finished", "live_statuses", "predicate")]
         called = requeue.Names.of(params["schema"])
-        tables = requeue.Requeue(database, called, requeue.Rules(*rules), sleep=sleep)
+        tables = requeue.Requeue(databases[0], called, requeue.Rules(*rules), sleep=sleep, beside=databases[1])
         try:
             if window is None:
                 job.absent(tables)
             else:
                 job.present(tables, window)
         finally:
-            database.close()
+            for database in databases:
+                database.close()
     except VezaError as error:
         error.details = {**job.outcome(), "message": error.message, **error.details}
         raise

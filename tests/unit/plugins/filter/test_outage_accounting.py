@@ -563,7 +563,7 @@ def test_only_the_record_tells_what_an_earlier_run_queued_again() -> None:
 def test_what_was_taken_back_is_no_longer_queued_again() -> None:
     record = [
         acted("transcode_requeue", [1001, 1002, 1003], tracks=[1, 2, 3]),
-        acted("undo_requeue", [1001, 1002]),
+        acted("undo_requeue", [1001, 1002], tracks=[1, 2]),
         acted("transcode_requeue", [1010], tracks=[2]),
     ]
     refused = {"failed": True, "msg": "There is no unique index."}

@@ -264,7 +264,7 @@ def test_why_a_job_is_kept(row: Any, reason: str, detail: str) -> None:
     ],
 )
 def test_the_index_is_named_by_what_it_covers(index: UniqueIndex | None, clause: str) -> None:
-    text = tables(Script(), index=index)._statement(requeue._INSERT, after=raw("")).as_string(None)
+    text = tables(Script(), index=index)._statement(requeue._INSERT, after=raw(""), lane=raw("")).as_string(None)
     assert ("ON CONFLICT" in text) == bool(clause)
     assert clause in text
 

@@ -15,6 +15,7 @@ import yaml
 from ansible_collections.veza.rabbitmq.plugins.module_utils._catalog import UniqueIndex
 from ansible_collections.veza.rabbitmq.plugins.module_utils._deliverable import NOT_CHECKED, Deliverable
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput, Refused, VezaError
+from ansible_collections.veza.rabbitmq.plugins.module_utils._ids import Ids
 from ansible_collections.veza.rabbitmq.plugins.module_utils._requeue import Batch, Counts
 from ansible_collections.veza.rabbitmq.plugins.module_utils._window import Window
 from ansible_collections.veza.rabbitmq.plugins.modules import transcode_requeue as module
@@ -52,9 +53,11 @@ class Tables:
     def unconsumed(self, seconds: float) -> int:
         return self.old
 
-    def plan(self, window: Window, limit: int, *, listed: bool = False) -> tuple[Counts, list[Any]]:
+    def plan(self, window: Window, limit: int, *, listed: bool = False) -> tuple[Counts, Ids]:
         self.asked.append("plan")
-        return self.found, self.tracks if listed else []
+        candidates = Ids()
+        candidates.add(self.tracks if listed else [])
+        return self.found, candidates
 
     def insert(self, window: Window, limit: int, size: int) -> Iterator[Batch]:
         self.asked.append(f"insert {limit}")
@@ -108,7 +111,7 @@ def go(
 def test_all_in_order(go: Any) -> None:
     tables = Tables(counts(2, live=1))
     result, warnings = go(tables)
-    assert tables.asked == ["clock", "inspect False", "plan", "broker", "insert 100000"]
+    assert tables.asked == ["clock", "inspect False", "plan", "broker", "insert 2"]
     assert result["changed"]
     assert result["requeued"] == [1, 2]
     assert result["jobs"] == [101, 102]
