@@ -9,7 +9,6 @@ A sequence gives consecutive numbers, so what a million inserts made are a few p
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
@@ -20,60 +19,59 @@ Id = Any
 FEW = 1000
 """So many ids are told one by one."""
 
+MANY = 50_000
+"""So many integers are kept before they are joined: sessions take turns in a sequence, so each alone has gaps."""
+
 
 class Ids:
     """A set of ids. Integers are told in ascending order, others as they came."""
 
     def __init__(self) -> None:
-        self._firsts: list[int] = []
-        self._lasts: list[int] = []
+        self._runs: list[tuple[int, int]] = []
+        self._numbers: list[int] = []
         self._others: dict[Id, None] = {}
 
     def add(self, ids: Iterable[Id]) -> None:
         """Take ids up."""
-        numbers = []
         for value in ids:
             if isinstance(value, int):
-                numbers.append(value)
+                self._numbers.append(value)
             else:
                 self._others[value] = None
-        for first, last in _runs(sorted(numbers)):
-            self._put(first, last)
+        if len(self._numbers) > MANY:
+            self._join()
 
-    def _put(self, first: int, last: int) -> None:
-        begin = bisect_left(self._firsts, first)
-        if begin and self._lasts[begin - 1] >= first - 1:
-            begin -= 1
-        end = begin
-        while end < len(self._firsts) and self._firsts[end] <= last + 1:
-            first, last = min(first, self._firsts[end]), max(last, self._lasts[end])
-            end += 1
-        self._firsts[begin:end], self._lasts[begin:end] = [first], [last]
+    def _join(self) -> None:
+        self._numbers.sort()
+        fresh = joined((number, number) for number in self._numbers)
+        self._runs, self._numbers = joined(sorted([*self._runs, *fresh])), []
 
     def __len__(self) -> int:
         """Return how many they are."""
-        return sum(self._lasts) - sum(self._firsts) + len(self._firsts) + len(self._others)
+        self._join()
+        return sum(last - first + 1 for first, last in self._runs) + len(self._others)
 
     def told(self) -> list[Any]:
         """Return a few one by one, and many with pairs."""
-        runs = zip(self._firsts, self._lasts)
+        runs: list[Any] = [[first, last] for first, last in self._runs] if len(self) else []
         if len(self) <= FEW:
-            return [*spelled_out([[first, last] for first, last in runs]), *self._others]
-        return [*(first if first == last else [first, last] for first, last in runs), *self._others]
+            return [*spelled_out(runs), *self._others]
+        return [*(run[0] if run[0] == run[1] else run for run in runs), *self._others]
 
 
-def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
-    """Return the runs of ascending numbers."""
-    first = last = None
-    for number in numbers:
-        if last is not None and first is not None and number > last + 1:
-            yield first, last
-            first = number
-        elif first is None:
-            first = number
-        last = number
-    if first is not None and last is not None:
-        yield first, last
+def joined(runs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return ascending runs with those joined that touch or overlap."""
+    found: list[tuple[int, int]] = []
+    first, last = None, -1
+    for begin, end in runs:
+        if first is None:
+            first, last = begin, end
+        elif begin <= last + 1:
+            last = max(last, end)
+        else:
+            found.append((first, last))
+            first, last = begin, end
+    return found if first is None else [*found, (first, last)]
 
 
 def spelled_out(told: Iterable[Any]) -> Iterator[Id]:

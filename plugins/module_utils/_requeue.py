@@ -78,8 +78,9 @@ _AFTER = {
 }
 """Where a batch goes on, by whether there is an index on the instant."""
 
-# The last character tells the lane: it is as good as random for numbers and for UUIDs, and the same in every run.
-_OF_LANE = " AND ascii(right(t.{t_id}::text, 1)) %% 2 = %(lane)s"
+# The lane of a track is the same in every run; of a text the last character tells it.
+_OF_LANE = {True: " AND t.{t_id} & 1 = %(lane)s", False: " AND ascii(right(t.{t_id}::text, 1)) & 1 = %(lane)s"}
+"""By whether the id is an integer."""
 
 _UNTRIED = "j.{j_id} = ANY(%(ids)s::{j_type}[]) AND j.{j_status} = %(pending)s AND j.{j_attempts} = 0"
 
@@ -229,6 +230,7 @@ class Requeue:
         self.index: catalog.UniqueIndex | None = None
         """Set by inspect(): the index that insert() leaves the last word to."""
         self._jobs_oid = 0
+        self._integers = False
         self._job_by_track = self._by_instant = False
         """Whether there are indexes on the jobs' track and on the tracks' instant; set by inspect()."""
 
@@ -315,15 +317,15 @@ class Requeue:
 
     def _insert(self, lane: Lane, window: Window, left: list[int], size: int) -> Iterator[Batch]:
         values = {**self._values(window), "pending": self._rules.live[0], "size": size, "lane": lane.number}
-        share = raw("") if lane.number is None else render(_OF_LANE, **self._parts)
+        share = raw("") if lane.number is None else render(_OF_LANE[self._integers], **self._parts)
         statement = self._statement(_INSERT, after=raw(""), lane=share)
         onward = self._statement(_INSERT, after=render(_AFTER[self._by_instant], **self._parts), lane=share)
         while left[0] > 0:
             rows = self._settled(lane, statement, {**values, "left": left[0]}, _made, gone=False)
             if not rows:
                 return
-            [(passed, created, track, *_arrays)] = rows
-            batch = _batch_of(_made(rows))
+            [(passed, created, track, *made)] = rows
+            batch = Batch(*([as_id(value) for value in values or []] for values in made))
             left[0] -= len(batch.jobs)
             yield batch
             if passed < size:
@@ -438,6 +440,7 @@ class Requeue:
             )
             parts["t_type"] = raw(tracks.columns[track["id"]].type)
             parts["missing"] = render(self._rules.missing(), predicate=raw(self._rules.predicate or ""), **parts)
+            self._integers = tracks.columns[track["id"]].type in _INTEGERS
             parts["t_as"] = raw(as_read(tracks.columns[track["id"]].type))
             parts["j_as"] = raw(as_read(jobs.columns[job["id"]].type))
             parts["order"] = render("t.{t_created}, t.{t_id}" if self._by_instant else "t.{t_id}", **parts)
