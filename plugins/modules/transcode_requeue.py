@@ -645,7 +645,7 @@ class Run:
     def _record(self, jobs: list[requeue.Id], tracks: list[requeue.Id]) -> None:
         self.tracks.add(tracks)
         self.jobs.add(jobs)
-        self.result["changed"] = bool(len(self.jobs))
+        self.result["changed"] |= bool(jobs)
         self.result["batches"] += not self.check_mode
 
     def _sentence(self, counts: requeue.Counts) -> str:
