@@ -45,7 +45,13 @@ CORES = {
 }
 
 # Unit tests of what knows nothing of Ansible: once is enough, with this ansible-core.
-ONCE = ("2.19", ["tests/unit/prometheus", "tests/unit/plugins/modules/test_strange_documents.py"])
+ONCE = (
+    "2.19",
+    [
+        *("tests/unit/prometheus", "tests/unit/lab", "tests/unit/game_day"),
+        *(f"tests/unit/plugins/modules/test_{what}.py" for what in ("strange_documents", "fake_broker")),
+    ],
+)
 
 # The oldest Python of the hosts that modules run on (tests/config.yml).
 TARGET_PYTHON = "3.9"

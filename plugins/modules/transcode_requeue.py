@@ -541,7 +541,9 @@ class Run:
     def absent(self, tables: requeue.Requeue) -> None:
         """Delete the jobs that no worker has touched."""
         tables.inspect_undo()
-        jobs = dict.fromkeys(many.spelled_out(self.params["jobs"]))
+        wanted = many.Ids()
+        wanted.add(many.spelled_out(self.params["jobs"]))
+        jobs = many.spelled_out(wanted.told())
         for batch, kept in tables.undo(jobs, self.params["batch_size"], check=self.check_mode):
             self._record(batch.jobs, batch.tracks)
             self.result["kept"] += kept
