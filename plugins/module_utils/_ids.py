@@ -89,6 +89,6 @@ def is_pair(entry: Any) -> bool:
     return (
         isinstance(entry, (list, tuple))
         and len(entry) == 2
-        and all(type(value) is int for value in entry)
+        and all(isinstance(value, int) and not isinstance(value, bool) for value in entry)
         and entry[0] <= entry[1]
     )

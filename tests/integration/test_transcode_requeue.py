@@ -545,11 +545,14 @@ def test_several_at_once_insert_each_job_once(empty: Base, tmp_path: Path, uniqu
     assert jobs == [row[0] for row in empty.run("SELECT id FROM transcode_jobs ORDER BY id")]
 
 
-@pytest.mark.parametrize("indexes", ["", "CREATE INDEX ON transcode_jobs (track_id);"], ids=["bare", "by track"])
-@pytest.mark.parametrize("more", ["", "CREATE INDEX ON tracks (created_at);"], ids=["by id", "by instant"])
-def test_many_are_told_in_pairs_and_undone_by_them(empty: Base, tmp_path: Path, indexes: str, more: str) -> None:
-    size = 20_000
-    empty.run(TABLES.format(**INTEGER) + INDEX + ";" + indexes + more)
+@pytest.mark.parametrize(
+    "indexes",
+    ["", "; CREATE INDEX ON transcode_jobs (track_id); CREATE INDEX ON tracks (created_at)"],
+    ids=["bare", "as the module advises"],
+)
+def test_many_are_told_in_pairs_and_undone_by_them(empty: Base, tmp_path: Path, indexes: str) -> None:
+    size = 12_000
+    empty.run(TABLES.format(**INTEGER) + INDEX + indexes)
     empty.run(UPLOADS, size)
     # Most are of one instant: what a batch goes on from is not the instant alone. The others are not in the ids' order.
     empty.run("UPDATE tracks SET created_at = created_at - id * interval '1 ms' WHERE id <= 7000")
