@@ -260,7 +260,7 @@ def outage(controller: Controller) -> list[dict[str, Any]]:
     """Return tasks that record an outage with much to tell."""
     began = {"started_at": "2026-01-31T02:00:00Z", "start_source": "the log | of <b1>", "cause": "broker_crashed"}
     listed = [{"kind": "search", "entity_id": number, "next_step": "Index it again."} for number in range(53)]
-    rows = [{"kind": "search", "lost": {"state": "at_least", "count": 53}, "replayed": 0}]
+    rows = [{"kind": "search", "lost": {"state": "at_least", "count": 53}, "replayed": 0, "healed": 0}]
     events = [
         (
             "verdict",
@@ -302,7 +302,7 @@ def test_the_report_says_what_matters(controller: Controller) -> None:
     assert "| Began | 2026-01-31T02:00:00.000Z (the log \\| of &lt;b1>) |" in lines
     assert "| Length | 720.0 s (12 min 0 s) |" in lines
     assert "- b1: line one # two" in lines
-    assert "| search | at least 53 | none | 53 |" in lines
+    assert "| search | at least 53 | none | none | 53 |" in lines
     assert "1. search: 53 lost and not replayed. Index it again." in lines
     (ids,) = {line.strip().removeprefix("- Left: ") for line in lines if "`49`" in line}
     assert "`50`" not in ids
