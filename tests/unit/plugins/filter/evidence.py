@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,17 @@ QUEUES = [
 ]
 
 
-def causes() -> dict[str, Any]:
-    """Return the collection's causes by name."""
+@functools.cache
+def _read() -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for path in sorted(CAUSES_DIR.glob("*.yml")):
         merged.update(yaml.safe_load(path.read_text(encoding="utf-8")))
     return merged
+
+
+def causes() -> dict[str, Any]:
+    """Return the collection's causes by name: a copy, which a test may change."""
+    return copy.deepcopy(_read())
 
 
 def check(name: str, result: str, detail: str = "") -> dict[str, Any]:
