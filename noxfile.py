@@ -69,8 +69,8 @@ nox.options.default_venv_backend = "none"
 antsibull_nox.load_antsibull_nox_toml()
 
 # What `make test` runs, in two lanes side by side (tests/tools/run_stages.py).
-CHECKS = [*STATIC, "sanity", f"python-{TARGET_PYTHON}", "galaxy", *(f"unit-{core}" for core in CORES), "awx"]
-nox.options.sessions = [*CHECKS, "integration", "demo"]
+CHECKS = [*STATIC, "sanity", f"python-{TARGET_PYTHON}", "galaxy", *(f"unit-{core}" for core in CORES)]
+nox.options.sessions = [*CHECKS, "integration", "demo", "awx"]
 
 
 def pytest(session: nox.Session, python: str, *arguments: str) -> None:

@@ -67,9 +67,9 @@ class Lane:
 
 # In the order of the table, which is that of the noxfile.
 CHECKS = Lane("checks", ("checks",), yields=True)
-TEST = (CHECKS, Lane("servers", ("integration", "demo")))
+TEST = (CHECKS, Lane("servers", ("integration", "demo", "awx")))
 # The hosts come last: with their own they need less of the processors, but must not wait for them.
-EVERYTHING = (CHECKS, Lane("servers", ("integration", "demo", "incus", "incus-3.10")))
+EVERYTHING = (CHECKS, Lane("servers", ("integration", "demo", "awx", "incus", "incus-3.10")))
 
 
 def table(sessions: Sequence[dict[str, Any]]) -> tuple[list[str], junit.Count]:
