@@ -73,6 +73,11 @@ def present(lab: IncusLab, _params: Params) -> str | None:
     return f"a confirm took {seconds:.1f} s" if seconds > 1.0 else None
 
 
+def mended(lab: IncusLab, params: Params) -> bool:
+    """A confirm comes at once again: a slow broker serves, too."""
+    return present(lab, params) is None
+
+
 def heal(lab: IncusLab, _params: Params) -> None:
     """Let all writes through."""
     while _RUNNING:
@@ -93,6 +98,7 @@ FAULT = Fault(
     inject=inject,
     present=present,
     heal=heal,
+    mended=mended,
     timeout=60.0,
     sticky=True,
 )
