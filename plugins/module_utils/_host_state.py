@@ -453,7 +453,10 @@ class DiskWatch:
                 return True
             if self._over.is_set() and not since:
                 return False
-            time.sleep(LOOK)
+            if self._over.is_set():
+                time.sleep(LOOK)
+            else:
+                self._over.wait(LOOK)  # the end of the other work is not to wait for the next look
 
 
 def _waits(pid: int) -> set[tuple[str, str]] | None:

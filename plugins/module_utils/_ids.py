@@ -53,8 +53,9 @@ class Ids:
 
     def told(self) -> list[Any]:
         """Return a few one by one, and many with pairs."""
-        runs: list[Any] = [[first, last] for first, last in self._runs] if len(self) else []
-        if len(self) <= FEW:
+        few = len(self) <= FEW  # which joins them
+        runs: list[Any] = [[first, last] for first, last in self._runs]
+        if few:
             return [*spelled_out(runs), *self._others]
         return [*(run[0] if run[0] == run[1] else run for run in runs), *self._others]
 

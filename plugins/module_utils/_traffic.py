@@ -251,9 +251,9 @@ class Traffic:
         named = self._expected.queues
         questions = [name for name in first.queues if is_open(first, name, name in named)]
         drops = bool(named) and has_dropped(first) and young(records(nodes)) is False
-        left = self._seconds if questions else min(self._seconds, DROPS_LOOK)
         if not questions and not drops:
             return None
+        span = left = self._seconds if questions else min(self._seconds, DROPS_LOOK)
         while True:
             self._sleep(min(PAUSE, left))
             self._management.begin(SECOND_LOOK)
@@ -261,7 +261,7 @@ class Traffic:
             asked = {name: self._management.ask(self._path(name)) for name in named}
             second = Sample(at, asked, overview=first.overview)
             self._add(second, list(first.queues))
-            left = (self._seconds if questions else DROPS_LOOK) - (second.at - first.at)
+            left = span - (second.at - first.at)
             gone = not any(second.document(name) for name in questions or named)
             answered = not drops and all(has_moved(first, second, name, name in named) for name in questions)
             if gone or left <= 0 or answered:
