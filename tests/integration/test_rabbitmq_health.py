@@ -152,8 +152,8 @@ def test_a_hung_broker_costs_one_timeout(bare_lab: Lab) -> None:
     process.freeze()
     try:
         began = time.monotonic()
-        result = look(bare_lab, timeout=4.0)
-        assert time.monotonic() - began < 7
+        result = look(bare_lab, timeout=8.0)
+        assert time.monotonic() - began < 15.5
         assert (result["verdict"], result["rung"]) == ("unhealthy", "none")
         assert result["management"]["outcome"] == "timed_out"
     finally:

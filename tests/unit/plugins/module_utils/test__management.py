@@ -114,7 +114,7 @@ def test_ten_requests_to_a_server_that_hangs_cost_one_timeout(served: Any) -> No
     management.begin(5.0)
     began = time.monotonic()
     assert [management.ask(f"/{n}").outcome for n in range(10)] == ["timed_out"] + ["not_asked"] * 9
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 4.5
 
 
 @pytest.mark.parametrize(
