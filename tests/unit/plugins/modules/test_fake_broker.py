@@ -521,13 +521,16 @@ def ran() -> Iterator[Callable[[str, str], Ran]]:
 
         def result(kind: str, name: str, waits: bool) -> Ran:
             found = started[kind, name].result()
-            if found.took > (TIMEOUT + LATE if waits else AT_ONCE):
+            due = TIMEOUT + LATE if waits else AT_ONCE
+            for _again in range(3):
+                if found.took < due:
+                    break
                 # On a busy machine it may have waited for its turn: alone it does not.
                 for future in started.values():
                     future.exception()
                 found = once(*PLAN[kind, name])
             assert PASSWORD not in json.dumps(found.result)
-            assert found.took < (TIMEOUT + LATE if waits else AT_ONCE + LATE)
+            assert found.took < due
             assert found.most_sent < 64 * 1024 * 1024
             return found
 
