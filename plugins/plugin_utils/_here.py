@@ -71,14 +71,9 @@ def execute(
 
 
 def python_here(action: ActionBase, task_vars: dict[str, Any]) -> str | None:
-    """Return the Python of a task that runs on this machine, as this user, in this environment; else None."""
+    """Return the Python of a task that runs on this machine, as this user; else None."""
     task, connection = action._task, action._connection
-    if (
-        connection.transport != "local"
-        or connection.become is not None
-        or task.async_val
-        or any(task.environment or [])
-    ):
+    if connection.transport != "local" or connection.become is not None or task.async_val:
         return None
     delegated = task_vars.get("ansible_delegated_vars", {}).get(task.delegate_to, {})
     python = (delegated if task.delegate_to else task_vars).get("ansible_python_interpreter")
@@ -93,12 +88,15 @@ def started(
     # A vault's text is no str in every ansible-core.
     text = json.dumps({"ANSIBLE_MODULE_ARGS": plain(arguments)}, default=str)
     namespace, collection, name = module.split(".")
-    path = os.pathsep.join(filter(None, [str(COLLECTIONS), os.environ.get("PYTHONPATH")]))
+    environment: dict[str, Any] = {}
+    action._compute_environment_string(environment)
+    environment = {**os.environ, **{name: str(value) for name, value in environment.items()}}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(COLLECTIONS), environment.get("PYTHONPATH")]))
     try:
         ended = subprocess.run(
             [python, "-c", START, __version__, f"ansible_collections.{namespace}.{collection}.plugins.modules.{name}"],
             input=text,
-            env={**os.environ, "PYTHONPATH": path},
+            env=environment,
             capture_output=True,
             text=True,
             check=False,

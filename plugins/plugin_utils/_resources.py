@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._incus import bytes_of
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._choice import Choice, Step, budget_spent
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._findings_broker import consumed
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._findings_broker import booting, closed, consumed
 
 MIB = 1024 * 1024
 
@@ -110,7 +110,7 @@ class _Disk(_Node):
         running = (self.info.get("process") or {}).get("running")
         self.stopped = state == "stopped"
         # What the service manager can't tell is no end: a broker that serves under an alarm is not stopped for it.
-        self.down = running is False or state not in ("running", "unknown", None)
+        self.down = running is False or state not in ("running", "unknown", None) or self._ruined()
         self.quota = self.disk.get("write_error") == "EDQUOT" or any(
             line["name"] == "disk_quota" and line.get("count") for line in self.info.get("signatures") or []
         )
@@ -124,6 +124,11 @@ class _Disk(_Node):
         self.most = bytes_of(self.allowed.get("disk_max")) or 0
         self.grown = self._grown()
         self.gives_up = self._gives_up()
+
+    def _ruined(self) -> bool:
+        """Whether it lives on with its port closed, as one of before 4 does which could not write: no room heals it."""
+        full = self.disk.get("write_error") in ("EDQUOT", "ENOSPC")
+        return full and closed(self.info) is True and booting(self.info) is False
 
     def _grown(self) -> int:
         """Return the bytes to which the disk is enlarged; 0 when it isn't."""

@@ -50,9 +50,35 @@ def played(where: Path, *tasks: dict[str, Any], flags: tuple[str, ...] = ()) -> 
     return ended.stdout
 
 
+class Action:
+    """What a start takes of an action; the task's environment is ``given``."""
+
+    def __init__(self, **given: Any) -> None:
+        self.given = given
+
+    def _update_module_args(self, *_unused: Any) -> None:
+        pass
+
+    def _compute_environment_string(self, raw: dict[str, Any]) -> str:
+        raw.update(self.given)
+        return ""
+
+
+def test_the_environment_of_the_task_reaches_it(tmp_path: Path) -> None:
+    script = tmp_path / "python"
+    script.write_text('#!/bin/sh\ncat >/dev/null\nprintf \'{"tmp": "%s", "path": "%s"}\' "$TMPDIR" "$PYTHONPATH"\n')
+    script.chmod(0o755)
+    action: Any = Action(TMPDIR="/dev/shm", PYTHONPATH="/theirs")
+    found = _here.started(action, str(script), "veza.rabbitmq.database_info", {}, {})
+    assert found == {"tmp": "/dev/shm", "path": f"{_here.COLLECTIONS}{os.pathsep}/theirs"}
+
+
 def test_it_runs_without_a_copy_and_answers_as_with_one(tmp_path: Path) -> None:
     here = played(tmp_path, TASK, flags=("-vvv",))
-    packed = played(tmp_path, {**TASK, "environment": {"ANY": "thing"}}, flags=("-vvv",))
+    foreign = tmp_path / "python"
+    foreign.write_text(f'#!/bin/sh\n[ "$1" != -c ] || exit {_here.FOREIGN}\nexec {sys.executable} "$@"\n')
+    foreign.chmod(0o755)
+    packed = played(tmp_path, {**TASK, "vars": {"ansible_python_interpreter": str(foreign)}}, flags=("-vvv",))
     assert ("EXEC" in here, "EXEC" in packed) == (False, True)
     assert all("PostgreSQL at 127.0.0.1:1, database x: no connection" in text for text in (here, packed))
 
@@ -73,8 +99,6 @@ def test_what_is_wrong_with_its_options_is_said_as_ever(tmp_path: Path) -> None:
         ({"transport": "ssh"}, {"ansible_python_interpreter": "/p"}, None),
         ({"become": object()}, {"ansible_python_interpreter": "/p"}, None),
         ({"async_val": 5}, {"ansible_python_interpreter": "/p"}, None),
-        ({"environment": [{"A": "b"}]}, {"ansible_python_interpreter": "/p"}, None),
-        ({"environment": [{}]}, {"ansible_python_interpreter": "/p"}, "/p"),
         ({"delegate_to": "h"}, {"ansible_python_interpreter": "/p"}, None),
         (
             {"delegate_to": "h"},
@@ -84,7 +108,7 @@ def test_what_is_wrong_with_its_options_is_said_as_ever(tmp_path: Path) -> None:
     ],
 )
 def test_when_it_runs_here(changes: dict[str, Any], variables: dict[str, Any], python: str | None) -> None:
-    given = {"transport": "local", "become": None, "async_val": 0, "environment": None, "delegate_to": None, **changes}
+    given = {"transport": "local", "become": None, "async_val": 0, "delegate_to": None, **changes}
     seen = SimpleNamespace(**given)
     action: Any = SimpleNamespace(_task=seen, _connection=seen, _templar=SimpleNamespace(template=str))
     assert _here.python_here(action, variables) == python
@@ -98,7 +122,7 @@ def test_another_python_is_left_to_ansible(python: str, tmp_path: Path) -> None:
         script.write_text(f"#!/bin/sh\nexit {status}\n")
         script.chmod(0o755)
         python = str(script)
-    action: Any = SimpleNamespace(_update_module_args=lambda *_unused: None)
+    action: Any = Action()
     assert _here.started(action, python, "veza.rabbitmq.database_info", {}, {}) is None
 
 
@@ -106,7 +130,7 @@ def test_a_module_that_breaks_off_is_a_failure(tmp_path: Path) -> None:
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\ncat >/dev/null\necho no JSON\necho why >&2\nexit 3\n")
     script.chmod(0o755)
-    action: Any = SimpleNamespace(_update_module_args=lambda *_unused: None)
+    action: Any = Action()
     found = _here.started(action, str(script), "veza.rabbitmq.database_info", {}, {})
     assert found == {"failed": True, "msg": "veza.rabbitmq.database_info ended with 3.", "module_stderr": "why\n"}
 

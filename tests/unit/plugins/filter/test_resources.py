@@ -29,11 +29,21 @@ QUEUE = {"name": "jobs", "messages": 1200, "consumers": 1, "consumer_hosts": ["1
 
 
 def evidence(
-    *, state: str = "running", incus: Any = None, queues: Any = (), nodes: Any = (), memory: Any = None, **disk: Any
+    *,
+    state: str = "running",
+    last: str = "none",
+    listening: bool = True,
+    incus: Any = None,
+    queues: Any = (),
+    nodes: Any = (),
+    memory: Any = None,
+    **disk: Any,
 ) -> dict[str, Any]:
     here = {"path": "/d", "free": 20 * MIB, "total": 512 * MIB, "limit": 50 * MIB, "data_bytes": 400 * MIB, **disk}
     info = {
-        "service": {"state": state},
+        "service": {"manager": "systemd", "state": state},
+        "lifecycle": {"last": last},
+        "listeners": [{"port": 5672, "listening": listening}],
         "process": {"running": state == "running"},
         "disk": here,
         "memory": memory or {},
@@ -107,6 +117,18 @@ QUOTA = {"state": "restarting", "free": 9 * GIB, "write_error": "EDQUOT"}
             ["stop_full_broker", "copy_data", "grow_disk", "start_broker"],
         ),
         ({**QUOTA, "reclaimable": [FILE]}, {}, ["stop_full_broker", "copy_data", "free_files"]),
+        # One that could not write lives on and serves nobody; one that boots, or serves still, is left alone.
+        (
+            {**QUOTA, "state": "running", "listening": False, "incus": ON_INCUS},
+            {"disk_max": "4GiB"},
+            ["stop_full_broker", "copy_data", "grow_disk", "start_broker"],
+        ),
+        (
+            {**QUOTA, "state": "running", "listening": False, "last": "starting", "incus": ON_INCUS},
+            {"disk_max": "4GiB"},
+            ["grow_disk"],
+        ),
+        ({**QUOTA, "state": "running", "incus": ON_INCUS}, {"disk_max": "4GiB"}, ["grow_disk"]),
         # A run that was interrupted: what it has done is not done again.
         (
             {**LOOP, "state": "stopped", "incus": ON_INCUS},
@@ -125,7 +147,7 @@ def test_what_is_done_about_a_disk(seen: dict[str, Any], known: dict[str, Any], 
     assert names(choice) == actions
     (node,) = choice.arguments["nodes"]
     assert bool(node["start"]) is ("start_broker" in actions)
-    ends = seen.get("state") is not None and "start_broker" not in actions
+    ends = seen.get("state", "running") != "running" and "start_broker" not in actions
     assert (bool(node["ends"]), choice.stops) == (ends, ends)
 
 
