@@ -48,7 +48,8 @@ options:
     required: true
   state:
     description:
-      - V(opened) opens an incident. When the site has an open one, that one is returned and nothing is written.
+      - V(opened) opens an incident. When the site has an open one, or one with this O(key), that one is returned and
+        nothing is written.
       - V(appended) adds one event, and V(closed) ends the incident.
       - V(read) returns the incident O(id), else the site's open one, else its latest, and never writes. That there is
         none is no failure.
@@ -70,6 +71,8 @@ options:
   key:
     description:
       - What the event is about, for O(state=appended). An event with the same type and key is not written again.
+      - For O(state=opened) what the incident is about, such as the window of an audit. One that was opened with the same
+        key is returned also when it is closed, so that whoever asks twice goes on where the first left off.
     type: str
   data:
     description:
@@ -382,6 +385,11 @@ class Request:
         """Return the site's open incident."""
         return next((incident for incident in self.site.incidents() if incident.open), None)
 
+    def same(self) -> Incident | None:
+        """Return the latest incident that was opened with ``key``."""
+        key = self.params["key"]
+        return next((found for found in self.site.incidents() if key and found.events[0]["key"] == key), None)
+
     def event(self, incident: Incident, kind: str, key: str, data: dict[str, Any]) -> dict[str, Any]:
         """Return the event that would be added to that incident now."""
         holder = self.params["holder"]
@@ -397,18 +405,19 @@ class Request:
 
 
 def opened(request: Request) -> Plan:
-    """Plan an open incident: the one that is open, else a new one."""
+    """Plan an open incident: the one that was opened with the same key, else the one that is open, else a new one."""
     data, named = request.params["data"], request.named()
     if named is not None and not named.open:
         raise Refused(f"Incident {named.id} is closed; leave id out to open a new one.")
-    incident = named or request.open()
+    incident = named or request.same() or request.open()
     if incident is not None:
-        return Plan(incident, f"Incident {incident.id} is open already.", incident.events[0])
+        how = "open" if incident.open else "there"
+        return Plan(incident, f"Incident {incident.id} is {how} already.", incident.events[0])
     if data.get("started_at"):
         instant(data["started_at"], "data.started_at")
     name = f"{request.now:%Y%m%dT%H%M%SZ}-{request.site.site}-{request.nonce()}"
     incident = Incident(name, [])
-    event = request.event(incident, "opened", "opened", {**data, "id": name, "site": request.site.site})
+    event = request.event(incident, "opened", request.params["key"] or "opened", {**data, "id": name, "site": request.site.site})
     return Plan(incident, f"Incident {name} is opened.", added=event)
 
 

@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,11 @@ def test_check_mode_foretells_the_actions_and_a_second_run_changes_nothing(tmp_p
         assert records(it.lab) == {}, "it did something else than what was approved"
         assert broker.status(it.lab) == "stopped"
 
-        first = it.run("recover_rabbitmq", "-e", f"@{plan}")
+        # Who saw it begin knows better than the evidence, also in a recovery.
+        began = datetime.fromtimestamp(it.killed_at - 2, timezone.utc).isoformat(timespec="milliseconds")
+        first = it.run("recover_rabbitmq", "-e", f"@{plan}", "-e", f"outage_audit_start={began}")
+        known = incident(it.lab)["record"]["outage"]
+        assert (known["start"], known["start_source"]) == (began.replace("+00:00", "Z"), "given by a person")
         taken = {(action["name"], action["target"]) for action in incident(it.lab)["record"]["actions"]}
         assert foretold == taken
         assert changed(first) > 0
@@ -102,6 +107,18 @@ def test_check_mode_foretells_the_actions_and_a_second_run_changes_nothing(tmp_p
         second = it.run("recover_rabbitmq")
         assert changed(second) == 0, second
         assert records(it.lab) == before, "a run on a healthy broker wrote into the record"
+        assert_good(it.judge_audited())
+
+        # Somebody audits it again, then a window of their own, each twice. What was replayed is done by now, so that the
+        # first of two may have something else to say.
+        it.run("audit_rabbitmq")
+        assert changed(again := it.run("audit_rabbitmq")) == 0, again
+        ended = datetime.fromtimestamp(time.time() - 1, timezone.utc).isoformat()
+        window = ("-e", f"outage_audit_start={began}", "-e", f"outage_audit_end={ended}")
+        assert changed(it.run("audit_rabbitmq", *window)) > 0
+        before = records(it.lab)
+        assert changed(it.run("audit_rabbitmq", *window)) == 0
+        assert records(it.lab) == before
         assert_good(it.judge_audited())
 
 

@@ -97,6 +97,18 @@ def test_an_open_incident_is_returned_and_not_opened_again(world: World) -> None
     assert world.opened == 1
 
 
+def test_who_opens_for_the_same_goes_on_with_it_also_when_it_is_closed(world: World) -> None:
+    first = world.run(state="opened", key="audit:a:b", data={"cause": "audit"})
+    world.run(state="closed")
+    world.passes(60)
+    again = world.run(state="opened", key="audit:a:b", data={"cause": "audit"})
+    assert (again["id"], again["changed"], again["open"]) == (first["id"], False, False)
+    assert again["msg"] == f"Incident {first['id']} is there already."
+    other = world.run(state="opened", key="audit:a:c")
+    assert other["changed"] is True
+    assert other["id"] != first["id"]
+
+
 def test_after_one_is_closed_the_next_is_another(world: World) -> None:
     first = world.run(state="opened")["id"]
     assert world.run(state="closed", reason="Done.")["event"]["data"] == {"reason": "Done."}
