@@ -71,8 +71,8 @@ options:
   key:
     description:
       - What the event is about, for O(state=appended). An event with the same type and key is not written again.
-      - For O(state=opened) what the incident is about, such as the window of an audit. One that was opened with the same
-        key is returned also when it is closed, so that whoever asks twice goes on where the first left off.
+      - For O(state=opened) what the incident is about, such as the window of an audit. One that was opened with the
+        same key is returned also when it is closed, so that whoever asks twice goes on where the first left off.
     type: str
   data:
     description:
@@ -417,7 +417,8 @@ def opened(request: Request) -> Plan:
         instant(data["started_at"], "data.started_at")
     name = f"{request.now:%Y%m%dT%H%M%SZ}-{request.site.site}-{request.nonce()}"
     incident = Incident(name, [])
-    event = request.event(incident, "opened", request.params["key"] or "opened", {**data, "id": name, "site": request.site.site})
+    known = {**data, "id": name, "site": request.site.site}
+    event = request.event(incident, "opened", request.params["key"] or "opened", known)
     return Plan(incident, f"Incident {name} is opened.", added=event)
 
 

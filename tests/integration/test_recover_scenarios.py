@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def test_check_mode_foretells_the_actions_and_a_second_run_changes_nothing(tmp_p
         assert broker.status(it.lab) == "stopped"
 
         # Who saw it begin knows better than the evidence, also in a recovery.
-        began = datetime.fromtimestamp(it.killed_at - 2, timezone.utc).isoformat(timespec="milliseconds")
+        began = datetime.fromtimestamp(it.killed_at - 2, UTC).isoformat(timespec="milliseconds")
         first = it.run("recover_rabbitmq", "-e", f"@{plan}", "-e", f"outage_audit_start={began}")
         known = incident(it.lab)["record"]["outage"]
         assert (known["start"], known["start_source"]) == (began.replace("+00:00", "Z"), "given by a person")
@@ -109,11 +109,11 @@ def test_check_mode_foretells_the_actions_and_a_second_run_changes_nothing(tmp_p
         assert records(it.lab) == before, "a run on a healthy broker wrote into the record"
         assert_good(it.judge_audited())
 
-        # Somebody audits it again, then a window of their own, each twice. What was replayed is done by now, so that the
-        # first of two may have something else to say.
+        # Somebody audits it again, then a window of their own, each twice. What was replayed is done by now, so that
+        # the first of two may have something else to say.
         it.run("audit_rabbitmq")
         assert changed(again := it.run("audit_rabbitmq")) == 0, again
-        ended = datetime.fromtimestamp(time.time() - 1, timezone.utc).isoformat()
+        ended = datetime.fromtimestamp(time.time() - 1, UTC).isoformat()
         window = ("-e", f"outage_audit_start={began}", "-e", f"outage_audit_end={ended}")
         assert changed(it.run("audit_rabbitmq", *window)) > 0
         before = records(it.lab)

@@ -584,12 +584,12 @@ def test_connections_that_end_are_made_again(base: Base, monkeypatch: pytest.Mon
         deadline = time.monotonic() + PATIENCE
         while len(ended) < 6 and time.monotonic() < deadline:
             ended.extend(base.run(kill, "veza.rabbitmq.transcode_requeue", base.name))
-            time.sleep(0.1)
+            time.sleep(0.05)
 
     thread = threading.Thread(target=end_them)
     thread.start()
     try:
-        result = run(options(base, batch_size=20))
+        result = run(options(base, batch_size=4))
     finally:
         thread.join(PATIENCE)
     assert len(ended) >= 6
