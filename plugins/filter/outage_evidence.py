@@ -34,17 +34,20 @@ def outage_evidence(
 ) -> dict[str, Any]:
     """Return the evidence that plugin_utils/_findings.py describes; what a host did not answer is None.
 
-    ``controller`` has the results of rabbitmq_health and database_info, and when all looks were over by its own clock:
-    ``{health, database, at}``.
+    ``controller`` has the results of rabbitmq_health and database_info, what each hypervisor was asked about each
+    broker, and when all looks were over by its own clock: ``{health, database, incus, at}``.
     """
     groups = {"brokers": brokers, "apps": apps}
     looks = {(group, host): _look(group, hostvars[host]) for group in groups for host in groups[group]}
     infos = {host: _finished("brokers", looks["brokers", host]) for host in brokers}
     views = {host: {"info": _with_proven_clock(info, controller.get("at"))} for host, info in infos.items()}
+    asked: dict[str, list[Mapping[str, Any]]] = {}
+    for answer in (controller.get("incus") or {}).get("results") or []:
+        asked.setdefault(answer["__outage_diagnose_pair"][0], []).append(answer)
     silent = {host: look for (group, host), look in looks.items() if look and not _finished(group, look)}
     return {
         **{name: _finished(name, controller.get(name)) for name in ("health", "database")},
-        "brokers": {host: _with_hypervisor(view, hostvars[host]) for host, view in views.items()},
+        "brokers": {host: _with_hypervisor(view, asked.get(host, [])) for host, view in views.items()},
         "apps": {host: {"info": _finished("apps", looks["apps", host])} for host in apps},
         "unreachable": {host: _why(look) for host, look in silent.items() if look.get("unreachable")},
         "failed": {host: _why(look) for host, look in silent.items() if not look.get("unreachable")},
@@ -64,13 +67,12 @@ def _with_proven_clock(info: Mapping[str, Any] | None, at: str | None) -> Mappin
     return {**info, "clock": {**clock, "offset": min(clock["offset"], max(0.0, proven))}}
 
 
-def _with_hypervisor(view: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+def _with_hypervisor(view: dict[str, Any], asked: list[Mapping[str, Any]]) -> dict[str, Any]:
     """Add what the hypervisor that has a broker's host says about it: its limits, and whom the kernel killed there."""
-    asked = (variables.get("__outage_diagnose_incus") or {}).get("results") or []
     here = next((answer for answer in asked if answer.get("found")), None)
     if here is None:
         return view
-    hypervisor, info = here.get("__outage_diagnose_hypervisor"), view["info"]
+    hypervisor, info = here["__outage_diagnose_pair"][1], view["info"]
     view = {**view, "incus": {**{name: here.get(name) for name in TOLD}, "hypervisor": hypervisor}}
     memory = (info or {}).get("memory") or {}
     if info is not None and not memory.get("container_limit"):

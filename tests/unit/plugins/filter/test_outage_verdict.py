@@ -258,10 +258,14 @@ def test_a_look_that_began_late_is_no_clock_that_is_ahead(offset: float, at: str
 
 def on_a_hypervisor(kills: list[dict] | None) -> dict:
     limits = {"found": True, "disk": {"size": 1}, "memory": {}, "oom_kills": kills}
-    told = [{"found": False, "__outage_diagnose_hypervisor": "h1"}, {**limits, "__outage_diagnose_hypervisor": "h2"}]
+    told = [
+        {"found": False, "__outage_diagnose_pair": ["rabbitmq", "h1"]},
+        {**limits, "__outage_diagnose_pair": ["another", "h1"], "disk": {"size": 2}},
+        {**limits, "__outage_diagnose_pair": ["rabbitmq", "h2"]},
+    ]
     killed = info(service=KILLED, memory={"oom_kills": None, "watermark": 900 * 2**20, "container_limit": 300 * 2**20})
-    hostvars = {"rabbitmq": {"__outage_diagnose_broker": killed, "__outage_diagnose_incus": {"results": told}}}
-    return outage_evidence({"health": health()}, hostvars, ["rabbitmq"], [])
+    hostvars = {"rabbitmq": {"__outage_diagnose_broker": killed}}
+    return outage_evidence({"health": health(), "incus": {"results": told}}, hostvars, ["rabbitmq"], [])
 
 
 @pytest.mark.parametrize(
