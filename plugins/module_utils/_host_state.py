@@ -190,8 +190,17 @@ def node(data_dir: str, name: str | None) -> dict[str, Any]:
         if os.path.basename(path) != own:
             with suppress(OSError):
                 written = datetime.fromtimestamp(os.stat(path).st_mtime, timezone.utc)
-                others.append({"name": os.path.basename(path), "modified_at": stamp(written)})
-    return {"name": own, "others": others}
+                others.append({"name": os.path.basename(path), "modified_at": stamp(written), "began_at": _began(path)})
+    mine = [path for path in paths if os.path.basename(path) == own]
+    return {"name": own, "began_at": _began(mine[0]) if mine else None, "others": others}
+
+
+def _began(path: str) -> str | None:
+    """Return when a node's data began: its oldest entries, such as ``quorum``, are not touched by a start."""
+    with suppress(OSError), os.scandir(path) as entries:
+        written = [entry.stat(follow_symlinks=False).st_mtime for entry in entries] or [os.stat(path).st_mtime]
+        return stamp(datetime.fromtimestamp(min(written), timezone.utc))
+    return None
 
 
 def written_to(data_dir: str) -> str:

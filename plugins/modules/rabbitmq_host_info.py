@@ -422,6 +422,7 @@ node:
   type: dict
   contains:
     name: {description: "Its name, of the process, else of the data that were written last.", type: str}
+    began_at: {description: "How old the oldest of its data are; null if that is not known.", type: str}
     others:
       description: Other nodes whose data lie beside its own, as after a change of the host's name.
       type: list
@@ -429,6 +430,7 @@ node:
       contains:
         name: {description: "The node.", type: str}
         modified_at: {description: "When its directory was last changed.", type: str}
+        began_at: {description: "How old the oldest of its data are; null if that is not known.", type: str}
 memory:
   description: Memory, in bytes.
   returned: always

@@ -534,13 +534,18 @@ def probed(*outcomes: str) -> Callable[[Info], Truth]:
 
 def renamed(info: Info) -> Truth:
     """Whether the data of another node lie beside this node's, which is younger."""
-    node = info.get("node") or {}
-    return None if node.get("others") is None else bool(node["others"])
+    return None if (info.get("node") or {}).get("others") is None else bool(former(info))
+
+
+def former(info: Info) -> list[dict[str, Any]]:
+    """Return the other nodes whose data are older: younger ones are what a passing name has left behind."""
+    node = info["node"]
+    return [other for other in node["others"] if (other.get("began_at") or "") <= (node.get("began_at") or "9")]
 
 
 def tell_renamed(host: str, info: Info) -> list[Proof]:
     """Name the nodes."""
-    others = ", ".join(f"{other['name']} (last written {other['modified_at']})" for other in info["node"]["others"])
+    others = ", ".join(f"{other['name']} (last written {other['modified_at']})" for other in former(info))
     return [proof(host, "data directory", f"the node is {info['node']['name']}; beside it lie the data of {others}")]
 
 

@@ -237,7 +237,21 @@ PAUSED = info(signatures=[line("minority_paused")], probe=NO_WAY, listeners=[{"p
 DRAINED = info(signatures=[line("maintenance")], probe=NO_WAY, listeners=[{"port": 5672, "listening": False}])
 APP_STOPPED = info(last="stopped", probe=NO_WAY, listeners=[{"port": 5672, "listening": False}])
 DRAINED_AND_STOPPED = {**DRAINED, "lifecycle": lifecycle("stopped")}
-RENAMED = info(node={"name": "rabbit@b", "others": [{"name": "rabbit@a", "modified_at": AT}]})
+OLDER, YOUNGER = "2026-01-01T00:00:00.000Z", "2026-01-31T02:00:00.000Z"
+RENAMED = info(
+    node={
+        "name": "rabbit@b",
+        "began_at": YOUNGER,
+        "others": [{"name": "rabbit@a", "modified_at": AT, "began_at": OLDER}],
+    }
+)
+NAMED_BACK = info(
+    node={
+        "name": "rabbit@a",
+        "began_at": OLDER,
+        "others": [{"name": "rabbit@b", "modified_at": AT, "began_at": YOUNGER}],
+    }
+)
 EMPTY = health(
     "unknown", "login_refused", [check("vhost", "fail"), check("queues", "fail", "queue 'x' does not exist")]
 )
@@ -436,6 +450,7 @@ SITUATIONS = {
         "data_restored",
     ),
     "renamed": (evidence(EMPTY, RENAMED, probe("login_refused", "login")), "node_renamed"),
+    "renamed, and named back": (evidence(health(), NAMED_BACK, probe()), "healthy"),
     "backends cut off": (evidence(health(), info(), LONELY), "backend_path_dropped"),
     "backends refused": (evidence(health(), info(), NO_WAY), "backend_path_refused"),
     "another address inside": (

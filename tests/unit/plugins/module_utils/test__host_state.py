@@ -166,7 +166,18 @@ def test_the_nodes_whose_data_lie_there(tmp_path: Path) -> None:
     assert _host_state.node(str(tmp_path), None)["name"] == "rabbit@a"
     renamed = _host_state.node(str(tmp_path), "rabbit@b")
     assert [other["name"] for other in renamed["others"]] == ["rabbit@a"]
-    assert _host_state.node(f"{tmp_path}/none", None) == {"name": None, "others": []}
+    assert _host_state.node(f"{tmp_path}/none", None) == {"name": None, "began_at": None, "others": []}
+
+
+def test_a_nodes_data_began_with_what_no_start_touches(tmp_path: Path) -> None:
+    for name, oldest in (("rabbit@a", 10), ("rabbit@b", 20)):
+        place = tmp_path / "mnesia" / name
+        for entry, written in (("quorum", oldest), ("schema.DAT", 90)):
+            (place / entry).mkdir(parents=True)
+            os.utime(place / entry, (written, written))
+    found = _host_state.node(str(tmp_path), "rabbit@b")
+    assert found["began_at"] == "1970-01-01T00:00:20.000Z"
+    assert [other["began_at"] for other in found["others"]] == ["1970-01-01T00:00:10.000Z"]
 
 
 def test_a_nodes_name_from_its_command_line() -> None:
