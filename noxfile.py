@@ -68,9 +68,10 @@ nox.options.default_venv_backend = "none"
 # license-check and extra-checks
 antsibull_nox.load_antsibull_nox_toml()
 
-# What `make test` runs, in two lanes side by side (tests/tools/run_stages.py).
-CHECKS = [*STATIC, "sanity", f"python-{TARGET_PYTHON}", "galaxy", *(f"unit-{core}" for core in CORES)]
-nox.options.sessions = [*CHECKS, "integration", "demo", "awx"]
+# What `make test` runs, in three lanes side by side (tests/tools/run_stages.py).
+PACKAGE = ["sanity", f"python-{TARGET_PYTHON}", "galaxy"]
+CHECKS = [*STATIC, *(f"unit-{core}" for core in CORES)]
+nox.options.sessions = [*CHECKS, *PACKAGE, "integration", "demo", "awx"]
 
 
 def pytest(session: nox.Session, python: str, *arguments: str) -> None:
@@ -98,8 +99,15 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def checks(session: nox.Session) -> None:
-    """All that needs no server."""
+    """All that looks at the files or needs no server."""
     for stage in CHECKS:
+        session.notify(stage)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """What Galaxy and other ansible-cores say of the collection."""
+    for stage in PACKAGE:
         session.notify(stage)
 
 

@@ -7,7 +7,7 @@
     .venv/bin/python tests/tools/run_stages.py [STAGE...]       without a name: all that `make test` runs
     .venv/bin/python tests/tools/run_stages.py --everything     that, and `make test-incus`
 
-Every stage runs, whatever the others say. The exit status is 0 when none failed. All that `make test` runs goes in two
+Every stage runs, whatever the others say. The exit status is 0 when none failed. All that `make test` runs goes in
 lanes, side by side; each line of output then begins with the name of its lane.
 """
 
@@ -30,7 +30,7 @@ from tests.tools import junit  # noqa: E402
 
 OUTPUT = ROOT / "tests" / "output"
 # Sessions that only name others.
-GROUPS = ("checks", "lint", "unit")
+GROUPS = ("checks", "package", "lint", "unit")
 # Seconds after the end of a lane in which its last lines must come: what it left running may hold its output open.
 LAST_LINES = 10.0
 
@@ -66,10 +66,11 @@ class Lane:
 
 
 # In the order of the table, which is that of the noxfile.
-CHECKS = Lane("checks", ("checks",), yields=True)
-TEST = (CHECKS, Lane("servers", ("integration", "demo", "awx")))
+# Two that yield: whichever is left when the others have ended would leave a processor idle.
+CHECKS = (Lane("checks", ("checks",), yields=True), Lane("package", ("package",), yields=True))
+TEST = (*CHECKS, Lane("servers", ("integration", "demo", "awx")))
 # The hosts come last: with their own they need less of the processors, but must not wait for them.
-EVERYTHING = (CHECKS, Lane("servers", ("integration", "demo", "awx", "incus", "incus-3.10")))
+EVERYTHING = (*CHECKS, Lane("servers", ("integration", "demo", "awx", "incus", "incus-3.10")))
 
 
 def table(sessions: Sequence[dict[str, Any]]) -> tuple[list[str], junit.Count]:
