@@ -22,6 +22,8 @@ ACTS = ("act", "finish")
 
 WHILE_IT_DRAINS = "restart_worker of a worker whose queue is stuck for want of it afterwards, once"
 
+WAIT = "wait_for_boot"
+
 DECISION = ("cause", "remedy", "targets", "queues", "arguments")
 """What of a step is the decision that a person approves; figures change by themselves."""
 
@@ -39,7 +41,7 @@ def outage_plan(
     causes = [verdict, *(other for other in verdict["also"] if remedies[other["remedy"]]["kind"] != "none")]
     considered = _once([_consider(cause, remedies, settings, evidence) for cause in causes])
     decision, reason = _decide(verdict, remedies[verdict["remedy"]], considered[0], incident)
-    steps = _to_the_stop([step for step in considered if not step["ask"]]) if decision in ACTS else []
+    steps = _to_the_stop(_waits_last([step for step in considered if not step["ask"]])) if decision in ACTS else []
     _each_worker_once(steps)
     stops = [step.pop("stops") for step in steps]
     after = [] if any(stops) else _afterwards(settings)
@@ -61,6 +63,11 @@ def outage_plan(
         },
     }
     return _approved(plan, plain(approved)) if approved else plan
+
+
+def _waits_last(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put what only waits behind what acts: a node may wait for the very one that is yet to be started."""
+    return sorted(steps, key=lambda step: step["remedy"] == WAIT)
 
 
 def _to_the_stop(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -82,10 +82,12 @@ def outage_verdict(
         # What ended a run that has another after it affects nobody any more.
         every = {name: {**one, "affects": "nothing"} if one["remedy"] in PAST else one for name, one in every.items()}
     judged = {name: _judge(cause, findings) for name, cause in every.items()}
-    named = _ranked([name for name, truth in judged.items() if truth], every)
-    cause = {**UNKNOWN} if not named else {**every[named[0]], "cause": named[0]}
-    seen = _together(every[named[0]], findings) if named else Finding(None, _everything(findings))
-    also = [{"cause": name, "title": every[name]["title"], **_about(every[name], findings)} for name in named[1:]]
+    holding = {name: _together(every[name], findings) for name, truth in judged.items() if truth}
+    named = _ranked(holding, every, findings)
+    first = next(iter(named), None)
+    cause = {**UNKNOWN} if first is None else {**every[first], "cause": first}
+    seen = Finding(None, _everything(findings)) if first is None else named[first]
+    also = [_about(every[name], told) for name, told in named.items() if name != first]
     # Of several troubles at once the first to be seen began it: what one of them alone shows may be later.
     told_too = [
         other
@@ -93,7 +95,7 @@ def outage_verdict(
         if every[other["cause"]]["affects"] != "nothing" or (other["remedy"] in PAST and not serves)
     ]
     beside = [told for other in told_too for told in other["proof"]]
-    outage = _began(evidence, cause["cause"], [*seen.proof, *beside])
+    outage = _began(evidence, cause["cause"], seen.targets, [*seen.proof, *beside])
     return {
         "cause": cause["cause"],
         "title": cause["title"],
@@ -191,12 +193,42 @@ def _questions(cause: Mapping[str, Any]) -> list[str]:
 def _judge(cause: Mapping[str, Any], findings: Mapping[str, Finding]) -> bool | None:
     """All of all_of and none of none_of; one certain contradiction outweighs any number of unknowns."""
     answers = [findings[name].holds for name in _questions(cause)]
+    of_single_nodes = _of_single_nodes(cause, findings)
     for name in cause.get("none_of", []):
         holds = findings[name].holds
-        answers.append(None if holds is None else not holds)
-    if False in answers:
+        answers.append(None if holds is None else not holds or name in of_single_nodes)
+    if False in answers or not all(_hosts(cause, findings)):
         return False
     return None if None in answers or not answers else True
+
+
+HOSTS = (_findings_broker.FINDINGS, _findings_apps.FINDINGS)
+"""The questions that are asked of hosts: of each broker's, and of each of the application's."""
+
+
+def _hosts(cause: Mapping[str, Any], findings: Mapping[str, Finding]) -> list[set[str]]:
+    """Return on which hosts all that is asked of a cause's brokers holds, and all that is asked of its applications."""
+    not_there = {host for name in _of_single_nodes(cause, findings) for host in findings[name].targets}
+    asked = [[set(findings[name].targets) for name in _placed(cause, findings) if name in kind] for kind in HOSTS]
+    return [set.intersection(*targets) - not_there for targets in asked if targets]
+
+
+def _placed(cause: Mapping[str, Any], findings: Mapping[str, Finding]) -> list[str]:
+    """Return which of a cause's findings name hosts."""
+    return [name for name in _questions(cause) if findings[name].targets]
+
+
+def _of_brokers(cause: Mapping[str, Any], findings: Mapping[str, Finding]) -> bool:
+    """Whether a cause is about nothing but single nodes."""
+    placed = _placed(cause, findings)
+    return bool(placed) and all(name in _findings_broker.FINDINGS for name in placed)
+
+
+def _of_single_nodes(cause: Mapping[str, Any], findings: Mapping[str, Finding]) -> list[str]:
+    """Return what of none_of denies a cause on its own hosts alone: that one node boots tells nothing of another."""
+    if not _of_brokers(cause, findings):
+        return []
+    return [name for name in cause.get("none_of", []) if name in _findings_broker.FINDINGS and findings[name].targets]
 
 
 def _explained(name: str, causes: Causes) -> set[str]:
@@ -211,31 +243,55 @@ def _explained(name: str, causes: Causes) -> set[str]:
     return found
 
 
-def _ranked(named: list[str], causes: Causes) -> list[str]:
+def _ranked(seen: Mapping[str, Finding], causes: Causes, findings: Mapping[str, Finding]) -> dict[str, Finding]:
     """Drop what another named cause explains: it is a consequence. What affects most, and explains most, comes first.
 
     That all is well is only said when nothing else is.
     """
-    width = {name: _explained(name, causes) for name in named}
-    explained = set().union(*width.values()) if width else set()
-    left = [name for name in named if name not in explained] or named
-    if left != ["healthy"]:
-        left = [name for name in left if name != "healthy"]
-    return sorted(left, key=lambda name: (REACH.index(causes[name]["affects"]), -len(width[name]), name))
+    width = {name: _explained(name, causes) for name in seen}
+    left = {}
+    for name, finding in seen.items():
+        by = [other for other in seen if name in width[other]]
+        # A process that is gone is no consequence of what is wrong with another node.
+        apart = "process_gone" in causes[name].get("all_of", []) and all(
+            _of_brokers(causes[other], findings) for other in by
+        )
+        rest = _without(finding, {host for other in by for host in seen[other].targets}) if apart else finding
+        if not by or (apart and rest.targets):
+            left[name] = rest
+    left = left or dict(seen)
+    if list(left) != ["healthy"]:
+        left.pop("healthy", None)
+    ranked = sorted(left, key=lambda name: (REACH.index(causes[name]["affects"]), -len(width[name]), name))
+    return {name: left[name] for name in ranked}
+
+
+def _without(finding: Finding, hosts: set[str]) -> Finding:
+    """Return what a finding says of other hosts than these."""
+    return Finding(
+        finding.holds,
+        [one for one in finding.proof if one["host"] not in hosts],
+        [host for host in finding.targets if host not in hosts],
+        finding.queues,
+    )
 
 
 def _together(cause: Mapping[str, Any], findings: Mapping[str, Finding]) -> Finding:
-    """Return the proof, hosts and queues of a cause's findings."""
+    """Return the proof, hosts and queues of a cause's findings; of hosts those on which all of them hold."""
     about = [findings[name] for name in _questions(cause)]
+    of_hosts = {
+        host for kind in HOSTS for name in _placed(cause, findings) if name in kind for host in findings[name].targets
+    }
     proofs: list[Proof] = []
     for finding in [*about, *(findings[name] for name in cause["shows"] if findings[name].holds)]:
         proofs.extend(one for one in finding.proof if one not in proofs)
-    return Finding(
+    together = Finding(
         True,
         proofs,
         sorted({host for finding in about for host in finding.targets}),
         sorted({queue for finding in about for queue in finding.queues}),
     )
+    return _without(together, of_hosts.difference(*_hosts(cause, findings)))
 
 
 def _in_trouble(causes: Sequence[Mapping[str, Any]]) -> set[str] | None:
@@ -245,9 +301,10 @@ def _in_trouble(causes: Sequence[Mapping[str, Any]]) -> set[str] | None:
     return {host for cause in causes for host in cause["targets"]}
 
 
-def _about(cause: Mapping[str, Any], findings: Mapping[str, Finding]) -> dict[str, Any]:
-    seen = _together(cause, findings)
+def _about(cause: Mapping[str, Any], seen: Finding) -> dict[str, Any]:
     return {
+        "cause": cause["name"],
+        "title": cause["title"],
         "affects": cause["affects"],
         "proof": seen.proof,
         "targets": seen.targets,
@@ -305,7 +362,7 @@ _ENDS = {
 NOT_KNOWN: dict[str, Any] = {"start": None, "source": None, "confidence": None}
 
 
-def _began(evidence: Evidence, cause: str, proofs: Sequence[Proof]) -> dict[str, Any]:
+def _began(evidence: Evidence, cause: str, targets: Sequence[str], proofs: Sequence[Proof]) -> dict[str, Any]:
     """Infer when the outage began, with the source and how sure that is; all None when nothing tells.
 
     An application that is still in trouble and was so earlier moves the beginning: a broker that thrashes loses
@@ -313,7 +370,7 @@ def _began(evidence: Evidence, cause: str, proofs: Sequence[Proof]) -> dict[str,
     """
     if cause == "healthy":
         return NOT_KNOWN
-    told = _told_by_brokers(evidence, cause) or _told_by_proof(cause, proofs)
+    told = _told_by_brokers(evidence, cause, targets) or _told_by_proof(cause, proofs)
     error = _suspects.first_error(evidence)
     if error is None or (told["start"] and told["start"] <= error["at"]):
         return told
@@ -321,9 +378,10 @@ def _began(evidence: Evidence, cause: str, proofs: Sequence[Proof]) -> dict[str,
     return {"start": error["at"], "source": source, "confidence": "then or earlier"}
 
 
-def _told_by_brokers(evidence: Evidence, cause: str) -> dict[str, Any] | None:
+def _told_by_brokers(evidence: Evidence, cause: str, targets: Sequence[str]) -> dict[str, Any] | None:
     for host, info in infos(evidence, "brokers"):
-        if info is None:
+        # When another node was stopped tells nothing of this one's end.
+        if info is None or (targets and host not in targets):
             continue
         lifecycle = info["lifecycle"]
         # Whatever was still written after that: from its stop on, completed or not, it served nobody.

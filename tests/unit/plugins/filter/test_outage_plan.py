@@ -10,8 +10,8 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.veza.rabbitmq.plugins.filter.outage_plan import outage_plan
 from ansible_collections.veza.rabbitmq.plugins.filter.outage_verdict import outage_verdict
 from ansible_collections.veza.rabbitmq.plugins.filter.shift_instant import shift_instant
-from tests.unit.plugins.filter.evidence import SITUATIONS, app, at_work, causes, container, queue, worker
-from tests.unit.plugins.filter.test_outage_verdict import REMEDIES
+from tests.unit.plugins.filter.evidence import SITUATIONS, app, at_work, causes, container, info, queue, worker
+from tests.unit.plugins.filter.test_outage_verdict import CRASHED, GONE, MUTE, REMEDIES, WAITS, cluster
 
 CLOSED = {"open": False, "id": None, "served_at": None}
 OPEN = {"open": True, "id": "20260131T020310Z-paris-3f9a"}
@@ -340,3 +340,20 @@ def test_each_worker_is_brought_back_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert sorted(brought) == ["worker-dmca@w1", "worker-dmca@w2", "worker-transcode@w1"]
     told = [one["target"] for step in planned["steps"] for one in step["arguments"]["workers"]]
     assert sorted(told) == sorted(brought)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "remedies", "asked"),
+    [
+        ((CRASHED, WAITS, WAITS), ["start_broker", "wait_for_boot"], []),
+        ((CRASHED, GONE, info()), ["start_broker"], ["broker_stopped_on_purpose"]),
+    ],
+)
+def test_only_the_node_that_has_crashed_is_started_and_before_anything_waits_for_it(
+    nodes: tuple, remedies: list[str], asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SITUATIONS, "cluster", ({**cluster(MUTE, *nodes), "apps": {}}, "broker_crashed"))
+    planned = plan("cluster")
+    assert [step["remedy"] for step in planned["steps"]] == remedies
+    assert [one["target"] for one in planned["actions"] if one["name"] == "start_broker"] == ["a"]
+    assert [one["cause"] for one in planned["asks"]] == asked

@@ -36,6 +36,7 @@ from tests.unit.plugins.filter.evidence import (
     counter,
     evidence,
     fail,
+    failing,
     health,
     info,
     lifecycle,
@@ -808,3 +809,63 @@ def test_of_a_drained_node_whose_application_was_stopped_that_comes_first_which_
     # Nobody can revive what does not run: so it is by what they explain, and not by their names.
     explains = {name: len(causes()[name]["explains"]) for name in named(seen)}
     assert explains["app_stopped"] > explains["maintenance_mode"]
+
+
+CRASHED = info("stopped", clean_stop=False, probe=NO_WAY)
+NO_LOG = info("stopped", last="none", clean_stop=None, probe=NO_WAY)
+SEGFAULT = info("stopped", clean_stop=False, probe=NO_WAY, service={"exits": [{"at": AT, "status": "11/SEGV"}]})
+REFUSES = info(probe=NO_WAY)
+WAITS = info("starting", last="starting", probe=NO_WAY, signatures=[line("waiting_for_tables"), line("peers_missing")])
+LONG_STOPPED = {**GONE, "lifecycle": lifecycle("stopped", True, stopped_at="2026-01-01T00:00:00.000Z")}
+
+
+def by_host(seen: dict) -> dict[str, list[str]]:
+    """Return the causes that a verdict names, the primary first, with their hosts."""
+    verdict = outage_verdict(seen, causes())
+    return {one["cause"]: one["targets"] for one in (verdict, *verdict["also"])}
+
+
+@pytest.mark.parametrize(
+    ("infos", "expected"),
+    [
+        ((CRASHED, GONE, info()), {"broker_crashed": ["a"], "broker_stopped_on_purpose": ["b"]}),
+        ((CRASHED, CRASHED, info()), {"broker_crashed": ["a", "b"]}),
+        # What explains one node's end explains no other's.
+        ((SEGFAULT, CRASHED, info()), {"broker_segfault": ["a"], "broker_crashed": ["b"]}),
+        ((NO_LOG, GONE, info()), {"broker_stopped_on_purpose": ["b"], "broker_down": ["a"]}),
+        # The node that waits for it is no reason not to start the one that has crashed, nor is one that boots.
+        ((CRASHED, WAITS, WAITS), {"broker_waits_for_peers": ["b", "c"], "broker_crashed": ["a"]}),
+        ((GONE, WAITS, WAITS), {"broker_waits_for_peers": ["b", "c"], "broker_stopped_on_purpose": ["a"]}),
+        (
+            (CRASHED, failing("configuration"), info()),
+            {"configuration_broken": ["b"], "broker_crashed": ["a"]},
+        ),
+    ],
+)
+def test_a_cause_names_the_nodes_on_which_all_of_it_holds(infos: tuple, expected: dict) -> None:
+    found = by_host({**cluster(MUTE, *infos), "apps": {}})
+    assert {name: found.get(name) for name in expected} == expected
+    assert not {name for name in found if name.startswith("broker_")} - set(expected)
+
+
+def test_a_node_that_serves_is_not_among_those_that_are_not_reached() -> None:
+    seen = {**cluster(MUTE, info(), REFUSES, info()), "apps": {}}
+    verdict = outage_verdict(seen, causes())
+    assert (verdict["cause"], verdict["targets"]) == ("broker_unreachable", ["b"])
+    assert {one["host"] for one in verdict["proof"]} == {"b", "controller"}
+
+
+def test_findings_that_hold_on_no_host_together_are_no_cause() -> None:
+    refuses_and_is_gone = {"all_of": ["process_gone", "application_stopped"], "none_of": [], "name": "x"}
+    known = {"x": {**causes()["broker_down"], **refuses_and_is_gone}}
+    stopped = info(last="stopped", probe=NO_WAY, listeners=[{"port": 5672, "listening": False}])
+    verdict = outage_verdict(cluster(MUTE, GONE, stopped, info()), known)
+    assert (verdict["cause"], verdict["ruled_out"]) == ("unknown", ["x"])
+
+
+def test_when_another_node_was_stopped_is_not_when_the_outage_began() -> None:
+    seen = {**cluster(MUTE, LONG_STOPPED, CRASHED, info()), "apps": {}}
+    seen["brokers"]["a"]["info"]["service"]["since"] = "2026-01-01T00:00:00.000Z"
+    verdict = outage_verdict(seen, causes())
+    assert (verdict["cause"], verdict["targets"]) == ("broker_crashed", ["b"])
+    assert verdict["outage"]["start"] == AT
