@@ -106,7 +106,9 @@ def _consider(
 ) -> dict[str, Any]:
     """Return the step that a cause leads to; ``ask`` is why there is none before a human has decided."""
     # A run that was interrupted after it had stopped a broker whose disk was full: nobody else's purpose.
-    ours = cause["targets"] and all(stopped_by_us(node, settings["recent_actions"]) for node in cause["targets"])
+    seen = {node: (view or {}).get("info") or {} for node, view in (evidence.get("brokers") or {}).items()}
+    recent = settings["recent_actions"]
+    ours = cause["targets"] and all(stopped_by_us(node, recent, seen.get(node, {})) for node in cause["targets"])
     name = "free_disk" if cause["remedy"] == "start_stopped_broker" and ours else cause["remedy"]
     remedy = remedies[name]
     step = {

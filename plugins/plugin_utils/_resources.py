@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._incus import bytes_of
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._choice import Choice, Step, budget_spent
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._findings import seconds_between
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._findings_broker import booting, closed, consumed
 
 MIB = 1024 * 1024
@@ -41,10 +42,16 @@ def more_memory(step: Step, evidence: Mapping[str, Any], settings: Settings) -> 
     return [node.arguments() for node in nodes if node.raised]
 
 
-def stopped_by_us(target: str, recent: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether the last that was done to a broker is that we stopped it because its disk was full."""
-    done = [action["name"] for action in recent if action["target"] == target]
-    return next((name == STOPPED for name in reversed(done) if name not in _MEANWHILE), False)
+def stopped_by_us(target: str, recent: Iterable[Mapping[str, Any]], info: Mapping[str, Any]) -> bool:
+    """Whether the last that was done to a broker is that we stopped it because its disk was full.
+
+    One that has booted since was started by somebody, and the stop that its host tells of is another one.
+    """
+    done = [action for action in recent if action["target"] == target and action["name"] not in _MEANWHILE]
+    if not done or done[-1]["name"] != STOPPED:
+        return False
+    booted = (info.get("lifecycle") or {}).get("started_at")
+    return (seconds_between(booted, done[-1]["at"]) or 0.0) >= 0.0
 
 
 _MEANWHILE = ("copy_data", "free_files", "grow_disk")
@@ -58,12 +65,17 @@ def _on_nodes(
     evidence: Mapping[str, Any],
     settings: Settings,
 ) -> Choice:
-    """Choose for each node; what one of them needs a person for is asked before anything is done."""
+    """Choose for each node; what one of them needs a person for is asked before anything is done.
+
+    One at which the work ends is the last: what is planned of nodes behind it would never be done.
+    """
     brokers = evidence.get("brokers") or {}
     nodes = [kind(name, brokers[name], evidence, settings) for name in step["targets"] or sorted(brokers)]
     asks = [ask for node in nodes if (ask := node.ask())]
     if asks or not nodes:
         return Choice(ask=" ".join(asks) or "No broker's host is known.")
+    ends = [node for node in nodes if node.ends]
+    nodes = [*(node for node in nodes if not node.ends), *ends[:1]]
     actions = [
         {"name": name, "target": target, "may_lose": may_lose or remedy["may_lose"]}
         for node in nodes
@@ -71,11 +83,14 @@ def _on_nodes(
     ]
     after = [text for node in nodes if (text := node.afterwards())]
     arguments = [node.arguments() for node in nodes]
-    return Choice(actions, {"nodes": arguments}, stops=any(node.get("ends") for node in arguments), not_simulated=after)
+    return Choice(actions, {"nodes": arguments}, stops=bool(ends), not_simulated=after)
 
 
 class _Node:
     """A broker's host, as it was seen."""
+
+    ends = ""
+    """Why the work ends at it; empty when it doesn't."""
 
     def __init__(self, name: str, seen: Mapping[str, Any], evidence: Mapping[str, Any], settings: Settings) -> None:
         self.name = name
@@ -119,7 +134,11 @@ class _Disk(_Node):
         self.missing = max(0, 2 * self.alarm - (self.disk.get("free") or 0))
         self.files = self.disk.get("reclaimable") or []
         self.freed = sum(file["bytes"] for file in self.files)
-        self.ours = stopped_by_us(self.name, self.recent)
+        self.no_inodes = self.disk.get("inodes_free") == 0
+        # Files that go are room where bytes are what is missing; of anything else they give back next to nothing.
+        self.unwritable = self.no_inodes or (self.disk.get("write_error") == "ENOSPC" and not self.missing)
+        self.lacking = self.quota or self.unwritable or self.missing > self.freed
+        self.ours = stopped_by_us(self.name, self.recent, self.info)
         self.size = (self.incus.get("disk") or {}).get("size")
         self.most = bytes_of(self.allowed.get("disk_max")) or 0
         self.grown = self._grown()
@@ -132,8 +151,7 @@ class _Disk(_Node):
 
     def _grown(self) -> int:
         """Return the bytes to which the disk is enlarged; 0 when it isn't."""
-        needed = self.quota or self.missing > self.freed
-        if not needed or not self.size or self.size >= self.most:
+        if not self.lacking or not self.size or self.size >= self.most:
             return 0
         size = 2 * self.size
         while size < self.size + self.missing:
@@ -143,7 +161,7 @@ class _Disk(_Node):
     def _gives_up(self) -> Mapping[str, Any] | None:
         """Return what a person typed, where nothing else makes room."""
         typed = self.allowed.get("give_up") or {}
-        return typed if typed and not self.down and self.missing > self.freed and not self.grown else None
+        return typed if typed and not self.down and self.lacking and not self.grown else None
 
     def drains(self) -> bool:
         """Whether consumers are at work on what queues hold, so that waiting may make room."""
@@ -172,7 +190,7 @@ class _Disk(_Node):
             return ""
         if self.copies and (self.disk.get("data_bytes") or 0) + 100 * MIB > (self.copy_room or 0):
             return "copy"
-        return "room" if (self.quota or self.missing > self.freed) and not self.grown else ""
+        return "room" if self.lacking and not self.grown else ""
 
     def ask(self) -> str | None:
         """Return what a person is asked, with figures and the ways out; None when there is something to do."""
@@ -187,7 +205,7 @@ class _Disk(_Node):
         spent = budget_spent([self.name], self.settings) if self.down and not self.ends else None
         if spent and not self.settings["flags"].get("outage_recover_start_stopped"):
             return f"{self.figures()} {spent}"
-        enough = self.grown or self.gives_up or (not self.quota and self.missing <= self.freed)
+        enough = self.grown or self.gives_up or not self.lacking
         if self.down or enough or self.drains():
             return None
         return f"{self.figures()} {self.ways()}"
@@ -202,6 +220,8 @@ class _Disk(_Node):
         free, total, alarm = (_mib(number) for number in (self.disk.get("free"), self.disk.get("total"), self.alarm))
         parts = [
             f"{self.name}: {self.disk.get('path')} has {free} free of {total}{limit}; the alarm ends above {alarm}.",
+            "Not one inode is free: it can hold no more files." if self.no_inodes else "",
+            "Nothing can be written all the same (ENOSPC)." if self.unwritable and not self.no_inodes else "",
             f"The data take {_mib(self.disk.get('data_bytes'))}.",
             f"May go: {listed}." if listed else "No crash dump, closed rotated log or surplus journal is there to go.",
             f"Frees nothing: {held}." if held else "",

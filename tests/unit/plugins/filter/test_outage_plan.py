@@ -300,6 +300,18 @@ def test_a_broker_that_an_interrupted_run_has_stopped_for_its_full_disk_is_start
     assert plan("stopped", OPEN, recent_actions=theirs)["decision"] == "ask"
 
 
+@pytest.mark.parametrize(("booted", "decision"), [("01:59:00", "act"), ("02:01:00", "ask")])
+def test_a_broker_that_somebody_has_started_since_was_stopped_by_somebody(
+    booted: str, decision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booted_at = f"2026-01-31T{booted}.000Z"
+    gone = {**GONE, "lifecycle": {**GONE["lifecycle"], "started_at": booted_at}}
+    seen = {**SITUATIONS["stopped"][0], "brokers": {"rabbitmq": {"info": gone}}}
+    monkeypatch.setitem(SITUATIONS, "stopped", (seen, "broker_stopped_on_purpose"))
+    ours = [started("2026-01-31T02:00:00.000Z", name="stop_full_broker")]
+    assert plan("stopped", OPEN, recent_actions=ours, resources={"copy": "none"})["decision"] == decision
+
+
 @pytest.mark.parametrize(("most", "raised"), [("", []), ("4GiB", ["raise_memory"]), ("300MiB", [])])
 def test_an_instance_whose_memory_was_used_up_gets_more_where_that_is_allowed(most: str, raised: list[str]) -> None:
     seen = SITUATIONS["OOM kill, back"][0]

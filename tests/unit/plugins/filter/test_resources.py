@@ -66,6 +66,7 @@ def names(choice: Choice) -> list[str]:
 
 
 LOOP = {"state": "restarting", "free": 0}
+NO_INODES = {"state": "restarting", "free": 9 * GIB, "inodes_free": 0}
 QUOTA = {"state": "restarting", "free": 9 * GIB, "write_error": "EDQUOT"}
 
 
@@ -117,6 +118,27 @@ QUOTA = {"state": "restarting", "free": 9 * GIB, "write_error": "EDQUOT"}
             ["stop_full_broker", "copy_data", "grow_disk", "start_broker"],
         ),
         ({**QUOTA, "reclaimable": [FILE]}, {}, ["stop_full_broker", "copy_data", "free_files"]),
+        # No bytes are missing, and yet nothing can be written: what files would give back is next to nothing.
+        ({**NO_INODES, "reclaimable": [FILE]}, {}, ["stop_full_broker", "copy_data", "free_files"]),
+        ({**NO_INODES}, {}, ["stop_full_broker", "copy_data"]),
+        (
+            {**NO_INODES, "incus": ON_INCUS},
+            {"disk_max": "4GiB"},
+            ["stop_full_broker", "copy_data", "grow_disk", "start_broker"],
+        ),
+        ({**NO_INODES, "write_error": "ENOSPC", "inodes_free": None}, {}, ["stop_full_broker", "copy_data"]),
+        ({**NO_INODES, "state": "running", "incus": ON_INCUS}, {"disk_max": "4GiB"}, ["grow_disk"]),
+        (
+            {**NO_INODES, "state": "running"},
+            {"give_up": {"queue": "jobs", "count": 9}},
+            ["give_up_messages"],
+        ),
+        # Bytes are what is missing: files that go are room.
+        (
+            {**LOOP, "write_error": "ENOSPC", "inodes_free": 9, "reclaimable": [FILE]},
+            {},
+            ["stop_full_broker", "copy_data", "free_files", "start_broker"],
+        ),
         # One that could not write lives on and serves nobody; one that boots, or serves still, is left alone.
         (
             {**QUOTA, "state": "running", "listening": False, "incus": ON_INCUS},
@@ -240,8 +262,45 @@ def test_a_host_that_was_not_seen_is_asked_about() -> None:
     ],
 )
 def test_what_we_stopped_we_may_start(recent: tuple[str, ...], ours: bool) -> None:
-    assert stopped_by_us("rabbit", settings(recent)["recent_actions"]) is ours
-    assert not stopped_by_us("other", settings(recent)["recent_actions"])
+    assert stopped_by_us("rabbit", settings(recent)["recent_actions"], {}) is ours
+    assert not stopped_by_us("other", settings(recent)["recent_actions"], {})
+
+
+@pytest.mark.parametrize(
+    ("booted", "ours"),
+    [
+        ("2026-01-31T01:00:00.000Z", True),
+        ("2026-01-31T02:00:00.000Z", True),
+        ("2026-01-31T02:00:01.000Z", False),
+        (None, True),
+    ],
+)
+def test_what_a_person_has_started_since_was_stopped_by_somebody_else(booted: str | None, ours: bool) -> None:
+    recent = [{"name": "stop_full_broker", "target": "rabbit", "at": "2026-01-31T02:00:00.000Z"}]
+    assert stopped_by_us("rabbit", recent, {"lifecycle": {"started_at": booted}}) is ours
+
+
+def test_that_a_disk_has_no_inodes_is_said() -> None:
+    asked = [
+        free_disk(STEP, REMEDY, evidence(free=9 * GIB, **seen), settings()).ask
+        for seen in ({"inodes_free": 0}, {"write_error": "ENOSPC"})
+    ]
+    assert ["Not one inode is free" in str(ask) for ask in asked] == [True, False]
+    assert ["(ENOSPC)" in str(ask) for ask in asked] == [False, True]
+
+
+def test_nodes_at_which_the_work_ends_come_last_and_nothing_is_planned_behind_them() -> None:
+    def node(**seen: Any) -> Any:
+        return evidence(**LOOP, **seen)["brokers"]["rabbit"]
+
+    seen = {**evidence(), "brokers": {"a": node(), "b": node(reclaimable=[FILE]), "c": node()}}
+    choice = free_disk({**STEP, "targets": ["a", "b", "c"]}, REMEDY, seen, settings())
+    assert [(action["name"], action["target"]) for action in choice.actions] == [
+        ("stop_full_broker", "b"), ("copy_data", "b"), ("free_files", "b"), ("start_broker", "b"),
+        ("stop_full_broker", "a"), ("copy_data", "a"),
+    ]  # fmt: skip
+    assert [(one["node"], one["ends"]) for one in choice.arguments["nodes"]] == [("b", ""), ("a", "room")]
+    assert choice.stops
 
 
 NODE = {"name": "rabbit@a", "mem_used": 500 * MIB, "mem_limit": 200 * MIB}
