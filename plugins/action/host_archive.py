@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 KINDS = {"file": tarfile.REGTYPE, "directory": tarfile.DIRTYPE, "link": tarfile.SYMTYPE}
@@ -58,6 +58,9 @@ class ActionModule(ActionBase):
             answer: dict[str, Any] = self._execute_module(
                 module_name="veza.rabbitmq.host_archive", module_args=arguments, task_vars=self.task_vars
             )
+        except AnsibleConnectionFailure as error:
+            # "Unreachable" would take the play's host, localhost, out of the run past every rescue and always.
+            return {"failed": True, "msg": f"The host can't be reached: {error}"}
         finally:
             self._play_context.no_log = before
         return answer

@@ -182,7 +182,9 @@ def run(params: dict[str, Any]) -> dict[str, Any]:
         raise BadInput("piece_bytes must be at least 1.")
     try:
         if params["pieces"] is None:
-            return {"changed": False, "files": [entry for path in params["paths"] for entry in walk(path)]}
+            # What is gone by now needs no copy, as a log that was rotated away; but all of it is no copy at all.
+            there = [path for path in params["paths"] if os.path.lexists(path)] or params["paths"]
+            return {"changed": False, "files": [entry for path in there for entry in walk(path)]}
         data = read(params["pieces"])
     except OSError as error:
         raise VezaError(f"{error.filename} can't be read: {error.strerror}.") from None

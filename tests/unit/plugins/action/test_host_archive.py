@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
 from ansible_collections.veza.rabbitmq.plugins.action import host_archive
 from ansible_collections.veza.rabbitmq.plugins.action.host_archive import pieces_of
@@ -158,6 +158,22 @@ def test_a_path_that_is_not_there_is_said(tmp_path: Path) -> None:
     assert "none can't be read" in result["msg"]
     with pytest.raises(BadInput, match="absolute"):
         module.run({"paths": ["x"], "pieces": None})
+
+
+def test_what_was_rotated_away_since_needs_no_copy(data: Path, tmp_path: Path) -> None:
+    plugin = Plugin(paths=[str(tmp_path / "gone.log"), str(data / "a")], dest=str(tmp_path / "x.tar.gz"))
+    assert plugin.run(task_vars={})["entries"] == 1
+
+
+def test_a_host_that_is_lost_is_a_failure_that_a_rescue_catches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_unused: Any, **_more: Any) -> None:
+        raise AnsibleConnectionFailure("no route")
+
+    monkeypatch.setattr(Plugin, "_execute_module", lost)
+    found = Plugin(paths=["/d"], dest=str(tmp_path / "x.tar.gz")).run(task_vars={})
+    assert (found["failed"], found["msg"]) == (True, "The host can't be reached: no route")
 
 
 def test_pieces_go_across_files_and_files_across_pieces() -> None:
