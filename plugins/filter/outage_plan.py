@@ -94,7 +94,8 @@ def _once(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Drop what an earlier cause has had done already."""
     once: dict[str, dict[str, Any]] = {}
     for step in steps:
-        once.setdefault(repr([step[key] for key in ("remedy", "targets", "queues", "ask")]), step)
+        workers = [one["target"] for one in step["arguments"].get("workers") or []]
+        once.setdefault(repr([workers, *(step[key] for key in ("remedy", "targets", "queues", "ask"))]), step)
     return list(once.values())
 
 

@@ -37,16 +37,16 @@ RESTARTS = ("start_broker", "restart_broker")
 
 
 def budget_spent(targets: Sequence[str], settings: Mapping[str, Any]) -> str | None:
-    """Return what a person is asked where brokers were started as often as they may be; None where they were not."""
-    recent = [
-        action
-        for action in settings["recent_actions"]
-        if action["name"] in RESTARTS and action["target"] in targets and action["at"] >= settings["restarts_since"]
-    ]
-    if len(recent) < settings["restarts"]:
+    """Return what a person is asked where a broker was started as often as it may be; None where none was."""
+    recent: dict[str, list[str]] = {target: [] for target in targets}
+    for action in settings["recent_actions"]:
+        if action["name"] in RESTARTS and action["target"] in recent and action["at"] >= settings["restarts_since"]:
+            recent[action["target"]].append(action["at"])
+    spent = {target: times for target, times in recent.items() if len(times) >= settings["restarts"]}
+    if not spent:
         return None
-    when = ", ".join(f"{action['target']} at {action['at']}" for action in recent)
+    told = ", ".join(f"{target} {len(times)} times already ({', '.join(times)})" for target, times in spent.items())
     return (
-        f"This command has started it {len(recent)} times already ({when}), and it went down again. Find what ends "
-        "it, in the proof and in its log; raise outage_recover_restarts to have it started once more."
+        f"This command has started {told}, and it went down again. Find what ends it, in the proof and in its log; "
+        "raise outage_recover_restarts to have it started once more."
     )

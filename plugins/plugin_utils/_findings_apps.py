@@ -137,6 +137,16 @@ def down(container: Container) -> Truth:
     return container["state"] not in ("running", "restarting", "paused")
 
 
+def in_order(container: Container) -> bool:
+    """Whether somebody stopped it: it was asked to end, and did."""
+    return container["state"] == "exited" and container.get("exit_code") in IN_ORDER
+
+
+def crashed(container: Container) -> Truth:
+    """Whether it does not run, and nobody stopped it."""
+    return both(down(container), not in_order(container))
+
+
 def frozen(container: Container) -> Truth:
     """Whether it is paused, or a signal has suspended it."""
     return container["state"] == "paused" or bool(container.get("suspended"))
@@ -284,10 +294,8 @@ FINDINGS: dict[str, Question] = {
     ),
     "engine_down": docker_down,
     "backend_down": containers(lambda one: both(down(one), not of_worker(one)), tell_state),
-    "worker_down": containers(down, tell_state, workers=True),
-    "worker_stopped": containers(
-        lambda one: one["state"] == "exited" and one.get("exit_code") in IN_ORDER, tell_state, workers=True
-    ),
+    "worker_down": containers(crashed, tell_state, workers=True),
+    "worker_stopped": containers(in_order, tell_state, workers=True),
     "backend_frozen": containers(lambda one: both(frozen(one), not of_worker(one)), tell_frozen),
     "worker_frozen": containers(frozen, tell_frozen, workers=True),
     "worker_crash_loops": workers_crash_loop,

@@ -10,11 +10,16 @@ that module compose_service is to bring it into.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._choice import Choice, Step
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._findings_apps import IN_ORDER, crash_loops
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._findings_apps import (
+    crash_loops,
+    crashed,
+    frozen,
+    in_order,
+)
 
 Container = Mapping[str, Any]
 Infos = Mapping[str, Mapping[str, Any]]
@@ -27,6 +32,14 @@ NEEDS = {"running": "restarted", **dict.fromkeys(("created", "exited", "dead", "
 
 NAMES = {"restarted": RESTART, "started": START, "stopped": STOP}
 """What bringing a worker into a state is called in the plan and in the record."""
+
+
+ABOUT: dict[str, Callable[[Container], bool | None]] = {
+    "worker_crashed": crashed,
+    "worker_stopped": in_order,
+    "worker_wedged": frozen,
+}
+"""Which containers each of these causes is about: what one was stopped for is no reason to leave another one down."""
 
 
 def target(service: str, host: str) -> str:
@@ -88,11 +101,17 @@ def _of(
     service: str, queues: Sequence[str], infos: Infos, recent: Sequence[Mapping[str, Any]]
 ) -> tuple[list[dict[str, Any]], str]:
     """Return the guilty ones of a service's containers, and why there is none."""
-    found = list(containers(infos, service))
-    if not found:
+    found, unseen = list(containers(infos, service)), ", ".join(_unseen(infos))
+    if not found and not unseen:
         return [], f"no host of veza_workers has a container of {service}"
     # Of several, those that plainly do nothing are guilty, and not the others.
-    plain = [(host, one) for host, one in found if hangs(one)] or found
+    plain = [(host, one) for host, one in found if hangs(one)]
+    if unseen and not plain:
+        return (
+            [],
+            f"no container of {service} was seen to hang, and {unseen}, which may have one, could not be looked at",
+        )
+    plain = plain or found
     done = restarts(recent)
     workers, why = [], []
     for host, one in plain:
@@ -103,7 +122,25 @@ def _of(
             why.append(f"{target(service, host)} was restarted at {done[target(service, host)]} and that did not help")
         else:
             workers.append(worker(service, host, state, queues))
-    return workers, "; ".join(why)
+    return _each_once(workers), "; ".join(dict.fromkeys(why))
+
+
+def _unseen(infos: Infos) -> list[str]:
+    """Return the hosts that told nothing of their containers, or whose engine did not."""
+    return [
+        host
+        for host, info in sorted(infos.items())
+        if (info or {}).get("containers") is None or (info.get("docker") or {}).get("ok") is False
+    ]
+
+
+def _each_once(workers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return each worker once: one call sees to all containers of a service on a host, and a restart starts too."""
+    once: dict[str, dict[str, Any]] = {}
+    for one in workers:
+        if one["target"] not in once or one["state"] == "restarted":
+            once[one["target"]] = one
+    return list(once.values())
 
 
 def restarts(recent: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -117,39 +154,53 @@ def bring_back(
     """Start or restart the workers that plainly do nothing, each once in an incident.
 
     One that somebody has stopped is asked about, unless it was this command, interrupted while it set messages aside:
-    then that is finished first, if it is still asked for.
+    then that is finished first, if it is still asked for. What is asked about one worker keeps no other one down.
     """
-    found = [
-        (host, container)
-        for service in dict.fromkeys(settings["workers"].values())
-        for host, container in containers(_infos(evidence), service)
-        if host in step["targets"] and hangs(container)
-    ]
     aside, incident = settings["set_aside"], settings["incident"]
     ours = [one for one in settings["recent_actions"] if one["incident"] == incident]
     done = restarts(ours)
-    choice = Choice(arguments={"workers": []})
-    for host, container in found:
-        name = target(container["service"], host)
-        by_us = any(one["name"] == STOP and one["target"] == name for one in ours)
-        queues = [queue for queue, service in settings["workers"].items() if service == container["service"]]
-        if aside.get("queue") in queues and aside.get("count"):
-            _set_aside(choice, container, host, queues, aside)
-        elif _in_order(container) and not by_us and not settings["flags"]["outage_recover_start_stopped"]:
-            return Choice(
-                ask=f"{name} was stopped in order at {container.get('finished_at')}: ask who did it, and why. If it "
+    choice, asks = Choice(arguments={"workers": []}), []
+    for service, host, found in _guilty(step, evidence, settings):
+        name = target(service, host)
+        by_us = [one["name"] for one in ours if one["target"] == name][-1:] == [STOP]
+        stopped = next((one for one in found if in_order(one)), None)
+        queues = [queue for queue, worked_by in settings["workers"].items() if worked_by == service]
+        if aside.get("queue") in queues:
+            wrong = _wrong(aside)
+            if wrong:
+                return Choice(ask=wrong)
+            _set_aside(choice, found, service, host, queues, aside)
+        elif stopped and not by_us and not settings["flags"]["outage_recover_start_stopped"]:
+            asks.append(
+                f"{name} was stopped in order at {stopped.get('finished_at')}: ask who did it, and why. If it "
                 "may run again, the same command with -e outage_recover_start_stopped=true starts it."
             )
         elif name in done and not by_us:
-            return Choice(
-                ask=f"{name} was started by this command at {done[name]} already, and it does nothing again. Look into "
-                f"its log on {host}: docker logs --tail 50 {container['name']}"
+            asks.append(
+                f"{name} was started by this command at {done[name]} already, and it does nothing again. Look into "
+                f"its log on {host}: docker logs --tail 50 {next(filter(hangs, found))['name']}"
             )
         else:
-            state = NEEDS[container["state"]]
-            choice.arguments["workers"].append(worker(container["service"], host, state, queues))
+            needs = {NEEDS[one["state"]] for one in found if hangs(one)}
+            state = "restarted" if "restarted" in needs else "started"
+            choice.arguments["workers"].append(worker(service, host, state, queues))
             choice.actions.append({"name": NAMES[state], "target": name, "may_lose": remedy["may_lose"]})
-    return choice
+    if choice.actions or not asks:
+        choice.not_simulated += asks
+        return choice
+    return Choice(ask=" ".join(asks))
+
+
+def _guilty(
+    step: Step, evidence: Mapping[str, Any], settings: Mapping[str, Any]
+) -> Iterator[tuple[str, str, list[Container]]]:
+    """Yield service, host and all containers of each worker of which one does nothing, as the step's cause has it."""
+    infos, about = _infos(evidence), ABOUT[step["cause"]]
+    for service in dict.fromkeys(settings["workers"].values()):
+        for host in step["targets"]:
+            found = [one for _host, one in containers({host: infos.get(host, {})}, service)]
+            if any(hangs(one) and about(one) for one in found):
+                yield service, host, found
 
 
 def set_aside(
@@ -157,8 +208,9 @@ def set_aside(
 ) -> Choice:
     """Move the redelivered messages at a queue's head into a file, as many as a person typed, its worker stopped."""
     aside = settings["set_aside"]
-    if not aside.get("queue") or not str(aside.get("count", "")).isdigit() or int(aside["count"]) < 1:
-        return Choice(ask="outage_recover_set_aside needs queue, and count, the number of messages at most.")
+    wrong = _wrong(aside)
+    if wrong:
+        return Choice(ask=wrong)
     service = settings["workers"].get(aside["queue"])
     found = list(containers(_infos(evidence), service)) if service else []
     if aside["queue"] not in step["queues"] and not any(crash_loops(container) for _host, container in found):
@@ -173,18 +225,35 @@ def set_aside(
         )
     choice = Choice(arguments={"workers": []})
     queues = [queue for queue, name in settings["workers"].items() if name == service]
-    _set_aside(choice, found[0][1], found[0][0], queues, aside)
+    host, container = found[0]
+    _set_aside(choice, [container], container["service"], host, queues, aside)
     return choice
 
 
+def _wrong(aside: Mapping[str, Any]) -> str | None:
+    """Return what a person is asked whose words can't be carried out; queue_give_up would refuse them too late."""
+    count = str(aside.get("count", ""))
+    if aside.get("queue") and count.isdecimal() and int(count) >= 1:
+        return None
+    return (
+        "outage_recover_set_aside needs queue, and count, the number of messages at most, which is 1 or more: "
+        f"it has queue {aside.get('queue') or 'none'} and count {count or 'none'}. Nothing was touched."
+    )
+
+
 def _set_aside(
-    choice: Choice, container: Mapping[str, Any], host: str, queues: Sequence[str], aside: Mapping[str, Any]
+    choice: Choice,
+    found: Sequence[Container],
+    service: str,
+    host: str,
+    queues: Sequence[str],
+    aside: Mapping[str, Any],
 ) -> None:
     """Add what sets messages of a worker's queue aside."""
-    brought = worker(container["service"], host, "started", queues)
+    brought = worker(service, host, "started", queues)
     asked = {"queue": str(aside["queue"]), "count": int(aside["count"])}
     choice.arguments["workers"].append({**brought, "set_aside": asked})
-    if container["state"] != "exited":
+    if any(one["state"] != "exited" for one in found):
         choice.actions.append({"name": STOP, "target": brought["target"], "may_lose": "nothing"})
     lost = f"nothing; {asked['count']} messages at most wait in a file for a human"
     choice.actions.append({"name": "set_aside", "target": asked["queue"], "may_lose": lost, "arguments": asked})
@@ -201,11 +270,6 @@ def watch_backlog(
             f"restart_worker of {name}, once, if its queue turns out to be stuck for want of it" for name in named
         ]
     )
-
-
-def _in_order(container: Mapping[str, Any]) -> bool:
-    """Whether somebody stopped it."""
-    return container["state"] == "exited" and container.get("exit_code") in IN_ORDER
 
 
 def _infos(evidence: Mapping[str, Any]) -> dict[str, Any]:

@@ -89,3 +89,36 @@ def test_whose_worker_is_not_known_is_said() -> None:
     assert result["workers"] == []
     assert "names no worker" in whys(result)["nobody"]
     assert "no host of veza_workers" in whys(result)["jobs"]
+
+
+UNSEEN = {
+    "unreachable": {"unreachable": True, "msg": "timed out"},
+    "failed": {"failed": True, "msg": "no python"},
+    "nothing": None,
+    "engine silent": {"containers": [], "docker": {"ok": False, "detail": "no answer"}},
+}
+
+
+@pytest.mark.parametrize("unseen", UNSEEN.values(), ids=UNSEEN)
+def test_where_a_host_was_not_seen_only_those_that_are_seen_to_hang_are_guilty(unseen: Any) -> None:
+    result = guilty_workers([stuck()], TABLE, {"w1": unseen, **on(w2=[container()])}, [])
+    assert result["workers"] == []
+    assert "w1, which may have one, could not be looked at" in whys(result)["jobs"]
+    alone = guilty_workers([stuck()], TABLE, {"w1": unseen}, [])
+    assert alone["workers"] == []
+    assert whys(alone) == whys(result)
+    hangs = guilty_workers([stuck()], TABLE, {"w1": unseen, **on(w2=[container(suspended=True)])}, [])
+    assert brought(hangs) == [("worker-jobs@w2", "restarted")]
+
+
+def test_a_host_without_an_engine_has_no_container() -> None:
+    nothing = {"containers": [], "docker": {"ok": None, "detail": "there is no docker"}}
+    assert brought(guilty_workers([stuck()], TABLE, {"w1": nothing, **on(w2=[container()])}, []))
+
+
+def test_two_containers_of_one_service_on_one_host_are_one_worker() -> None:
+    assert brought(guilty_workers([stuck()], TABLE, on(one=[container(), container()]), [])) == [
+        ("worker-jobs@one", "restarted")
+    ]
+    several = on(one=[container("exited"), container(suspended=True), container("paused")])
+    assert brought(guilty_workers([stuck()], TABLE, several, [])) == [("worker-jobs@one", "restarted")]

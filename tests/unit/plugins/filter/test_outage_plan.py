@@ -10,7 +10,18 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.veza.rabbitmq.plugins.filter.outage_plan import outage_plan
 from ansible_collections.veza.rabbitmq.plugins.filter.outage_verdict import outage_verdict
 from ansible_collections.veza.rabbitmq.plugins.filter.shift_instant import shift_instant
-from tests.unit.plugins.filter.evidence import SITUATIONS, app, at_work, causes, container, info, queue, worker
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._workers import ABOUT
+from tests.unit.plugins.filter.evidence import (
+    QUEUES,
+    SITUATIONS,
+    app,
+    at_work,
+    causes,
+    container,
+    info,
+    queue,
+    worker,
+)
 from tests.unit.plugins.filter.test_outage_verdict import CRASHED, GONE, MUTE, REMEDIES, WAITS, cluster
 
 CLOSED = {"open": False, "id": None, "served_at": None}
@@ -125,6 +136,16 @@ def test_a_broker_that_goes_down_again_and_again_is_not_started_for_ever() -> No
     assert "outage_recover_restarts" in refused["reason"]
     others = [started("2026-01-31T01:40:00.000Z", "elsewhere"), started("2026-01-31T01:00:00.000Z"), *once]
     assert plan("killed", recent_actions=others)["decision"] == "act"
+
+
+def test_the_budget_is_each_nodes_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    crashed = {**cluster(MUTE, CRASHED, CRASHED, CRASHED), "apps": {}}
+    monkeypatch.setitem(SITUATIONS, "cluster", (crashed, "broker_crashed"))
+    once = [started("2026-01-31T01:40:00.000Z", node) for node in "abc"]
+    assert names(plan("cluster", recent_actions=once))[:3] == ["start_broker"] * 3
+    refused = plan("cluster", recent_actions=[*once, once[1]])
+    assert (refused["decision"], refused["actions"]) == ("ask", [])
+    assert "started b 2 times already" in refused["reason"]
 
 
 def test_a_person_who_says_yes_is_not_held_back_by_the_budget() -> None:
@@ -369,3 +390,95 @@ def test_only_the_node_that_has_crashed_is_started_and_before_anything_waits_for
     assert [step["remedy"] for step in planned["steps"]] == remedies
     assert [one["target"] for one in planned["actions"] if one["name"] == "start_broker"] == ["a"]
     assert [one["cause"] for one in planned["asks"]] == asked
+
+
+STOPPED = {"state": "exited", "exit_code": 0, "finished_at": "2025-12-01T00:00:00.000Z"}
+KILLED = {"state": "exited", "exit_code": 137, "finished_at": "2026-01-31T02:04:00.000Z"}
+TABLE = [{**QUEUES[0], "worker": "worker-transcode"}, {**QUEUES[1], "worker": "worker-dmca"}]
+
+
+def workers(monkeypatch: pytest.MonkeyPatch, *containers: dict) -> str:
+    """Make a situation of these containers on the workers' host, and return its name."""
+    seen = at_work([queue(consumers=0)], workers=app(*containers))
+    monkeypatch.setitem(SITUATIONS, "workers", (seen, "worker_crashed"))
+    return "workers"
+
+
+def of(service: str, name: str = "1", **changes: object) -> dict:
+    return container(f"veza-{service}-{name}", service, **changes)
+
+
+def test_a_worker_that_was_stopped_keeps_no_other_one_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    situation = workers(monkeypatch, of("worker-transcode", **KILLED), of("worker-dmca", **STOPPED))
+    verdict = outage_verdict(SITUATIONS[situation][0], causes(), TABLE)
+    assert [(one["cause"], one["queues"]) for one in (verdict, *verdict["also"])] == [
+        ("worker_crashed", ["transcode_jobs"]),
+        ("worker_stopped", ["dmca_propagation"]),
+    ]
+    planned = plan(situation)
+    assert planned["decision"] == "act"
+    assert [one["target"] for one in planned["actions"] if one["name"] == "start_worker"] == [WORKER]
+    (asked,) = planned["asks"]
+    assert asked["cause"] == "worker_stopped"
+    assert "worker-dmca@workers was stopped in order at 2025-12-01" in asked["ask"]
+    both = [one["target"] for one in plan(situation, **YES)["actions"] if one["name"] == "start_worker"]
+    assert both == [WORKER, "worker-dmca@workers"]
+
+
+def test_what_is_asked_about_one_worker_keeps_no_other_one_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    situation = workers(monkeypatch, of("worker-transcode", **KILLED), of("worker-dmca", **KILLED))
+    before = {**started("2026-01-31T01:40:00.000Z", "worker-dmca@workers", "start_worker"), "incident": OPEN["id"]}
+    planned = plan(situation, OPEN, incident_id=OPEN["id"], recent_actions=[before])
+    assert [one["target"] for one in planned["actions"] if one["name"] == "start_worker"] == [WORKER]
+    assert any("worker-dmca@workers was started by this command" in text for text in planned["not_simulated"])
+
+
+@pytest.mark.parametrize(
+    ("states", "action"),
+    [
+        ([{"suspended": True}, {"suspended": True}], "restart_worker"),
+        ([KILLED, KILLED], "start_worker"),
+        ([{"state": "paused"}, {"suspended": True}], "restart_worker"),
+    ],
+)
+def test_two_containers_of_one_worker_are_brought_back_by_one_action(
+    states: list[dict], action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    containers = [of("worker-transcode", str(number), **state) for number, state in enumerate(states)]
+    planned = plan(workers(monkeypatch, *containers))
+    assert [(one["name"], one["target"]) for one in planned["actions"] if one["target"] == WORKER] == [(action, WORKER)]
+    assert [one["target"] for step in planned["steps"] for one in step["arguments"]["workers"]] == [WORKER]
+
+
+def test_what_was_stopped_is_not_started_along_with_its_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    situation = workers(monkeypatch, of("worker-transcode", "1", **KILLED), of("worker-transcode", "2", **STOPPED))
+    assert plan(situation)["decision"] == "ask"
+
+
+@pytest.mark.parametrize(
+    ("done", "state", "decision"),
+    [
+        (["stop_worker"], {"state": "exited", "exit_code": 143}, "act"),
+        # It was finished: what is stopped or hangs since is not of our doing.
+        (["stop_worker", "start_worker"], {"state": "exited", "exit_code": 143}, "ask"),
+        (["stop_worker", "start_worker"], {"suspended": True}, "ask"),
+    ],
+)
+def test_only_a_stop_that_nothing_followed_is_ours(
+    done: list[str], state: dict, decision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recent = [{**started("2026-01-31T01:40:00.000Z", WORKER, name), "incident": OPEN["id"]} for name in done]
+    situation = workers(monkeypatch, of("worker-transcode", **state))
+    assert plan(situation, OPEN, incident_id=OPEN["id"], recent_actions=recent)["decision"] == decision
+
+
+@pytest.mark.parametrize("count", [-1, "0", "abc", 0, None, "\u00b2", 1.5])
+@pytest.mark.parametrize("situation", ["poison", "worker stopped", "worker gone"])
+def test_a_count_that_is_none_is_asked_about_before_anything_is_touched(situation: str, count: object) -> None:
+    asked = plan(situation, **{**ASIDE, "set_aside": {"queue": "transcode_jobs", "count": count}})
+    assert (asked["decision"], asked["actions"]) == ("ask", [])
+    assert "outage_recover_set_aside needs queue, and count" in asked["reason"]
+
+
+def test_each_cause_that_brings_workers_back_says_which() -> None:
+    assert {name for name, cause in causes().items() if cause["remedy"] == "restart_worker"} == set(ABOUT)

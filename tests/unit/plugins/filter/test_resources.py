@@ -180,7 +180,7 @@ def test_a_broker_that_dies_of_its_disk_again_is_not_started_for_ever(known: dic
     asked = free_disk(STEP, REMEDY, seen, settings(**known))
     assert asked.actions == []
     assert asked.ask is not None
-    assert "started it 1 times already" in asked.ask
+    assert "started rabbit 1 times already" in asked.ask
     assert names(free_disk(STEP, REMEDY, seen, settings(**known, start_stopped=True)))[-1] == "start_broker"
     assert names(free_disk(STEP, REMEDY, seen, {**settings(**known), "restarts": 2}))[-1] == "start_broker"
     # What is stopped and copied without a start is no restart.
