@@ -37,14 +37,11 @@ def renew_credentials(
     for host in step["targets"]:
         wrong = []
         for one in (evidence["apps"].get(host, {}).get("info") or {}).get("containers") or []:
-            held = one.get("amqp")
-            if (
-                held
-                and held.get("user") != settings["user"]
-                and (one.get("probe") or {}).get("outcome") == "login_refused"
-            ):
-                strangers.append(f"{one['name']} on {host} logs in as {held.get('user')}")
-            elif held and held.get("matches") is False and one["state"] in ("running", "restarting", "paused"):
+            held = one.get("amqp") or {}
+            if held.get("user") not in (None, settings["user"]):
+                if (one.get("probe") or {}).get("outcome") == "login_refused":
+                    strangers.append(f"{one['name']} on {host} logs in as {held['user']}")
+            elif held.get("matches") is False and one["state"] in ("running", "restarting", "paused"):
                 wrong.append(one)
         unready = [one["name"] for one in wrong if (one["amqp"].get("file") or {}).get("matches") is not True]
         api = [one["name"] for one in wrong if one["name"] == settings["backend_container"]]

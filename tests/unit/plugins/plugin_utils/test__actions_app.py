@@ -94,6 +94,19 @@ def test_another_users_login_is_not_ours_to_change() -> None:
     assert "veza-worker-dmca-1 on workers logs in as veza-worker" in choice.arguments["left"]
 
 
+def test_another_users_login_that_gets_through_is_not_touched_either() -> None:
+    evidence = rotated(held(matches=True, file=True), held(user="indexer"))
+    for container in evidence["apps"]["workers"]["info"]["containers"]:
+        container["probe"] = seen.probe()
+    choice = renewal(evidence, actions.RECREATE)
+    assert (taken(choice), choice.ask) == ([], None)
+
+
+def test_a_login_of_which_the_user_is_not_known_may_be_the_inventorys() -> None:
+    nobody = {**held(), "user": None}
+    assert WORKERS[0] in taken(renewal(rotated(held(), nobody)))
+
+
 def test_what_somebody_stopped_stays_stopped() -> None:
     assert taken(renewal(rotated(held(matches=True), held(), state="exited"), actions.RECREATE)) == []
 
