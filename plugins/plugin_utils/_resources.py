@@ -89,8 +89,10 @@ def _on_nodes(
 class _Node:
     """A broker's host, as it was seen."""
 
-    ends = ""
-    """Why the work ends at it; empty when it doesn't."""
+    @property
+    def ends(self) -> str:
+        """Why the work ends at it; empty when it doesn't."""
+        return ""
 
     def __init__(self, name: str, seen: Mapping[str, Any], evidence: Mapping[str, Any], settings: Settings) -> None:
         self.name = name
