@@ -72,7 +72,8 @@ options:
     description:
       - What the event is about, for O(state=appended). An event with the same type and key is not written again.
       - For O(state=opened) what the incident is about, such as the window of an audit. One that was opened with the
-        same key is returned also when it is closed, so that whoever asks twice goes on where the first left off.
+        same key is returned also when it is closed, so that whoever asks twice goes on where the first left off. It
+        is never taken for the incident that is open.
     type: str
   data:
     description:
@@ -349,6 +350,9 @@ from ..module_utils._record import Incident, SiteDirectory, encode, instant, sta
 RECENT = timedelta(days=1)
 """How far back actions count for a budget."""
 
+OPENED = "opened"
+"""The key of an opening without one."""
+
 NO_INCIDENT = "No incident is open for site {site}, and none was named. Open one first, with state=opened."
 
 
@@ -382,8 +386,8 @@ class Request:
         return incident
 
     def open(self) -> Incident | None:
-        """Return the site's open incident."""
-        return next((incident for incident in self.site.incidents() if incident.open), None)
+        """Return the site's open incident. What was opened with a key is found by that key, or its id, only."""
+        return next((found for found in self.site.incidents() if found.open and found.events[0]["key"] == OPENED), None)
 
     def same(self) -> Incident | None:
         """Return the latest incident that was opened with ``key``."""
@@ -418,7 +422,7 @@ def opened(request: Request) -> Plan:
     name = f"{request.now:%Y%m%dT%H%M%SZ}-{request.site.site}-{request.nonce()}"
     incident = Incident(name, [])
     known = {**data, "id": name, "site": request.site.site}
-    event = request.event(incident, "opened", request.params["key"] or "opened", known)
+    event = request.event(incident, "opened", request.params["key"] or OPENED, known)
     return Plan(incident, f"Incident {name} is opened.", added=event)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import apps
+from tests.lab import apps, broker
 from tests.lab.scenario import Playbook
 from tests.lab.stack import Lab
 from tests.lab.veza.api import LEVEL
@@ -45,6 +45,16 @@ def mitigate(lab: Lab, tmp_path: Path):  # type: ignore[no-untyped-def]
 
 def test_raised_without_a_restart_recorded_and_taken_back(lab: Lab, mitigate, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     normal = lab.options.log_level
+    said, _changed = mitigate("--check")
+    assert "nothing of this is recorded" in said
+    broker.kill(lab)
+    try:
+        raise_and_take_back(lab, mitigate, tmp_path, normal)
+    finally:
+        broker.start(lab)
+
+
+def raise_and_take_back(lab: Lab, mitigate, tmp_path: Path, normal: str) -> None:  # type: ignore[no-untyped-def]
     pids = {name: apps.health(lab, name)["pid"] for name in apps.backends(lab)}
     said, changed = mitigate("--check")
     assert f"would change from {normal} to error" in said

@@ -99,7 +99,7 @@ def test_an_open_incident_is_returned_and_not_opened_again(world: World) -> None
 
 def test_who_opens_for_the_same_goes_on_with_it_also_when_it_is_closed(world: World) -> None:
     first = world.run(state="opened", key="audit:a:b", data={"cause": "audit"})
-    world.run(state="closed")
+    world.run(state="closed", id=first["id"])
     world.passes(60)
     again = world.run(state="opened", key="audit:a:b", data={"cause": "audit"})
     assert (again["id"], again["changed"], again["open"]) == (first["id"], False, False)
@@ -107,6 +107,9 @@ def test_who_opens_for_the_same_goes_on_with_it_also_when_it_is_closed(world: Wo
     other = world.run(state="opened", key="audit:a:c")
     assert other["changed"] is True
     assert other["id"] != first["id"]
+    # An audit that was interrupted is no outage that goes on.
+    outage = world.run(state="opened", data={"cause": "broker_crashed"})
+    assert (outage["changed"], outage["event"]["data"]["cause"]) == (True, "broker_crashed")
 
 
 def test_after_one_is_closed_the_next_is_another(world: World) -> None:
