@@ -69,12 +69,17 @@ class Drops:
 
 @dataclass
 class Loss:
-    """The entities of a queue whose event took no effect; ``ids`` is None where they can't be known yet."""
+    """The entities of a queue whose event took no effect; ``ids`` is None where they can't be known yet.
+
+    ``at_least`` promises that each of the ids was lost; where some of them may not have been, it is ``unknown``.
+    """
 
     ids: list[str] | None
     state: str
     text: str
     extra: dict[str, Any] = field(default_factory=dict)
+    noted: str = ""
+    """How many were noted as dropped, in words, where that alone is known."""
 
 
 @dataclass
@@ -332,7 +337,7 @@ def _row(queue: dict[str, Any], drops: Drops, case: Case) -> tuple[dict[str, Any
         why = "; ".join(truth.reasons) if truth else "it was not asked"
         case.unknown.append(f"{queue['name']}: the database does not tell what is unfinished: {why}.")
         truth = None
-    loss = _with_given_up(queue, drops, _loss(queue, drops, truth, case), case)
+    loss = _with_requeued(queue, drops, _loss(queue, drops, truth, case), case)
     loss = _with_doubt(queue, drops, truth, loss, case)
     outcome = (_by_itself if queue.get("heals") else REPLAYS[queue.get("replay", "none")])(queue, loss, case)
     _compare(queue, drops, truth, loss, case)
@@ -396,25 +401,38 @@ def _loss(queue: dict[str, Any], drops: Drops, truth: Source | None, case: Case)
             f"{queue['name']}: without the database, only what the API noted as dropped is known: not a message that "
             "vanished after its publish, nor one that arrived although it was given up."
         )
-        return _with_requeued(queue, Loss(ids, drops.state, _text(len(ids), drops.state, case.window)), case)
+        noted = _noted(ids, drops)
+        return Loss(ids, "unknown", f"at least 0, {noted}" if noted else _text(0, "unknown", case.window), noted=noted)
     unfinished = _ordered({str(event.get("entity_id")) for event in truth.events})
+    if truth.state == "exact" and drops.state != "exact":
+        case.unknown.append(
+            f"{queue['name']}: the database tells what began in the window and is not done. Of an event about anything "
+            "else (older, or done before for an older event) only the logs and Sentry tell, and they are not complete."
+        )
     if queue.get("replay") == "dmca_flush":
-        return _bounded(ids, unfinished, truth)
+        return _bounded(ids, unfinished, truth, drops)
+    state = "exact" if truth.state == drops.state == "exact" else "at_least"
     unfinished = _ordered({*unfinished, *_undone(queue, drops, unfinished, case)})
     if not unfinished and truth.state == "exact":
-        return _with_requeued(queue, Loss([], "exact", "exactly 0"), case)
+        return Loss([], state, _text(0, state, case.window))
     waiting = _waiting(queue, case)
     if waiting:
         case.unknown.append(f"{queue['name']}: {len(unfinished)} unfinished, {waiting}: some may be on their way.")
-        return _with_requeued(queue, Loss(None, "unknown", f"unknown: {len(unfinished)} unfinished, {waiting}"), case)
+        return Loss(None, "unknown", f"unknown: {len(unfinished)} unfinished, {waiting}")
     dead = case.dead_letters.get(queue["name"], 0)
     if dead:
         said = f"{dead} dead-lettered messages may be among them"
         case.unknown.append(f"{queue['name']}: {len(unfinished)} unfinished, {said}.")
-        return _with_requeued(
-            queue, Loss(unfinished, "unknown", f"unknown: {len(unfinished)} unfinished, {said}"), case
-        )
-    return _with_requeued(queue, Loss(unfinished, truth.state, _text(len(unfinished), truth.state, case.window)), case)
+        return Loss(unfinished, "unknown", f"unknown: {len(unfinished)} unfinished, {said}")
+    return Loss(unfinished, state, _text(len(unfinished), state, case.window))
+
+
+def _noted(ids: list[str], drops: Drops) -> str:
+    """Return how many were noted as dropped, in words; empty where no source was read."""
+    if drops.state == "unknown":
+        return ""
+    more = "" if drops.state == "exact" else " or more"
+    return f"{len(ids) if ids or more else 'none'}{more} noted as dropped"
 
 
 def _done(queue: dict[str, Any], case: Case) -> dict[str, datetime]:
@@ -468,14 +486,18 @@ def _with_doubt(queue: dict[str, Any], drops: Drops, truth: Source | None, loss:
     return Loss(loss.ids, "at_least", f"at least {count}, at most {most}", {"at_most": most, "possible": doubtful})
 
 
-def _bounded(dropped: list[str], candidates: list[str], truth: Source) -> Loss:
-    """Bound what a cache missed from both sides: no database knows what a cache holds, only what it might lack."""
+def _bounded(dropped: list[str], candidates: list[str], truth: Source, drops: Drops) -> Loss:
+    """Bound what a cache missed from both sides: no database knows what a cache holds, only what it might lack.
+
+    What was dropped may be older than the window, and then no candidate: without all drops there is no upper bound.
+    """
     most = len({*dropped, *candidates})
-    if truth.state != "exact":
-        return Loss(dropped, "at_least", f"at least {len(dropped)}")
+    possible = _ordered({*candidates} - {*dropped})
+    if truth.state != "exact" or drops.state != "exact":
+        more = f", {len(possible)} more may be concerned" if possible else ""
+        return Loss(dropped, "at_least", f"at least {len(dropped)}{more}", {"possible": possible} if possible else {})
     if most == len(dropped):
         return Loss(dropped, "exact", f"exactly {most}", {"at_most": most})
-    possible = _ordered({*candidates} - {*dropped})
     text = f"at least {len(dropped)}, at most {most}"
     return Loss(dropped, "at_least", text, {"at_most": most, "possible": possible})
 
@@ -491,8 +513,11 @@ def _waiting(queue: dict[str, Any], case: Case) -> str:
     return f"{'an unknown number of' if messages is None else messages} messages still in the queue"
 
 
-def _with_requeued(queue: dict[str, Any], loss: Loss, case: Case) -> Loss:
-    """Add what was queued again: the requeue looked at the database last, and an earlier one before all others."""
+def _with_requeued(queue: dict[str, Any], drops: Drops, loss: Loss, case: Case) -> Loss:
+    """Add what was queued again: the requeue looked at the database last, and an earlier one before all others.
+
+    And what was noted as dropped and is not done, though the database has another word for it than unfinished.
+    """
     if queue.get("replay") != "transcode_requeue":
         return loss
     found = set(case.requeue["requeued"]) if case.requeue else set()
@@ -500,12 +525,19 @@ def _with_requeued(queue: dict[str, Any], loss: Loss, case: Case) -> Loss:
     if found - known:
         beyond = _some(_ordered(found - known))
         case.differences.append(f"{queue['name']}: the requeue found {beyond} besides what was known as lost.")
-    return _with_more(loss, found | known, case)
+    proved = found | case.requeued_before | (_given_up(queue, case) & set(drops.keys))
+    return _with_proved(loss, proved, case)
 
 
-def _with_given_up(queue: dict[str, Any], drops: Drops, loss: Loss, case: Case) -> Loss:
-    """Add what was noted as dropped and is not done, though the database has another word for it than unfinished."""
-    return _with_more(loss, {*(loss.ids or []), *(_given_up(queue, case) & set(drops.keys))}, case)
+def _with_proved(loss: Loss, proved: set[str], case: Case) -> Loss:
+    """Return the loss with entities of which it is known that they were lost."""
+    ids = _ordered({*(loss.ids or []), *proved})
+    if loss.state != "unknown":
+        return Loss(ids, loss.state, _text(len(ids), loss.state, case.window), loss.extra)
+    if not proved:
+        return loss
+    text = f"at least {len(proved)}" + (f", {loss.noted}" if loss.noted else f" ({loss.text})")
+    return Loss(ids, "at_least" if proved == set(ids) else "unknown", text, loss.extra)
 
 
 def _given_up(queue: dict[str, Any], case: Case) -> set[str]:
