@@ -52,6 +52,7 @@ def test_raised_without_a_restart_recorded_and_taken_back(lab: Lab, mitigate, tm
         raise_and_take_back(lab, mitigate, tmp_path, normal)
     finally:
         broker.start(lab)
+        apps.wait(lab)  # as it was found: an upload of the next test must not be dropped
 
 
 def raise_and_take_back(lab: Lab, mitigate, tmp_path: Path, normal: str) -> None:  # type: ignore[no-untyped-def]
