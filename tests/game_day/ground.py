@@ -135,6 +135,7 @@ class LabGround:
             workers=means.attempt(self._workers) or {},
             unit=unit,
             serving=seen.serving,
+            listens=means.attempt(lambda: means.hello(self.lab) != "refused"),
             dead_letters=seen.dead_letters,
             **(means.attempt(self._files) or {}),
         )

@@ -28,6 +28,8 @@ class Sample:
     unit: Mapping[str, str] | None = None
     """systemd's properties of the broker's unit."""
     serving: bool | None = None
+    listens: bool | None = None
+    """Whether AMQP's port is open: an alarm leaves it so."""
     alarms: str | None = None
     """The alarms in effect as an Erlang term; "[]" for none."""
     app: bool | None = None
@@ -91,7 +93,8 @@ def _booting(before: Sample, after: Sample, _leave: Leave) -> str | None:
 
 
 def _alarmed(before: Sample, after: Sample, _leave: Leave) -> str | None:
-    alarmed = before.alarms not in (None, "[]", "")
+    # One of before 4 that could not write lives on with its port closed: what ails it is no alarm.
+    alarmed = before.alarms not in (None, "[]", "") and before.listens is not False
     return f"restarted a broker under an alarm ({before.alarms})" if alarmed and _restarted(before, after) else None
 
 

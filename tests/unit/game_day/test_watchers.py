@@ -39,6 +39,7 @@ ALLOWED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"unit": {**STOPPED, "ActiveState": "failed", "Result": "signal"}}, {"unit": OTHER}),
     ({"workers": {"worker-dmca": ""}}, {"workers": {"worker-dmca": "b"}}),
     ({"unit": RUNS, "serving": False, "alarms": "[]"}, {"unit": OTHER, "serving": True, "alarms": "[]"}),
+    ({"unit": RUNS, "listens": False, "alarms": "[a]"}, {"unit": OTHER, "serving": True, "alarms": "[]"}),
     ({"unit": RUNS, "limits": "{0.9,1}"}, {"unit": {**OTHER, "NRestarts": "1"}, "limits": "{0.6,1}"}),
     ({"data": frozenset({"rabbit@a 1"})}, {"data": frozenset({"rabbit@a 1", "rabbit@b 2"})}),
     ({"dead_letters": 1}, {"dead_letters": 2}),
