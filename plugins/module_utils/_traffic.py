@@ -20,6 +20,7 @@ from ._checks import STATISTICS_AGE, Expected, Seen, sees_all
 from ._deadline import Later
 from ._management import Answer, Management, by_name, mapping, records, version_of
 from ._metrics import Metrics
+from ._nodes import young
 from ._queues import VERY_FEW, Depth, depth_of, read_totals
 
 PAUSE = 1.0
@@ -36,9 +37,6 @@ HISTORY, STEP = 600, 10
 
 MANY = 100
 """Messages of a queue above which it is asked whether they become ever more."""
-
-YOUNG = 3_600_000
-"""Milliseconds of a node's uptime within which its counters tell of now."""
 
 DROPS_LOOK = 2.0
 """Seconds after which counters of lost messages are read again, where nothing else asks for a second look."""
@@ -322,14 +320,8 @@ def is_open(sample: Sample, name: str, named: bool) -> bool:
         return _rate(document, "messages") > 0
     figures = mapping(document.get("message_stats"))
     flows = any(_rate(figures, counter) > 0 for counter in COUNTERS["acked"])
-    return (bool(sample.depth(name).messages) and not flows) or _rate(figures, "redeliver") > 0
-
-
-def young(nodes: Sequence[Mapping[str, Any]]) -> bool | None:
-    """Whether all nodes that run have begun lately, and their counters with them; None if nobody tells."""
-    uptimes = [node.get("uptime") for node in nodes if node.get("running")]
-    known = [uptime for uptime in uptimes if isinstance(uptime, int)]
-    return all(uptime < YOUNG for uptime in known) if known and len(known) == len(uptimes) else None
+    stands = bool(sample.depth(name).messages) and not flows
+    return stands or document.get("consumers") == 0 or _rate(figures, "redeliver") > 0
 
 
 def has_dropped(sample: Sample) -> bool:
@@ -411,9 +403,12 @@ def _risen(held: Mapping[int, int]) -> int | None:
 
 def has_moved(first: Sample, second: Sample, name: str, named: bool) -> bool:
     """Whether a second look answers what the first has left open."""
+    before, now = first.document(name), second.document(name)
     if not named:
-        return first.document(name).get("messages") != second.document(name).get("messages")
-    return bool(delta(counted(first.document(name), "acked"), counted(second.document(name), "acked")))
+        return before.get("messages") != now.get("messages")
+    # Those of a worker that has just connected are not counted at once.
+    came = before.get("consumers") == 0 and bool(now.get("consumers")) and not now.get("messages")
+    return came or bool(delta(counted(before, "acked"), counted(now, "acked")))
 
 
 def delta(old: int | None, new: int | None) -> int | None:

@@ -93,8 +93,8 @@ options:
   sample_seconds:
     description:
       - Seconds after which a second look is taken at the latest when the first leaves open whether messages are being
-        worked off, because the broker's counters lag by 5 s. It is taken earlier when they move. At most 3 s more are
-        spent on it when the broker stops answering meanwhile.
+        worked off, or counts no consumer, because the broker's counters lag by 5 s. It is taken earlier when they move.
+        At most 3 s more are spent on it when the broker stops answering meanwhile.
       - V(0) never looks twice.
     type: float
     default: 6.0

@@ -35,6 +35,9 @@ Planner = Callable[[Step, Mapping[str, Any], Mapping[str, Any], Mapping[str, Any
 
 RESTARTS = ("start_broker", "restart_broker")
 
+PAST = ("start_broker", "account")
+"""Remedies of causes that are over when the broker serves."""
+
 
 def budget_spent(targets: Sequence[str], settings: Mapping[str, Any]) -> str | None:
     """Return what a person is asked where a broker was started as often as it may be; None where none was."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.veza.rabbitmq.plugins.module_utils._traffic import young
+from ansible_collections.veza.rabbitmq.plugins.module_utils._nodes import young
 
 from ._findings import NO, RECENT, UNKNOWN, Evidence, Finding, Proof, Question, Truth, infos, proof, seconds_between
 from ._findings_apps import OF_LIMIT, probes, workers_crash_loop

@@ -65,6 +65,7 @@ def verdict(tmp_path: Path) -> Callable[..., dict[str, Any]]:
 
 def test_a_look_changes_nothing_and_leaves_no_warning(incus_lab: IncusLab, verdict: Any) -> None:
     means.until(lambda: len(means.api(incus_lab, "GET", "/api/connections")) >= 6, 30)
+    means.until(lambda: sum(queue["consumers"] for queue in means.api(incus_lab, "GET", "/api/queues")) >= 4, 30)
     before, said = state(incus_lab), complaints(incus_lab)
     connections = len(means.api(incus_lab, "GET", "/api/connections"))
     assert verdict(incus_lab)["cause"] == "healthy"

@@ -21,9 +21,9 @@ import pytest
 import requests
 import yaml
 
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_accounting import outage_accounting
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput, VezaError
 from ansible_collections.veza.rabbitmq.plugins.modules import eventbus_dropped_info
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_accounting import outage_accounting
 from tests.lab import apps, broker, processes
 from tests.lab.state import Lab
 

@@ -16,7 +16,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_page import outage_page
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_page import outage_page
 from tests.tools import borrowed
 from tests.unit.plugins.filter.record import FULL
 

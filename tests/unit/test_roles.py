@@ -15,8 +15,8 @@ import jinja2.nativetypes
 import pytest
 import yaml
 
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_record import outage_record
-from ansible_collections.veza.rabbitmq.plugins.filter.shift_instant import shift_instant
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_record import outage_record
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._shift_instant import shift_instant
 
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_record import outage_record
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_record import outage_record
 
 BY = {"user": "ann", "host": "ops-1"}
 HOSTILE = "</title><script>alert(1)</script> & \"quoted\" 'name' " + "x" * 300

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.veza.rabbitmq.plugins.filter.game_day_guard import game_day_guard
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._game_day_guard import game_day_guard
 
 WELL: dict[str, Any] = {
     "now": "2026-01-31T12:00:00Z",

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.veza.rabbitmq.plugins.filter.game_day_report import CHECKS, game_day_report
 from ansible_collections.veza.rabbitmq.plugins.module_utils._watch import Seen, summary
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._game_day_report import CHECKS, game_day_report
 
 URL = "http://x/api/v1/health"
 DAY = "2026-01-31T02"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.veza.rabbitmq.plugins.filter.guilty_workers import guilty_workers
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._workers import guilty_workers
 
 TABLE = [
     {"name": "jobs", "worker": "worker-jobs"},

@@ -13,8 +13,8 @@ from ansible.errors import AnsibleFilterError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.veza.rabbitmq.plugins.filter import outage_accounting as module
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_accounting import FilterModule, outage_accounting
+from ansible_collections.veza.rabbitmq.plugins.filter import outage as filters
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_accounting import outage_accounting
 
 WINDOW = {"start": "2026-11-23T20:15:00Z", "end": "2026-11-23T20:55:00Z"}
 AT = "2026-11-23T20:20:00Z"
@@ -665,7 +665,8 @@ def test_only_the_record_tells_what_an_earlier_run_queued_again() -> None:
     accounts = account(dropped=[log()], unfinished={"transcode_jobs": unfinished()}, requeued_before=["1"])
 
     assert row(accounts, "transcode")["lost"]["text"] == "exactly 0"
-    options = yaml.safe_load(Path(module.__file__).with_suffix(".yml").read_text(encoding="utf-8"))["DOCUMENTATION"]
+    page = Path(filters.__file__).with_name("outage_accounting.yml")
+    options = yaml.safe_load(page.read_text(encoding="utf-8"))["DOCUMENTATION"]
     assert "requeued_before" not in options["options"]["_input"]["suboptions"]
 
 
@@ -898,13 +899,6 @@ def test_the_sums() -> None:
 def test_bad_input_is_refused(facts: dict[str, Any], message: str) -> None:
     with pytest.raises(AnsibleFilterError, match=message):
         outage_accounting(facts)
-
-
-def test_the_filter_has_its_name() -> None:
-    facts = {"queues": QUEUES, "window": WINDOW}
-    assert {name: judge(facts) for name, judge in FilterModule().filters().items()} == {
-        "outage_accounting": outage_accounting(facts)
-    }
 
 
 ENTITIES = st.lists(st.integers(1, 6).map(str), max_size=6)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_alerts import outage_alerts
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_alerts import outage_alerts
 
 ROOT = Path(__file__).parents[4]
 BEGINS = yaml.safe_load((ROOT / "roles/outage_alert/defaults/main.yml").read_text())["outage_alert_begins"]

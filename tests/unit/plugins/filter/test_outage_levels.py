@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_levels import outage_blind, outage_levels
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_levels import outage_blind, outage_levels
 
 WINDOW = {"start": "2026-01-31T02:00:00.000Z", "end": "2026-01-31T03:00:00.000Z"}
 BOTH = ["backend-1", "backend-2"]

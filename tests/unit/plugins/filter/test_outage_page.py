@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_page import chart, length_of, outage_page
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_record import outage_record
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_page import chart, length_of, outage_page
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_record import outage_record
 from tests.unit.plugins.filter.record import EVENTS, FULL, SAMPLES
 
 TEMPLATE = Path(__file__).parents[4] / "roles" / "outage_report" / "templates" / "report.html.j2"

@@ -7,9 +7,9 @@ from __future__ import annotations
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_plan import outage_plan
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_verdict import outage_verdict
-from ansible_collections.veza.rabbitmq.plugins.filter.shift_instant import shift_instant
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_plan import outage_plan
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_verdict import outage_verdict
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._shift_instant import shift_instant
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._workers import ABOUT
 from tests.unit.plugins.filter.evidence import (
     QUEUES,

@@ -9,7 +9,7 @@ from typing import Any
 import jmespath
 import pytest
 
-from ansible_collections.veza.rabbitmq.plugins.filter import outage_proof as module
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils import _outage_proof as module
 
 BACKENDS = ["backend-1", "backend-2"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_record import FilterModule
+from ansible_collections.veza.rabbitmq.plugins.filter.outage import FilterModule
 
 outage_record = FilterModule().filters()["outage_record"]
 NAME = "20260131T020510Z-paris-00ff"

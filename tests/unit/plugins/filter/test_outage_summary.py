@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_summary import CHANGES, outage_summary
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_verdict import outage_verdict
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_summary import CHANGES, outage_summary
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_verdict import outage_verdict
 from tests.unit.plugins.filter.evidence import AT, QUEUES, SITUATIONS, causes
 
 

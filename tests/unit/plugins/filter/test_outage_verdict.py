@@ -10,8 +10,8 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_evidence import outage_evidence
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_verdict import FINDINGS, REACH, outage_verdict
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_evidence import outage_evidence
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_verdict import FINDINGS, REACH, outage_verdict
 from tests.tools import causes_page
 from tests.unit.plugins.filter.evidence import (
     ALARM,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.veza.rabbitmq.plugins.filter.restart_loss import restart_loss
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._restart_loss import restart_loss
 
 
 def queue(name: str, messages: int | None, persistent: int | None) -> dict[str, Any]:

@@ -120,6 +120,12 @@ def test_acks_that_flow_are_proof_enough(read: Made, clock: Any) -> None:
     assert (found["seconds"], clock.sleeps) == (0.0, [])
 
 
+def test_a_consumer_that_has_just_come_is_waited_for(read: Made, clock: Any) -> None:
+    steps = [("/api/queues/v/jobs", queue(consumers=count)) for count in (0, 0, 2)]
+    found = read(queue(consumers=0), (f"/api/bindings/v?{COLUMNS}", []), CONNECTIONS, LIST, *steps, LIST)
+    assert (found["seconds"], found["queues"][0]["consumers"]) == (3.0, 2)
+
+
 def test_the_second_look_ends_when_an_ack_is_counted(read: Made, clock: Any) -> None:
     first = queue(messages=9, unacked=3, **stats(ack=50, deliver=53, publish=60))
     later = queue(messages=8, unacked=3, **stats(ack=51, deliver=54, publish=60))
@@ -365,6 +371,7 @@ def sampled(document: dict[str, Any]) -> Sample:
     ("document", "named", "open_"),
     [
         (queue(), True, False),
+        (queue(consumers=0), True, True),
         (queue(messages=1), True, True),
         (queue(messages=1, unacked=1), True, True),
         (queue(messages=5, **stats({"deliver_no_ack": 3.0})), True, False),

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_verdict import PAST
 from ansible_collections.veza.rabbitmq.plugins.module_utils._version import VERSION
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._actions import Choice, choose
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._choice import PAST
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._resources import stopped_by_us
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain, untrusted
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain
 
 Plan = dict[str, Any]
 
@@ -210,11 +210,3 @@ def _told(value: Any) -> str:
             or "nothing"
         )
     return str(value)
-
-
-class FilterModule:
-    """The plan."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return it by name."""
-        return {"outage_plan": untrusted(outage_plan)}

@@ -13,7 +13,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput
 from ansible_collections.veza.rabbitmq.plugins.module_utils._record import instant, stamp
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain, untrusted
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain
 
 Event = Mapping[str, Any]
 
@@ -417,11 +417,3 @@ def _length(seconds: float) -> str:
     return " ".join(
         [*([f"{hours} h"] if hours else []), *([f"{minutes} min"] if hours or minutes else []), f"{rest} s"]
     )
-
-
-class FilterModule:
-    """The incident as data."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return it by name."""
-        return {"outage_record": untrusted(outage_record)}

@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment
 
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain, untrusted
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain
 
 WIDTH = 600
 """Of the chart, in units of its own."""
@@ -73,11 +73,3 @@ def chart(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         for name, values in shown.items()
     ]
     return {"width": WIDTH, "height": HEIGHT, "peak": peak, "seconds": seconds, "lines": lines}
-
-
-class FilterModule:
-    """The page."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return it by name."""
-        return {"outage_page": untrusted(outage_page)}

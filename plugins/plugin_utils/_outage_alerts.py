@@ -13,7 +13,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput
 from ansible_collections.veza.rabbitmq.plugins.module_utils._record import instant, stamp
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain, untrusted
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain
 
 Alert = dict[str, Any]
 
@@ -46,11 +46,3 @@ def _answered(asked: Mapping[str, Any]) -> Iterator[Alert]:
             yield _alert(one)
         except (BadInput, KeyError, TypeError, AttributeError):
             continue
-
-
-class FilterModule:
-    """The alerts."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return it by name."""
-        return {"outage_alerts": untrusted(outage_alerts)}

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
-
 COUNTS = ("messages", "ready", "unacked", "persistent")
 
 Queue = Mapping[str, Any]
@@ -69,11 +67,3 @@ def _told(dropped: Sequence[Mapping[str, Any]] | None) -> str:
         return "the broker's log tells of no dropped message"
     parts = [f"{one['queue']}: {one['persistent']} persistent, {one['transient']} transient" for one in lost]
     return f"dropped by the broker after its unclean end: {', '.join(parts)}"
-
-
-class FilterModule:
-    """The loss."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return it by name."""
-        return {"restart_loss": untrusted(restart_loss)}

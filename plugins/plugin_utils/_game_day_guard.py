@@ -16,7 +16,6 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput
 from ansible_collections.veza.rabbitmq.plugins.module_utils._record import instant
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._identity import identity
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
 
 REHEARSALS = ("staging", "lab")
 """What may be broken without a further word. Everything else is production, also what is not marked at all."""
@@ -139,11 +138,3 @@ def _said(result: Mapping[str, Any], *keys: str) -> str:
     """Return what a result says went wrong, in one line."""
     said = next((str(result[key]) for key in (*keys, "msg", "stderr") if result.get(key)), "no answer")
     return " ".join(said.split()).rstrip(".")
-
-
-class FilterModule:
-    """The guard."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return it by name."""
-        return {"game_day_guard": untrusted(game_day_guard)}

@@ -15,7 +15,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput
 from ansible_collections.veza.rabbitmq.plugins.module_utils._record import instant
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._identity import identity
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain, untrusted
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain
 
 STOPPED = ("broker_stopped_on_purpose", "broker_down")
 """What a broker that was stopped by its service manager may rightly be taken for."""
@@ -275,11 +275,3 @@ CHECKS = (
     Check("silent", "No event is lost in silence", "Audit after the outage", _silent),
     Check("process", "The API process is the same", "Mitigation while RabbitMQ is down", _process),
 )
-
-
-class FilterModule:
-    """The report of a game day."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return it by name."""
-        return {"game_day_report": untrusted(game_day_report)}

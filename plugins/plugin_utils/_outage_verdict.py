@@ -18,8 +18,9 @@ from ansible_collections.veza.rabbitmq.plugins.plugin_utils import (
     _impact,
     _suspects,
 )
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._choice import PAST
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._findings import Evidence, Finding, Proof, infos, proof
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain, untrusted
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain
 
 FINDINGS = {**_findings_broker.FINDINGS, **_findings_apps.FINDINGS, **_findings_traffic.FINDINGS}
 """Every question by its name."""
@@ -43,9 +44,6 @@ UNKNOWN = {
 
 REACH = ("all", "targets", "queues", "nothing")
 """What a cause affects, the widest first: everything, what the targets' hosts send, its queues, nothing."""
-
-PAST = ("start_broker", "account")
-"""Remedies of causes that are over when the broker serves."""
 
 OWN = {
     "all_of": [],
@@ -414,11 +412,3 @@ def _told_by_proof(cause: str, proofs: Sequence[Proof]) -> dict[str, Any]:
         return NOT_KNOWN
     first = min(times, key=lambda one: str(one["at"]))
     return {"start": first["at"], "source": f"{first['host']}: {first['source']}", "confidence": "then or earlier"}
-
-
-class FilterModule:
-    """The verdict."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return it by name."""
-        return {"outage_verdict": untrusted(outage_verdict)}

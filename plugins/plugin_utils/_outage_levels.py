@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain, untrusted
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain
 
 REPORTED = ("error", "dpanic", "panic", "fatal")
 """The levels that reach Sentry."""
@@ -65,11 +65,3 @@ def _stretches(told: list[dict[str, Any]], window: Mapping[str, str], normal: st
         for (start, level), end in zip(steps, ends)
         if level and level not in REPORTED
     ]
-
-
-class FilterModule:
-    """The levels."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return them by name."""
-        return {"outage_levels": untrusted(outage_levels), "outage_blind": untrusted(outage_blind)}

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
@@ -24,11 +23,3 @@ def shift_instant(instant: str, seconds: float = 0.0) -> str:
         )
     moved = (moment + timedelta(seconds=float(seconds))).astimezone(timezone.utc)
     return moved.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-class FilterModule:
-    """Instants."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return it by name."""
-        return {"shift_instant": shift_instant}

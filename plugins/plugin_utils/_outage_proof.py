@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain, untrusted
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain
 
 CONSUMED = "consumers of "
 """How the checks are named that ask whether a queue is consumed."""
@@ -164,17 +164,3 @@ def outage_backends(events: Sequence[Result], after: Result) -> dict[str, Any]:
             told["allowed" if host in allowed else "changed"].append(host)
     texts = [text.format(", ".join(told[name])) for name, text in SAYS.items() if told[name]]
     return {**told, "text": "; ".join(texts) or "no backend was looked at when the incident began"}
-
-
-class FilterModule:
-    """The proof of a recovery."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return them by name."""
-        return {
-            "outage_seats": untrusted(outage_seats),
-            "outage_consumers": untrusted(outage_consumers),
-            "outage_proof": untrusted(outage_proof),
-            "outage_processes": untrusted(outage_processes),
-            "outage_backends": untrusted(outage_backends),
-        }

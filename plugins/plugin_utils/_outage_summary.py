@@ -11,8 +11,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_status import at_work
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_status import at_work
 
 WIDTH = 10
 NO_VERDICT: dict[str, Any] = {
@@ -229,11 +228,3 @@ def _next(run: Mapping[str, Any]) -> list[str]:
     if plan["decision"] == "ask":
         return [plan["reason"]]
     return [f"{one['cause']}: {one['ask']}" for one in plan.get("asks") or []]
-
-
-class FilterModule:
-    """The summary."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return it by name."""
-        return {"outage_summary": untrusted(outage_summary)}

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.veza.rabbitmq.plugins.filter.outage_record import outage_record
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_record import outage_record
 
 WIDTH = 10
 
@@ -55,11 +54,3 @@ def _phase(lease: Mapping[str, Any]) -> str:
     abort = lease.get("abort")
     stops = f"; asked to stop at {abort['at']}: it does so before its next action" if abort else ""
     return f"{lease.get('phase')}{eta}{stops}"
-
-
-class FilterModule:
-    """The status."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return it by name."""
-        return {"outage_status": untrusted(outage_status)}

@@ -15,7 +15,6 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._ids import spelled_out
 from ansible_collections.veza.rabbitmq.plugins.module_utils._window import LATEST, parse_instant
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
 
 NAMED = 10
 """How many ids a sentence names."""
@@ -710,11 +709,3 @@ def _ordered(ids: Iterable[str]) -> list[str]:
 def _some(ids: list[str]) -> str:
     more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
     return f"{len(ids)} ({', '.join(ids[:NAMED])}{more})"
-
-
-class FilterModule:
-    """Accounting."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return it by name."""
-        return {"outage_accounting": untrusted(outage_accounting)}

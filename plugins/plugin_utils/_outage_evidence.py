@@ -11,7 +11,6 @@ from typing import Any
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._mask import masked
 from ansible_collections.veza.rabbitmq.plugins.module_utils._record import instant
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import untrusted
 
 LOOKS = {
     "brokers": ("__outage_diagnose_broker_again", "__outage_diagnose_broker"),
@@ -109,11 +108,3 @@ def _why(look: Mapping[str, Any]) -> str:
     said = [line for line in str(look.get("module_stderr") or "").splitlines() if line.strip()]
     texts = [str(look.get("msg") or "no answer"), *(masked(line, 200) for line in said[-1:])]
     return ": ".join(" ".join(text.split()).rstrip(":.") for text in texts)
-
-
-class FilterModule:
-    """The evidence."""
-
-    def filters(self) -> dict[str, Any]:
-        """Return it by name."""
-        return {"outage_evidence": untrusted(outage_evidence)}
