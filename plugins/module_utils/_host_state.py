@@ -55,6 +55,10 @@ WRITE_TIMEOUT = 2.0
 HUNG, LOOK = 1.0, 0.1
 """Seconds in one and the same wait for a disk that are too long; seconds between two looks."""
 
+WATCH, SUSPECT = 0.8, 2.0
+"""Seconds for which a disk is watched at least, and where anybody was seen to wait: a disk that lets few writes through
+does so between two long waits."""
+
 _UNSYNCHRONISED = 5
 """What adjtimex() returns while nothing keeps the clock right (TIME_ERROR)."""
 
@@ -447,20 +451,24 @@ class DiskWatch:
         self._later = Later(self._watch)
 
     def stuck(self) -> bool | None:
-        """End it, and tell; waits until those who hang now have hung for long enough. None if it can't be seen."""
+        """End it, and tell; waits until it has seen enough. None if it can't be seen."""
         self._over.set()
         return self._later.result()
 
     def _watch(self) -> bool | None:
         since: dict[tuple[str, str], float] = {}
+        least, start = WATCH, time.monotonic()
         while True:
             waits, now = _waits(self._pid), time.monotonic()
             if waits is None:
                 return None
-            since = {wait: since.get(wait, now) for wait in waits}
+            least = SUSPECT if waits else least
+            late = self._over.is_set() and now - start >= least
+            # Those who hang by then are watched to their end; on a busy disk there is always somebody else.
+            since = {wait: since.get(wait, now) for wait in waits if wait in since or not late}
             if any(now - began >= HUNG for began in since.values()):
                 return True
-            if self._over.is_set() and not since:
+            if late and not since:
                 return False
             if self._over.is_set():
                 time.sleep(LOOK)

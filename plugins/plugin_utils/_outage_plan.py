@@ -12,6 +12,7 @@ from typing import Any
 from ansible_collections.veza.rabbitmq.plugins.module_utils._version import VERSION
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._actions import Choice, choose
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._choice import PAST
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_record import outage_record
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._resources import stopped_by_us
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain
 
@@ -130,6 +131,13 @@ def _consider(
     }
 
 
+def outage_accounted(verdict: Mapping[str, Any], read: Mapping[str, Any]) -> bool:
+    """Return what outage_accounted.yml describes."""
+    verdict, read = plain(verdict), plain(read)
+    served = outage_record(read["events"])["milestones"]["serving"] if read.get("found") else None
+    return _accounted(verdict, {"open": read.get("open"), "served_at": served})
+
+
 def _chosen(
     step: Mapping[str, Any],
     cause: Mapping[str, Any],
@@ -151,7 +159,7 @@ def _decide(
         if incident.get("open"):
             return "finish", f"It serves; the incident {incident['id']} is still open, so the rest of its work is done."
         return "nothing", "It serves, and no incident is open."
-    if verdict["serves"] and verdict["remedy"] in PAST and _accounted(verdict, incident):
+    if _accounted(verdict, incident):
         return (
             "nothing",
             f"It serves, and the incident {incident['id']}, which is closed, has accounted for that outage.",
@@ -160,9 +168,13 @@ def _decide(
 
 
 def _accounted(verdict: Mapping[str, Any], incident: Mapping[str, Any]) -> bool:
-    """Whether the last incident has seen the broker serve after this outage had begun; both in UTC, so text will do."""
+    """Whether it serves, and the last incident has seen it serve after this outage had begun.
+
+    Both instants are in UTC, so text will do.
+    """
     began, served = verdict["outage"]["start"], incident.get("served_at")
-    return bool(began and served and not incident.get("open") and began < served)
+    over = verdict["serves"] and verdict["remedy"] in PAST and not incident.get("open")
+    return bool(over and began and served and began < served)
 
 
 def _afterwards(settings: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -136,6 +136,7 @@ def main() -> None:
     python = chain.python()
     lab = IncusLab.load(options.lab)
     lab.enter()
+    version = str(means.api(lab, "GET", "/api/overview")["rabbitmq_version"])
     token = secrets.token_hex(16)
     chain.tell_the_rulebook(lab, token)
     with tempfile.TemporaryDirectory() as where, chain.rulebook(lab, python, Path(where), token, restarts=100) as log:
@@ -145,7 +146,6 @@ def main() -> None:
     # Last, as nobody accounts for these outages: the chain would find them.
     people = [person(lab) for _round in range(options.rounds)]
     print(*people, sep="\n", flush=True)
-    version = str(means.api(lab, "GET", "/api/overview")["rabbitmq_version"])
     options.out.mkdir(exist_ok=True)
     (options.out / "bench-chain.md").write_text(page(people, alone, version))
 

@@ -308,7 +308,7 @@ def seen_until(lab: Lab, holds: Callable[[dict[str, Any]], bool], **given: Any) 
 
     def look_again() -> bool:
         found.clear()
-        found.update(look(lab, queues=[Q], **given)["traffic"])
+        found.update(look(lab, **{"queues": [Q], **given})["traffic"])
         return holds(found)
 
     assert processes.wait_until(look_again, PATIENCE, 0.5), found
@@ -326,7 +326,13 @@ def listed(lab: Lab) -> tuple[int, int, int]:
 
 
 def test_traffic_of_an_idle_broker_costs_one_look(bare_lab: Lab) -> None:
-    traffic = look(bare_lab, settled=True)["traffic"]
+    with emptied(bare_lab, Q) as opened:
+        for name in QUEUES:
+            opened.basic_consume(name, lambda *_arguments: None)
+        opened.connection.process_data_events(1.0)
+        named = {"queues": list(QUEUES)}
+        seen_until(bare_lab, lambda found: all(one["consumers"] for one in found["queues"] if not one["of"]), **named)
+        traffic = look(bare_lab, settled=True)["traffic"]
     assert traffic["seconds"] == 0.0
     names = [(queue["name"], queue["of"]) for queue in traffic["queues"]]
     assert names == [(name, None) for name in QUEUES] + [(f"{name}.dlq", name) for name in QUEUES]

@@ -115,6 +115,12 @@ def test_check_mode_foretells_the_actions_and_a_second_run_changes_nothing(tmp_p
         assert changed(again := it.run("audit_rabbitmq")) == 0, again
         ended = datetime.fromtimestamp(time.time() - 1, UTC).isoformat()
         window = ("-e", f"outage_audit_start={began}", "-e", f"outage_audit_end={ended}")
+        before = records(it.lab)
+        rehearsed = it.run("audit_rabbitmq", "--check", *window)
+        assert records(it.lab) == before, "check mode wrote into the record"
+        for backend in ("backend-1", "backend-2"):
+            assert f"flush the DMCA cache of {backend}" in rehearsed, rehearsed
+        assert "transcodes: " in rehearsed, rehearsed
         assert changed(it.run("audit_rabbitmq", *window)) > 0
         before = records(it.lab)
         assert changed(it.run("audit_rabbitmq", *window)) == 0

@@ -39,12 +39,14 @@ def inject(lab: IncusLab, rng: random.Random) -> Params:
 
 
 def present(lab: IncusLab, params: Params) -> str | None:
-    """Its files are used up to the last, and nobody gets in any more."""
+    """Its files are used up, and nobody gets in any more. Before 4.0 it says so while some are left to itself."""
     pid = means.beam(lab)
     count = int(means.shell(lab, means.BROKER, f"ls /proc/{pid}/fd | wc -l"))
     greeting = means.hello(lab)
-    if count >= 0.9 * params["limit"] and greeting != "start":
-        return f"{count} files of {params['limit']} are open; a new connection gets '{greeting}'"
+    alarm = means.log_line(lab, "file descriptor limit alarm set")
+    if (alarm or count >= 0.9 * params["limit"]) and greeting != "start":
+        said = f", and its log says: {alarm}" if alarm else ""
+        return f"{count} files of {params['limit']} are open; a new connection gets '{greeting}'{said}"
     return None
 
 

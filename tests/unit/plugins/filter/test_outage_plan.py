@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_plan import outage_plan
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_plan import outage_accounted, outage_plan
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_verdict import outage_verdict
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._shift_instant import shift_instant
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._workers import ABOUT
@@ -352,6 +352,26 @@ def test_an_instance_whose_memory_was_used_up_gets_more_where_that_is_allowed(mo
 
 YESTERDAY = {"open": False, "id": "x", "served_at": "2026-01-30T03:00:00.000Z"}
 LONG_AGO = "2026-01-24T10:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("situation", "end", "accounted"),
+    [
+        ("crashed, back", "2026-01-31T02:10:00.000Z", True),
+        ("crashed, back", "2026-01-31T01:00:00.000Z", False),
+        ("killed", "2026-01-31T02:10:00.000Z", False),
+        ("crashed, back", None, False),
+    ],
+    ids=["it served afterwards", "it served before", "it is down", "no incident"],
+)
+def test_an_outage_that_an_incident_has_accounted_for(situation: str, end: str | None, accounted: bool) -> None:
+    events = [
+        {"type": kind, "at": end, "key": kind, "seq": number, "data": {"at": end}, "by": {}}
+        for number, kind in enumerate(("opened", "serving", "closed"))
+    ]
+    read = {"found": True, "open": False, "id": "x", "events": events} if end else {"found": False}
+    verdict = outage_verdict(SITUATIONS[situation][0], causes())
+    assert outage_accounted(verdict, read) is accounted
 
 
 def test_what_is_wrong_now_is_not_accounted_for_by_an_old_incident(monkeypatch: pytest.MonkeyPatch) -> None:

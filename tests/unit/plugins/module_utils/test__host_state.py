@@ -7,7 +7,9 @@ from __future__ import annotations
 import itertools
 import os
 import pwd
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -266,21 +268,28 @@ def test_who_a_process_is() -> None:
     assert _host_state.described_process(2**30)["user"] is None
 
 
+NO_WAIT: set[tuple[str, str]] = set()
+WAIT = {("7", "5")}
+
+
 @pytest.mark.parametrize(
     ("waits", "stuck"),
     [
-        ([{("7", "5")}], True),
-        ([*({("7", str(number))} for number in range(20)), set()], False),
-        ([set()], False),
-        ([None], None),
+        (lambda: itertools.repeat(WAIT), True),
+        (lambda: ({("7", str(number))} for number in itertools.count()), False),
+        (lambda: itertools.repeat(NO_WAIT), False),
+        (lambda: itertools.chain([NO_WAIT] * 5, itertools.repeat(WAIT)), True),
+        (lambda: itertools.chain([{("6", "1")}], [NO_WAIT] * 12, itertools.repeat(WAIT)), True),
+        (lambda: itertools.repeat(None), None),
     ],
-    ids=["one wait", "a new wait at every look", "no wait", "it has ended"],
+    ids=["one wait", "always a new one", "no wait", "one soon", "one long after a short one", "it has ended"],
 )
 def test_who_hangs_in_one_wait_for_the_disk(waits: Any, stuck: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_host_state, "HUNG", 0.2)
-    monkeypatch.setattr(_host_state, "LOOK", 0.002)
-    seen = itertools.chain(waits, itertools.repeat(waits[-1]))
-    monkeypatch.setattr(_host_state, "_waits", lambda _pid: next(seen))
+    looks, now = waits(), itertools.count()
+    monkeypatch.setattr(_host_state, "_waits", lambda _pid: next(looks))
+    monkeypatch.setattr(_host_state, "LOOK", 0.001)
+    # A look takes a tenth of a second, whatever this machine does.
+    monkeypatch.setattr(_host_state, "time", SimpleNamespace(monotonic=lambda: next(now) * 0.1, sleep=time.sleep))
     assert _host_state.DiskWatch(1).stuck() == stuck
 
 
