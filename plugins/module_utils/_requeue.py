@@ -95,6 +95,11 @@ _FIND_UNTRIED = f"SELECT j.{{j_id}}, j.{{j_track}} FROM {{jobs}} j WHERE {_UNTRI
 
 _FIND = "SELECT j.{j_id}, j.{j_track} FROM {jobs} j WHERE j.{j_id} = ANY(%(ids)s::{j_type}[])"
 
+_FIND_SINCE = """
+SELECT j.{j_id}{j_as}, j.{j_track}{t_as} FROM {jobs} j
+ WHERE j.{j_track} = ANY(%(tracks)s::{t_type}[]) AND j.{j_created} >= %(since)s
+"""
+
 _FIND_KEPT = """
 SELECT a.id, j.{j_id} IS NOT NULL, j.{j_track}, j.{j_status}::text, j.{j_attempts}
   FROM unnest(%(ids)s::{j_type}[]) WITH ORDINALITY AS a (id, place) LEFT JOIN {jobs} j ON j.{j_id} = a.id
@@ -332,6 +337,13 @@ class Requeue:
                 return
             values |= {"created": created, "id": track}
             statement = onward
+
+    def made_since(self, since: datetime, tracks: Iterable[Id], size: int) -> Iterator[Batch]:
+        """Yield the jobs that these tracks have got since an instant, from the tables as inspect() found them."""
+        for chunk in _chunks(tracks, size):
+            with self._database.transaction(readonly=True) as transaction:
+                values = {"tracks": as_array(chunk), "since": since}
+                yield _batch_of(transaction.rows(self._statement(_FIND_SINCE), values))
 
     def undo(self, jobs: Iterable[Id], size: int, *, check: bool) -> Iterator[tuple[Batch, list[dict[str, Any]]]]:
         """Delete the jobs that are still pending and untried, ``size`` a transaction; ``check`` only reads them.

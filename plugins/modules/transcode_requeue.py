@@ -157,6 +157,23 @@ options:
         deleted that are still in the first of O(live_statuses) with 0 attempts. RV(kept) says why the others are not.
     type: list
     elements: raw
+  announced:
+    description:
+      - What an earlier run for this outage was about to insert, if it ended before it could tell what it had inserted,
+        because it was killed for instance. The jobs that these tracks have got since are told in RV(jobs) and
+        RV(requeued) as if they had been inserted now, and RV(adopted) counts them.
+      - If the application inserted a job for one of them meanwhile, it is among them.
+    type: dict
+    suboptions:
+      since:
+        description: An instant with an offset, shortly before that run began to insert.
+        type: str
+        required: true
+      tracks:
+        description: The tracks that lacked a job then, as RV(requeued) tells them in check mode, pairs included.
+        type: list
+        elements: raw
+        required: true
   deliverable_check:
     description:
       - V(broker) asks the management API and refuses while O(queue) holds messages, ready or unacknowledged, an alarm
@@ -322,6 +339,10 @@ jobs:
   type: list
   elements: raw
   returned: always
+adopted:
+  description: How many of RV(jobs) an earlier run had inserted, see O(announced).
+  type: int
+  returned: always
 released:
   description:
     - With O(state=absent), the tracks whose jobs were deleted.
@@ -458,6 +479,13 @@ def argument_spec() -> dict[str, Any]:
         "batch_size": {"type": "int", "default": 5000},
         "max_rows": {"type": "int", "default": 100000},
         "jobs": {"type": "list", "elements": "raw"},
+        "announced": {
+            "type": "dict",
+            "options": {
+                "since": {"type": "str", "required": True},
+                "tracks": {"type": "list", "elements": "raw", "required": True},
+            },
+        },
         "deliverable_check": {"type": "str", "choices": ["broker", "skip"], "default": "broker"},
         "drained_at": {"type": "str"},
         "consumed_within": {"type": "float", "default": 3600.0},
@@ -506,6 +534,7 @@ class Run:
         self.result: dict[str, Any] = {
             "changed": False,
             "candidates": None,
+            "adopted": 0,
             **{key: [] for key in ("given_up", "kept", "unsure_tracks", "unsure_jobs")},
             **dict.fromkeys(("window", "guarantee", "index_statement", "retry_at", "retry_after")),
             "left_out": {},
@@ -533,10 +562,24 @@ class Run:
         if self.check_mode:
             self.tracks = tracks
             self.result["changed"] = bool(len(tracks))
-        elif counts.candidates:
+        else:
+            self._adopt(tables)
             for batch in tables.insert(window, counts.candidates, self.params["batch_size"]):
                 self._record(batch.jobs, batch.tracks)
         self.result["message"] = self._sentence(counts)
+
+    def _adopt(self, tables: requeue.Requeue) -> None:
+        """Take up what an earlier run inserted, and could not tell."""
+        announced = self.params["announced"]
+        if not announced:
+            return
+        # The clock that this instant is of is neither ours nor the database's.
+        since = windows.parse_instant(announced["since"]) - windows.CLOCK_TOLERANCE
+        tracks = many.spelled_out(announced["tracks"])
+        for batch in tables.made_since(since, tracks, self.params["batch_size"]):
+            self.jobs.add(batch.jobs)
+            self.tracks.add(batch.tracks)
+        self.result["adopted"] = len(self.jobs)
 
     def absent(self, tables: requeue.Requeue) -> None:
         """Delete the jobs that no worker has touched."""
@@ -653,7 +696,10 @@ class Run:
     def _sentence(self, counts: requeue.Counts) -> str:
         done = "would be requeued" if self.check_mode else "requeued"
         already = counts.live_job + counts.job_since_start
-        text = f"{len(self.tracks)} tracks {done}; {already} of the window have a job already."
+        adopted = self.result["adopted"]
+        text = f"{len(self.tracks) - adopted} tracks {done}; {already} of the window have a job already."
+        if adopted:
+            text += f" {adopted} of these were requeued by an earlier run that could not record them."
         if counts.given_up:
             text += f" {len(counts.given_up)} are not transcoded, and nothing tries them again."
         if self.result["guarantee"] == "best_effort":
@@ -682,8 +728,7 @@ def problems_of(params: dict[str, Any], now: datetime) -> tuple[windows.Window |
     positive = ("consumed_within", "max_window", "timeout", "connect_timeout", "statement_timeout")
     unsound = duration_problems(params, positive, ("publisher_backoff", "longest_upload"))
     found += [f"{problem}." for problem in unsound]
-    odd = [entry for entry in params["jobs"] or [] if not (isinstance(entry, (int, str)) or many.is_pair(entry))]
-    found += [f"jobs: {entry!r} is neither an id nor a pair of integers, the first and the last." for entry in odd]
+    found += odd_ids("jobs", params["jobs"] or [])
     found += [f"{key}: must not be empty." for key in ("unfinished", "live_statuses") if not params[key]]
     window = None
     if params["state"] == "present":
@@ -692,11 +737,20 @@ def problems_of(params: dict[str, Any], now: datetime) -> tuple[windows.Window |
         if params["deliverable_check"] == "skip" and any(value is not None for value in params["unfinished"]):
             found.append("unfinished: any value but null needs deliverable_check=broker.")
         longest = timedelta(seconds=LONGEST if unsound else params["max_window"])
+        if params["announced"]:
+            found += windows.instant_problems("announced.since", params["announced"]["since"], now=now)
+            found += odd_ids("announced.tracks", params["announced"]["tracks"])
         if params["drained_at"] is not None:
             found += windows.instant_problems("drained_at", params["drained_at"], now=now)
         window, wrong = windows.asked_window(params["outage_start"], params["outage_end"], now=now, longest=longest)
         found = wrong + found
     return window, found
+
+
+def odd_ids(key: str, entries: list[Any]) -> list[str]:
+    """Return what is wrong with ids that are told as this module tells them."""
+    odd = [entry for entry in entries if not (isinstance(entry, (int, str)) or many.is_pair(entry))]
+    return [f"{key}: {entry!r} is neither an id nor a pair of integers, the first and the last." for entry in odd]
 
 
 def diff_of(tracks: list[Any], jobs: list[Any], *, removed: bool, shown: int = 20) -> dict[str, str]:

@@ -16,33 +16,45 @@ SEVERITIES = ("HIGH", "MEDIUM", "LOW", "NONE")
 
 
 def impact(
-    evidence: Evidence, causes: Sequence[Mapping[str, Any]], queues: Sequence[Mapping[str, Any]], since: str | None
+    evidence: Evidence,
+    causes: Sequence[Mapping[str, Any]],
+    queues: Sequence[Mapping[str, Any]],
+    subsystems: Sequence[Mapping[str, Any]],
+    since: str | None,
 ) -> list[dict[str, Any]]:
     """Return each subsystem, the graver first: ``{queue, subsystem, severity, effect, affected, why, waiting, since}``.
 
     ``causes`` are the named ones: what each ``affects``, with its ``queues`` and ``targets``. ``affected`` is True,
-    False, or None where the cause is not known. ``waiting`` is None where nobody could count.
+    False, or None where the cause is not known. ``waiting`` is None where nobody could count. ``queue`` is None of
+    ``subsystems`` (veza_subsystems), which have none.
     """
     seen = {queue["name"]: queue for queue in (traffic(evidence) or {"queues": []})["queues"]}
-    rows = []
-    for queue in sorted(queues, key=lambda entry: SEVERITIES.index(entry["severity"])):
-        affected, why = _affected(queue["name"], causes)
-        rows.append(
-            {
-                "queue": queue["name"],
-                "subsystem": queue["subsystem"],
-                "severity": queue["severity"],
-                "effect": queue["effect"],
-                "affected": affected,
-                "why": why,
-                "waiting": waiting(seen.get(queue["name"], {})),
-                "since": since if affected else None,
-            }
-        )
-    return rows
+    rows = [(queue, queue["name"], *_affected(queue["name"], causes)) for queue in queues]
+    rows += [(one, None, *_without_queue(one, causes)) for one in subsystems]
+    return [
+        {
+            "queue": queue,
+            "subsystem": about["subsystem"],
+            "severity": about["severity"],
+            "effect": about["effect"],
+            "affected": affected,
+            "why": why,
+            "waiting": waiting(seen.get(queue, {})) if queue else None,
+            "since": since if affected else None,
+        }
+        for about, queue, affected, why in sorted(rows, key=lambda row: SEVERITIES.index(row[0]["severity"]))
+    ]
 
 
-def _affected(queue: str, causes: Sequence[Mapping[str, Any]]) -> tuple[bool | None, str]:
+def _without_queue(subsystem: Mapping[str, Any], causes: Sequence[Mapping[str, Any]]) -> tuple[bool | None, str]:
+    """Return whether a subsystem without a queue is affected: what it publishes passes the same way."""
+    if subsystem.get("independent"):
+        return False, str(subsystem["independent"])
+    affected, why = _affected(None, [cause for cause in causes if cause["affects"] != "queues"])
+    return affected, ", ".join(filter(None, [why, f"heals {subsystem['heals']}" if affected else ""]))
+
+
+def _affected(queue: str | None, causes: Sequence[Mapping[str, Any]]) -> tuple[bool | None, str]:
     """Return whether a queue's subsystem is affected, and which part of it."""
     reaches = {cause["affects"] for cause in causes}
     if "all" in reaches:

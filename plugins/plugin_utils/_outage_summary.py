@@ -137,13 +137,14 @@ def _affected(run: Mapping[str, Any]) -> list[str]:
     if _serves(run) or not rows:
         return []
     lines = [f"{row['severity']:<7}{row['subsystem']}: {row['effect']}{_waits(row)}" for row in rows]
-    return [*lines, "NONE   chat, auth, sessions and payments don't use RabbitMQ"]
+    never = [row for row in run["verdict"]["impact"] if row["severity"] == "NONE" and row["queue"] is None]
+    return [*lines, *(f"NONE   {row['subsystem']}: {row['why']}" for row in never)]
 
 
 def _waits(row: Mapping[str, Any]) -> str:
     waiting = "not known how many wait" if row["waiting"] is None else f"{row['waiting']} wait"
     about = {None: f"affected or not: {row['why']}"}.get(row["affected"], row["why"])
-    parts = [about, f"{waiting} in {row['queue']}"]
+    parts = [about, f"{waiting} in {row['queue']}" if row["queue"] else ""]
     return f" ({', '.join(filter(None, parts))})"
 
 

@@ -65,12 +65,13 @@ def outage_verdict(
     causes: Causes,
     queues: Sequence[Mapping[str, Any]] = (),
     own: Causes | None = None,
+    subsystems: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Judge ``evidence`` (see plugin_utils/_findings.py) by ``causes`` (see roles/outage_diagnose/causes).
 
-    ``queues`` is veza_queues, for what is affected. ``own`` are the operator's causes: each has a ``title``, a
-    ``when`` (JMESPath over the evidence: true, false, or null for unknown), an ``advice``, and may have ``explains``
-    and ``affects``.
+    ``queues`` is veza_queues and ``subsystems`` veza_subsystems, for what is affected. ``own`` are the operator's
+    causes: each has a ``title``, a ``when`` (JMESPath over the evidence: true, false, or null for unknown), an
+    ``advice``, and may have ``explains`` and ``affects``.
     """
     evidence = {**plain(evidence), "queues": plain(queues)}
     every = {name: {**cause, "name": name} for name, cause in {**causes, **_checked(own or {}, causes)}.items()}
@@ -107,8 +108,8 @@ def outage_verdict(
         "advice": cause["advice"],
         "runbook": cause["runbook"],
         "also": also,
-        "impact": _impact.impact(evidence, [{**cause, "queues": seen.queues, "targets": seen.targets}, *also], queues,
-                                 outage["start"]),
+        "impact": _impact.impact(evidence, [{**cause, "queues": seen.queues, "targets": seen.targets}, *also],
+                                 plain(queues), plain(subsystems), outage["start"]),
         "suspects": [] if cause["cause"] == "healthy" else _suspects.suspects(
             evidence, outage["start"], _in_trouble([{**cause, "targets": seen.targets}, *also])
         ),

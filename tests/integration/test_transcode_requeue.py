@@ -31,7 +31,7 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils import _requeue as r
 from ansible_collections.veza.rabbitmq.plugins.module_utils._database import Database
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput, Refused, VezaError
 from ansible_collections.veza.rabbitmq.plugins.module_utils._requeue import Names, Requeue, Rules
-from ansible_collections.veza.rabbitmq.plugins.module_utils._window import Window
+from ansible_collections.veza.rabbitmq.plugins.module_utils._window import Window, as_text
 from ansible_collections.veza.rabbitmq.plugins.modules import transcode_requeue as module
 from tests.integration.requeue_lab import PASSWORD, Base, Management, Pooler, Postgres, Proxy, create, depth, running
 from tests.lab.scenario import Playbook
@@ -218,6 +218,25 @@ def test_only_the_tracks_that_lack_a_job_are_requeued(base: Base) -> None:
     assert warnings == [
         "2 tracks of the window are neither unfinished nor finished. Statuses: failed, processing.",
     ]
+
+
+def test_what_a_run_that_was_killed_has_inserted_is_told_by_the_next(base: Base) -> None:
+    base.run(UPLOADS, 4)
+    since, lacking = as_text(datetime.now(UTC)), run(options(base), check=True)["requeued"]
+    unheard = run(options(base))["jobs"]
+    base.run(UPLOADS, 1)
+    base.run("UPDATE transcode_jobs SET created_at = now() - interval '10 minutes' WHERE id = %s", unheard[0])
+    announced = {"since": since, "tracks": [[lacking[0], lacking[-1]]]}
+
+    found = run({**options(base), "announced": announced})
+    assert found["adopted"] == 3, "one of them is older than the run that was killed"
+    assert (found["jobs"], found["requeued"]) == ([*unheard[1:], unheard[-1] + 1], [2, 3, 4, 5])
+    assert "1 tracks requeued" in found["message"]
+    assert "3 of these were requeued by an earlier run" in found["message"]
+    again = run({**options(base), "announced": announced})
+    assert (again["changed"], again["jobs"], again["adopted"]) == (False, unheard[1:], 3)
+    with pytest.raises(BadInput, match=r"announced\.since: .*announced\.tracks: "):
+        run({**options(base), "announced": {"since": "yesterday", "tracks": [1.5]}})
 
 
 def test_jobs_that_nobody_takes_are_counted(base: Base) -> None:

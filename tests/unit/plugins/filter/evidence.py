@@ -24,6 +24,10 @@ QUEUES = [
     {"name": "transcode_jobs", "subsystem": "Transcode", "severity": "MEDIUM", "effect": "no HLS"},
     {"name": "dmca_propagation", "subsystem": "DMCA", "severity": "HIGH", "effect": "caches still serve it"},
 ]
+SUBSYSTEMS = [
+    {"name": "digest", "subsystem": "Digest", "severity": "LOW", "effect": "none", "heals": "on the next tick"},
+    {"name": "chat", "subsystem": "Chat", "severity": "NONE", "effect": "none", "independent": "chat has no RabbitMQ"},
+]
 
 
 @functools.cache

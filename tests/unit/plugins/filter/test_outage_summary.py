@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_summary import CHANGES, outage_summary
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_verdict import outage_verdict
-from tests.unit.plugins.filter.evidence import AT, QUEUES, SITUATIONS, causes
+from tests.unit.plugins.filter.evidence import AT, QUEUES, SITUATIONS, SUBSYSTEMS, causes
 
 
 def told(situation: str, **run: Any) -> list[str]:
@@ -30,6 +30,13 @@ def test_first_the_cause_then_proof_impact_next_step_and_what_is_unknown() -> No
     lines = told("nothing seen")
     assert labels(lines) == ["CAUSE", "AFFECTED", "NEXT", "UNKNOWN"]
     assert any("not ruled out: " in line for line in lines)
+
+
+def test_what_has_no_queue_is_said_and_what_is_never_affected() -> None:
+    verdict = outage_verdict(SITUATIONS["killed"][0], causes(), QUEUES, None, SUBSYSTEMS)
+    lines = [" ".join(line.split()) for line in outage_summary({"verdict": verdict})]
+    assert "LOW Digest: none (all of it, heals on the next tick)" in lines
+    assert "NONE Chat: chat has no RabbitMQ" in lines
 
 
 def test_who_is_at_it_already_is_said_next_to_the_cause() -> None:

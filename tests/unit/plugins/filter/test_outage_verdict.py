@@ -28,6 +28,7 @@ from tests.unit.plugins.filter.evidence import (
     ROOT,
     SILENT,
     SITUATIONS,
+    SUBSYSTEMS,
     app,
     at_work,
     causes,
@@ -364,6 +365,24 @@ def test_what_is_affected_comes_from_the_cause() -> None:
     assert affected(SITUATIONS["nothing seen"][0], "healthy") == dict.fromkeys(everything)
     rows = outage_verdict(SITUATIONS["no binding"][0], causes(), QUEUES)["impact"]
     assert [(row["severity"], row["waiting"]) for row in rows] == [("HIGH", None), ("MEDIUM", 3)]
+
+
+@pytest.mark.parametrize(
+    ("situation", "name", "affected", "why"),
+    [
+        ("killed", "broker_crashed", True, "all of it, heals on the next tick"),
+        ("no binding", "bindings_missing", False, ""),
+        ("nothing seen", "healthy", None, "the cause is not known"),
+        ("healthy", "healthy", False, ""),
+    ],
+)
+def test_what_has_no_queue_is_in_the_table_too(situation: str, name: str, affected: bool | None, why: str) -> None:
+    seen = SITUATIONS[situation][0]
+    rows = outage_verdict(seen, {name: causes()[name]}, QUEUES, None, SUBSYSTEMS)["impact"]
+    assert [row["severity"] for row in rows] == ["HIGH", "MEDIUM", "LOW", "NONE"]
+    digest, chat = rows[2:]
+    assert (digest["queue"], digest["affected"], digest["why"], digest["waiting"]) == (None, affected, why, None)
+    assert (chat["affected"], chat["why"]) == (False, "chat has no RabbitMQ")
 
 
 @pytest.mark.parametrize(
