@@ -38,6 +38,10 @@ FLAPPING = 3
 """Connections that consumed a queue within the window beyond those that do now: its worker comes and goes."""
 
 
+AWAY = 120.0
+"""Seconds without figures after which it is time to look at the broker again; one that boots takes less."""
+
+
 @dataclass(frozen=True)
 class Patience:
     """How long a queue may show the same before it is called stuck, and how long one message may take (seconds)."""
@@ -166,6 +170,13 @@ CASES = (
         lambda f: not f.known and f.type == "quorum" and f.settled and f.unread >= STATISTICS_AGE,
         lambda f: f"a quorum queue whose count is missing for {f.unread:.0f} s: it has no leader",
         lasting=True,
+    ),
+    Case(
+        "broker_away",
+        lambda f: not f.known and f.unread >= AWAY,
+        lambda f: f"no figures for {f.unread:.0f} s: {f.reason or 'they are missing'}",
+        lasting=True,
+        proven=True,
     ),
     Case("unknown", lambda f: not f.known, lambda f: f.reason or "its figures are missing"),
     Case(

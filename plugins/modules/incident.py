@@ -51,8 +51,8 @@ options:
       - V(opened) opens an incident. When the site has an open one, or one with this O(key), that one is returned and
         nothing is written.
       - V(appended) adds one event, and V(closed) ends the incident.
-      - V(read) returns the incident O(id), else the site's open one, else its latest, and never writes. That there is
-        none is no failure.
+      - V(read) returns the incident O(id), else the site's open one, else its latest (see O(latest)), and never writes.
+        That there is none is no failure.
       - V(appended) and V(closed) mean the incident O(id), else the open one.
         V(appended) fails where there is none; V(closed) then has nothing to do.
     type: str
@@ -62,6 +62,13 @@ options:
       - The incident that is meant. One that is closed already can still be read and appended to, since an audit may be
         finished later.
     type: str
+  latest:
+    description:
+      - Which is the latest, for O(state=read). V(outage) passes over those that were opened with a O(key), such as the
+        audit of a window of long ago, unless there are no others. V(any) takes whichever was opened last.
+    type: str
+    choices: [outage, any]
+    default: outage
   type:
     description:
       - The event's type, in lower case, for O(state=appended).
@@ -394,6 +401,12 @@ class Request:
         key = self.params["key"]
         return next((found for found in self.site.incidents() if key and found.events[0]["key"] == key), None)
 
+    def latest(self) -> Incident | None:
+        """Return the site's latest incident of the kind that is asked for, else the latest of all."""
+        incidents = list(self.site.incidents())
+        outages = [found for found in incidents if found.events[0]["key"] == OPENED]
+        return next(iter(outages if outages and self.params["latest"] == "outage" else incidents), None)
+
     def event(self, incident: Incident, kind: str, key: str, data: dict[str, Any]) -> dict[str, Any]:
         """Return the event that would be added to that incident now."""
         holder = self.params["holder"]
@@ -475,7 +488,7 @@ def read(request: Request) -> Plan:
     """Find the incident that is meant."""
     incident = request.named()
     if incident is None and not request.params["id"]:
-        incident = request.open() or next(request.site.incidents(), None)
+        incident = request.open() or request.latest()
     if incident is None:
         return Plan(None, f"There is no such incident in {request.site.path}.")
     return Plan(incident, f"Incident {incident.id} is {'open' if incident.open else 'closed'}.")
@@ -596,6 +609,7 @@ def argument_spec() -> dict[str, Any]:
         "site": {"type": "str", "required": True},
         "state": {"type": "str", "choices": ["opened", "appended", "closed", "read"]},
         "id": {"type": "str"},
+        "latest": {"type": "str", "choices": ["outage", "any"], "default": "outage"},
         "type": {"type": "str"},
         "key": {"type": "str", "no_log": False},
         "data": {"type": "dict", "default": {}},

@@ -222,7 +222,7 @@ queues:
           nothing, and the broker will close the connection); V(poison) (messages are delivered again and again and
           not acknowledged); V(crash_loop) (the same, and its consumers come and go); V(alarm); V(worker_blocked) (its
           worker publishes on a connection that the broker blocks); V(no_leader) (of a quorum queue); V(queue_down);
-          V(unknown) (no figures).
+          V(broker_away) (no figures for 2 minutes); V(unknown) (no figures yet).
       type: str
     case_reason:
       description: The figures of the case in words.

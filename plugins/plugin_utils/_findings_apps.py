@@ -105,6 +105,9 @@ def containers(
         answers: list[tuple[str, Truth, list[Proof]]] = []
         found = []
         named = {one["worker"] for one in evidence.get("queues") or [] if one.get("worker")}
+        seen = ((evidence.get("health") or {}).get("traffic") or {}).get("queues") or []
+        acked = {queue["name"] for queue in seen if queue.get("acked")}
+        at_work = {one.get("worker") for one in evidence.get("queues") or [] if one["name"] in acked}
         for host, info in infos(evidence, "apps"):
             if info is None:
                 answers.append((host, None, []))
@@ -112,8 +115,8 @@ def containers(
             now = (info.get("clock") or {}).get("now")
             for container in info.get("containers") or []:
                 service = str(container.get("service") or "")
-                container = {**container, "now": now, "worker": service in named}
-                if workers and not of_worker(container):
+                container = {**container, "now": now, "worker": service in named, "works": service in at_work}
+                if workers and (not of_worker(container) or container["state"] == "missing"):
                     continue
                 truth = holds(container)
                 if truth:
@@ -172,14 +175,16 @@ def tell_state(container: Container) -> str:
     return f"{container['name']} is {container['state']}{code}{killed}{restarts}"
 
 
-OUTLIVED = 600.0
-"""Seconds for which a container must have run to be no longer one that ends again and again: docker never forgets."""
+OUTLIVED, AT_WORK = 600.0, 60.0
+"""Seconds for which a container must have run to be no longer one that ends again and again: docker never forgets. The
+less where its queue's messages are being worked off: it ended while there was no broker."""
 
 
 def crash_loops(container: Container) -> Truth:
     """Whether docker has restarted it again and again, and it has not outlived that."""
     lapse = seconds_between(container.get("started_at"), container.get("now"))
-    if container["state"] == "running" and lapse is not None and lapse > OUTLIVED:
+    enough = AT_WORK if container.get("works") else OUTLIVED
+    if container["state"] == "running" and lapse is not None and lapse > enough:
         return False
     return container["state"] == "restarting" or (container.get("restarts") or 0) >= 2
 

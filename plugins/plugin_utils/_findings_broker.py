@@ -124,6 +124,8 @@ def booting(info: Info) -> Truth:
     state, last = info["service"]["state"], info["lifecycle"]["last"]
     if state == "starting":
         return True
+    if serves_itself(info):
+        return False
     # Where the log is silent, systemd's word counts, to which the broker itself says that it has booted.
     silent = False if (info["service"]["manager"], state) == ("systemd", "running") else None
     return silent if last == "none" else last == "starting"
@@ -537,10 +539,20 @@ def renamed(info: Info) -> Truth:
     return None if (info.get("node") or {}).get("others") is None else bool(former(info))
 
 
+SETTLED_IN = 7 * 86400.0
+"""Seconds after which a node's name is the one that it has."""
+
+
 def former(info: Info) -> list[dict[str, Any]]:
-    """Return the other nodes whose data are older: younger ones are what a passing name has left behind."""
-    node = info["node"]
-    return [other for other in node["others"] if (other.get("began_at") or "") <= (node.get("began_at") or "9")]
+    """Return the other nodes whose data are older: younger ones are what a passing name has left behind.
+
+    A node that has long had data of its own is no surprise any more, and a copy that keeps its times is as old as it.
+    """
+    node, now = info["node"], (info.get("clock") or {}).get("now")
+    age = seconds_between(node.get("began_at"), now)
+    if age is not None and age > SETTLED_IN:
+        return []
+    return [other for other in node["others"] if (other.get("began_at") or "") < (node.get("began_at") or "9")]
 
 
 def tell_renamed(host: str, info: Info) -> list[Proof]:

@@ -38,6 +38,9 @@ NO_ACK_AFTER = 60
 STUCK = 300
 """Seconds after which that is told of a worker that has acknowledged some before."""
 
+REMEMBERED = 540
+"""Seconds of the past that rabbitmq_health surely tells of: a task may take longer than that."""
+
 MANY_MORE = 100
 """Messages by which a queue must have risen in five minutes."""
 
@@ -54,7 +57,12 @@ def queues(holds: Callable[[Queue], Truth], tell: Callable[[Queue], str], dead_l
         seen = traffic(evidence)
         if seen is None:
             return UNKNOWN
-        asked = [queue for queue in seen["queues"] if bool(queue.get("of")) is dead_letters]
+        tasks = {one["name"]: one.get("task_seconds") for one in evidence.get("queues") or []}
+        asked = [
+            {**queue, "task_seconds": tasks.get(queue["name"])}
+            for queue in seen["queues"]
+            if bool(queue.get("of")) is dead_letters
+        ]
         answers = [(queue, holds(queue)) for queue in asked]
         yes = [queue for queue, truth in answers if truth]
         if yes:
@@ -88,6 +96,8 @@ def redelivered_in_vain(queue: Queue) -> Truth:
     again, acked, before = moved(queue, "redelivered_count"), moved(queue, "acked"), queue.get("in_vain")
     if not acked and before is not None and before >= AGAIN:
         return True
+    if again and not before and queue["redelivered_count"] <= (queue.get("unacked") or 0):
+        return False  # a worker that has just come back has got again what it held
     return None if again is None or acked is None else again and not acked
 
 
@@ -108,7 +118,8 @@ def never_acked(queue: Queue) -> Truth:
     if not queue["unacked"] or not queue.get("consumers"):
         return False
     held = queue.get("unacked_for")
-    return None if held is None else held >= (STUCK if queue["acked_total"] else NO_ACK_AFTER)
+    least = max(STUCK if queue["acked_total"] else NO_ACK_AFTER, min(queue.get("task_seconds") or 0, REMEMBERED))
+    return None if held is None else held >= least
 
 
 def rises(queue: Queue) -> Truth:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -24,8 +24,10 @@ def outage_alerts(told: Sequence[Alert], asked: Mapping[str, Any], begins: Seque
         known = [_alert(one) for one in plain(told)]
     except (BadInput, KeyError) as error:
         raise AnsibleFilterError(f"outage_alerts: an alert is not what it should be: {error!r}") from error
+    answered = _answered(plain(asked))
     firing: dict[str, Alert] = {}
-    for one in [*known, *_answered(plain(asked))]:
+    # A message may have waited behind a recovery that ended what it tells of.
+    for one in known if answered is None else answered:
         firing.setdefault(one["fingerprint"], one)
     # An alert that only warns may have fired for days before anything was lost.
     telling = [one for one in firing.values() if one["alertname"] in begins] or list(firing.values())
@@ -38,11 +40,15 @@ def _alert(one: Alert) -> Alert:
     return {"fingerprint": one["fingerprint"], "startsAt": stamp(instant(one["startsAt"])), "alertname": name}
 
 
-def _answered(asked: Mapping[str, Any]) -> Iterator[Alert]:
-    """Yield what Alertmanager has answered; whatever else answered in its place is passed over."""
+def _answered(asked: Mapping[str, Any]) -> list[Alert] | None:
+    """Return what Alertmanager has answered; None where something else did, or nothing that could be read."""
     answer = asked.get("json") if asked.get("status") == 200 else None
-    for one in answer if isinstance(answer, list) else []:
+    if not isinstance(answer, list):
+        return None
+    found = []
+    for one in answer:
         try:
-            yield _alert(one)
+            found.append(_alert(one))
         except (BadInput, KeyError, TypeError, AttributeError):
             continue
+    return found if found or not answer else None

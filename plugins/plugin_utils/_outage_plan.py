@@ -39,7 +39,8 @@ def outage_plan(
 ) -> Plan:
     """Return what outage_plan.yml describes."""
     verdict, evidence, settings = plain(verdict), plain(evidence or {}), plain(settings)
-    causes = [verdict, *(other for other in verdict["also"] if remedies[other["remedy"]]["kind"] != "none")]
+    beside = [other for other in verdict["also"] if remedies[other["remedy"]]["kind"] != "none"]
+    causes = [verdict, *(other for other in beside if not _accounted(other, verdict, incident))]
     considered = _once([_consider(cause, remedies, settings, evidence) for cause in causes])
     decision, reason = _decide(verdict, remedies[verdict["remedy"]], considered[0], incident)
     steps = _to_the_stop(_waits_last([step for step in considered if not step["ask"]])) if decision in ACTS else []
@@ -131,11 +132,17 @@ def _consider(
     }
 
 
-def outage_accounted(verdict: Mapping[str, Any], read: Mapping[str, Any]) -> bool:
+def outage_accounted(verdict: Mapping[str, Any], read: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return what outage_accounted.yml describes."""
     verdict, read = plain(verdict), plain(read)
     served = outage_record(read["events"])["milestones"]["serving"] if read.get("found") else None
-    return _accounted(verdict, {"open": read.get("open"), "served_at": served})
+    incident = {"open": read.get("open"), "served_at": served}
+    over = [one for one in [verdict, *verdict["also"]] if one["remedy"] in PAST]
+    left = over if incident["open"] and verdict["serves"] else []
+    return {
+        "accounted": [one["cause"] for one in over if _accounted(one, verdict, incident)],
+        "finishes": [one["cause"] for one in left],
+    }
 
 
 def _chosen(
@@ -159,7 +166,7 @@ def _decide(
         if incident.get("open"):
             return "finish", f"It serves; the incident {incident['id']} is still open, so the rest of its work is done."
         return "nothing", "It serves, and no incident is open."
-    if _accounted(verdict, incident):
+    if _accounted(verdict, verdict, incident):
         return (
             "nothing",
             f"It serves, and the incident {incident['id']}, which is closed, has accounted for that outage.",
@@ -167,13 +174,16 @@ def _decide(
     return ("ask", step["ask"]) if step["ask"] else ("act", step["says"])
 
 
-def _accounted(verdict: Mapping[str, Any], incident: Mapping[str, Any]) -> bool:
-    """Whether it serves, and the last incident has seen it serve after this outage had begun.
+def _accounted(one: Mapping[str, Any], verdict: Mapping[str, Any], incident: Mapping[str, Any]) -> bool:
+    """Whether one of a verdict's causes is over, and the last incident, closed, has seen it served since it began.
 
-    Both instants are in UTC, so text will do.
+    Instants are in UTC, so text will do. What else is wrong beside it has its own beginning: then its proof tells.
     """
-    began, served = verdict["outage"]["start"], incident.get("served_at")
-    over = verdict["serves"] and verdict["remedy"] in PAST and not incident.get("open")
+    known = [proof["at"] for proof in one.get("proof") or [] if proof.get("at")]
+    began = verdict["outage"]["start"] if one["cause"] == verdict["cause"] else max(known, default=None)
+    over = one["remedy"] in PAST and not incident.get("open")
+    over = over and (verdict["serves"] or one["cause"] != verdict["cause"])
+    served = incident.get("served_at")
     return bool(over and began and served and began < served)
 
 

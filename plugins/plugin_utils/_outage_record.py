@@ -63,6 +63,7 @@ def _told(record: _Record, postmortem_after: float) -> dict[str, Any]:
         **record.identity(),
         **record.cause(),
         "outage": outage,
+        "last_began": record.last_began(),
         "milestones": milestones,
         "mttd": _between(milestones["began"], milestones["detected"]),
         "mttr": _between(milestones["began"], milestones["serving"]),
@@ -172,6 +173,14 @@ class _Record:
         if opened is None:
             return None, None, None
         return opened["first_at"], "the incident's record: no evidence tells when it began", "at the latest"
+
+    def last_began(self) -> str | None:
+        """When an outage is known to have begun last: one more may come while the incident is open."""
+        verdicts = [_data(event).get("outage") for event in self.of("verdict")]
+        told = [_data(event).get("started_at") for event in self.of("opened")]
+        told += [outage.get("start") for outage in verdicts if isinstance(outage, Mapping)]
+        told += [_data(event).get("starts_at") for event in self.of("note") if _data(event).get("begins")]
+        return max((at for at in map(_time, told) if at), default=None)
 
     def milestones(self, outage: Mapping[str, Any]) -> dict[str, str | None]:
         """When each step was reached, None where it wasn't."""

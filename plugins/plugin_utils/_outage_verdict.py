@@ -42,6 +42,8 @@ UNKNOWN = {
     "runbook": "first-moves",
 }
 
+REVIVE = "revive_broker"
+
 REACH = ("all", "targets", "queues", "nothing")
 """What a cause affects, the widest first: everything, what the targets' hosts send, its queues, nothing."""
 
@@ -80,9 +82,13 @@ def outage_verdict(
     if serves or _back(evidence):
         # What ended a run that has another after it affects nobody any more.
         every = {name: {**one, "affects": "nothing"} if one["remedy"] in PAST else one for name, one in every.items()}
+    if serves:
+        # A node in maintenance whose peers serve.
+        resting = {name: {**one, "affects": "nothing"} for name, one in every.items() if one["remedy"] == REVIVE}
+        every |= resting
     judged = {name: _judge(cause, findings) for name, cause in every.items()}
     holding = {name: _together(every[name], findings) for name, truth in judged.items() if truth}
-    named = _ranked(holding, every, findings)
+    named = _ranked(holding, every, findings, set(evidence.get("brokers") or {}))
     first = next(iter(named), None)
     cause = {**UNKNOWN} if first is None else {**every[first], "cause": first}
     seen = Finding(None, _everything(findings)) if first is None else named[first]
@@ -242,7 +248,9 @@ def _explained(name: str, causes: Causes) -> set[str]:
     return found
 
 
-def _ranked(seen: Mapping[str, Finding], causes: Causes, findings: Mapping[str, Finding]) -> dict[str, Finding]:
+def _ranked(
+    seen: Mapping[str, Finding], causes: Causes, findings: Mapping[str, Finding], brokers: set[str]
+) -> dict[str, Finding]:
     """Drop what another named cause explains: it is a consequence. What affects most, and explains most, comes first.
 
     That all is well is only said when nothing else is.
@@ -256,13 +264,28 @@ def _ranked(seen: Mapping[str, Finding], causes: Causes, findings: Mapping[str, 
             _of_brokers(causes[other], findings) for other in by
         )
         rest = _without(finding, {host for other in by for host in seen[other].targets}) if apart else finding
+        more = None if apart else _beyond(finding, [(causes[other]["affects"], seen[other]) for other in by], brokers)
         if not by or (apart and rest.targets):
             left[name] = rest
+        elif more:
+            left[name] = more
     left = left or dict(seen)
     if list(left) != ["healthy"]:
         left.pop("healthy", None)
     ranked = sorted(left, key=lambda name: (REACH.index(causes[name]["affects"]), -len(width[name]), name))
     return {name: left[name] for name in ranked}
+
+
+def _beyond(finding: Finding, by: Sequence[tuple[str, Finding]], brokers: set[str]) -> Finding | None:
+    """Return what a finding says of other queues or hosts than those that explain it are about; None if nothing."""
+    if by and finding.queues and all(reach == "queues" and other.queues for reach, other in by):
+        queues = sorted(set(finding.queues) - {queue for _reach, other in by for queue in other.queues})
+        told = [one for one in finding.proof if any(queue in one["text"] for queue in queues)] or finding.proof
+        return Finding(finding.holds, told, finding.targets, queues) if queues else None
+    if by and finding.targets and all(reach == "targets" and not {*other.targets} & brokers for reach, other in by):
+        rest = _without(finding, {host for _reach, other in by for host in other.targets})
+        return rest if {*rest.targets} - brokers else None
+    return None
 
 
 def _without(finding: Finding, hosts: set[str]) -> Finding:

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,20 @@ def records(lab: Lab) -> dict[str, list[dict[str, Any]]]:
     return {path.stem: [json.loads(line) for line in path.read_text().splitlines()] for path in found}
 
 
+@contextlib.contextmanager
+def somebody_at_it(lab: Lab) -> Iterator[None]:
+    """Have a run of another controller hold the lease."""
+    (site,) = Path(lab.paths["incidents"]).iterdir()
+    file = site / "lease.json"
+    before = file.read_text()
+    until = (datetime.now(UTC) + timedelta(minutes=5)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    holder = {"user": "ann", "host": "ops-1", "boot_id": "x", "pid_namespace": "x", "pid": 1, "started": "1"}
+    lease = {**json.loads(before), "holder": {**holder, "playbook": "recover"}, "phase": "drain", "ttl": 300}
+    file.write_text(json.dumps({**lease, "acquired_at": now(), "renewed_at": now(), "expires_at": until}))
+    yield
+    file.write_text(before)
+
+
 def count(events: list[dict[str, Any]], kind: str, key: str = "") -> int:
     return sum(1 for event in events if event["type"] == kind and event["key"].startswith(key))
 
@@ -83,8 +98,13 @@ def test_an_alert_is_answered_once_alone_only_where_it_is_safe_and_within_the_bu
     report = json.loads(next(Path(lab.paths["incidents"]).glob(f"*/{first}.json")).read_text())
     assert report["record"]["outage"]["start"] == since
 
-    # It crashed: that was listed.
+    # It crashed: that was listed. But while somebody else is at it, that is said, and it is no failure.
     broker.kill(lab)
+    with somebody_at_it(lab):
+        status, text = answer(lab, now(), "00bb")
+    assert status == 0, text
+    assert "ann on ops-1" in text
+    assert broker.status(lab) == "stopped"
     status, text = answer(lab, now(), "00bb")
     assert status == 0, text
     assert broker.status(lab) == "running"

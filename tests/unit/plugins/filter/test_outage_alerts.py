@@ -36,10 +36,15 @@ def test_an_alert_is_the_same_whoever_tells_of_it(since: str) -> None:
 
 def test_a_warning_that_fires_for_days_does_not_begin_the_outage() -> None:
     old = told("bb", "2026-01-28T09:00:00Z", "RabbitMQMemoryNearLimit")
-    found = outage_alerts([told("aa", "2026-01-31T02:00:00Z")], answer(old), BEGINS)
+    new = told("aa", "2026-01-31T02:00:00Z")
+    found = outage_alerts([new], answer(new, old), BEGINS)
     assert [one["fingerprint"] for one in found["firing"]] == ["aa", "bb"]
     assert found["start"] == "2026-01-31T02:00:00.000Z"
     assert outage_alerts([], answer(old), BEGINS)["start"] == "2026-01-28T09:00:00.000Z"
+
+
+def test_a_message_that_is_old_fires_no_more() -> None:
+    assert outage_alerts([told("aa", "2026-01-31T02:00:00Z")], answer(), BEGINS) == {"firing": [], "start": ""}
 
 
 def test_the_earliest_is_so_in_time_and_not_as_text() -> None:

@@ -354,24 +354,46 @@ YESTERDAY = {"open": False, "id": "x", "served_at": "2026-01-30T03:00:00.000Z"}
 LONG_AGO = "2026-01-24T10:00:00.000Z"
 
 
+LATER, EARLIER = "2026-01-31T02:10:00.000Z", "2026-01-31T01:00:00.000Z"
+BACK = {"accounted": ["broker_restarted"], "finishes": []}
+NONE: dict[str, list[str]] = {"accounted": [], "finishes": []}
+
+
 @pytest.mark.parametrize(
-    ("situation", "end", "accounted"),
+    ("situation", "end", "still_open", "expected"),
     [
-        ("crashed, back", "2026-01-31T02:10:00.000Z", True),
-        ("crashed, back", "2026-01-31T01:00:00.000Z", False),
-        ("killed", "2026-01-31T02:10:00.000Z", False),
-        ("crashed, back", None, False),
+        ("crashed, back", LATER, False, BACK),
+        ("crashed, back", EARLIER, False, NONE),
+        ("crashed, back", LATER, True, {"accounted": [], "finishes": ["broker_restarted"]}),
+        ("crashed, back", None, False, NONE),
+        ("killed", LATER, False, NONE),
     ],
-    ids=["it served afterwards", "it served before", "it is down", "no incident"],
+    ids=["it served afterwards", "it served before", "it is open", "no incident", "it is down"],
 )
-def test_an_outage_that_an_incident_has_accounted_for(situation: str, end: str | None, accounted: bool) -> None:
-    events = [
-        {"type": kind, "at": end, "key": kind, "seq": number, "data": {"at": end}, "by": {}}
-        for number, kind in enumerate(("opened", "serving", "closed"))
-    ]
-    read = {"found": True, "open": False, "id": "x", "events": events} if end else {"found": False}
+def test_what_of_a_verdict_is_over(situation: str, end: str | None, still_open: bool, expected: dict) -> None:
     verdict = outage_verdict(SITUATIONS[situation][0], causes())
-    assert outage_accounted(verdict, read) is accounted
+    assert outage_accounted(verdict, incident_read(end, still_open)) == expected
+
+
+def test_a_restart_that_was_accounted_for_is_left_out_beside_another_cause() -> None:
+    back = outage_verdict(SITUATIONS["crashed, back"][0], causes())
+    worker = {"cause": "worker_crashed", "remedy": "restart_worker", "proof": [], "targets": [], "queues": []}
+    verdict = {**back, **worker, "also": [back], "outage": {**back["outage"], "start": "2026-01-31T02:20:00.000Z"}}
+    assert outage_accounted(verdict, incident_read(LATER, False)) == BACK
+    assert outage_accounted(verdict, incident_read(EARLIER, False)) == NONE
+    assert outage_accounted({**verdict, "serves": False}, incident_read(LATER, False)) == BACK
+
+
+def incident_read(served: str | None, still_open: bool) -> dict:
+    """Return what the module reads of an incident that saw the broker serve."""
+    if served is None:
+        return {"found": False}
+    kinds = ("opened", "serving") if still_open else ("opened", "serving", "closed")
+    events = [
+        {"type": kind, "at": served, "key": kind, "seq": number, "data": {"at": served}, "by": {}}
+        for number, kind in enumerate(kinds)
+    ]
+    return {"found": True, "open": still_open, "id": "x", "events": events}
 
 
 def test_what_is_wrong_now_is_not_accounted_for_by_an_old_incident(monkeypatch: pytest.MonkeyPatch) -> None:

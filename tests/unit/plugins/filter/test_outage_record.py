@@ -317,3 +317,15 @@ def test_what_was_raised_for_a_while_is_left_until_it_is_set_back() -> None:
     assert record.told()["temporary"] == []
     record.add(at(8), "note", "temporary:watermark:b1", text="again", temporary=raised)
     assert record.told()["temporary"] == [raised]
+
+
+def test_when_an_outage_began_last() -> None:
+    record = recovered()
+    assert record.told()["last_began"] == "2026-01-31T02:00:00.000Z"
+    # An alert that only informs begins none, and what began before is no later for being told later.
+    record.add(at(20), "note", "n1", starts_at=at(19), begins=False)
+    record.add(at(20), "verdict", "broker_restarted", cause="broker_restarted", outage={"start": at(1)})
+    assert record.told()["last_began"] == at(1)
+    record.add(at(30), "note", "n2", starts_at=at(29), begins=True)
+    assert record.told()["last_began"] == at(29)
+    assert Record().told()["last_began"] is None

@@ -200,6 +200,13 @@ def test_a_broker_that_is_away_is_unknown_and_then_its_clients_have_time_to_come
     assert cases[-1] == "draining"
 
 
+def test_a_broker_that_stays_away_is_waited_for_no_longer() -> None:
+    watched = Watched()
+    cases = watched.cases(130, lambda _at: Depth("jobs", reason="connection refused", outcome="refused"))
+    assert set(cases[:-3]) == {"unknown"}
+    assert cases[-3:] == ["broker_away"] * 3
+
+
 def test_a_message_that_comes_into_an_idle_queue_is_not_late() -> None:
     cases = Watched().cases(200, lambda at: depth(0, 0 if at < 190 else 1, ack=50), connections=alive)
     assert "consumers_not_acking" not in cases
