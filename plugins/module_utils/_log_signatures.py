@@ -66,6 +66,7 @@ _TABLE = (
     # The life of the node
     ("sigterm", r"SIGTERM received - shutting down"),
     ("maintenance", r"being put into maintenance \(drain\) mode"),
+    ("revived", r"being revived from maintenance \(drain\) mode"),
     ("unclean_before", r"not properly closed, repairing"),
     ("messages_dropped", r"dropped \S+ persistent messages and \d+ transient messages after unclean shutdown"),
     # Boots that fail; most of these stand in rabbitmq-server.log and rabbitmq-server.error.log only

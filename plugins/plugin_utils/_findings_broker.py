@@ -643,6 +643,12 @@ def check(evidence: Evidence, *names: str, about: str = "") -> Finding:
     return UNKNOWN
 
 
+def lasts(info: Info, began: str, ended: str) -> Truth:
+    """Whether the broker's log tells that something began, and not that it has ended since."""
+    begun, over = ((signature(info, name) or [{}])[0].get("last_at") or "" for name in (began, ended))
+    return begun > over if begun else False if logs_read(info) else None
+
+
 def alarm(resource: str, set_line: str, cleared: str, tell: Callable[[str, Info], list[Proof]]) -> Question:
     """Return the question whether an alarm is in effect: the health check, else the broker's log.
 
@@ -650,8 +656,7 @@ def alarm(resource: str, set_line: str, cleared: str, tell: Callable[[str, Info]
     """
 
     def by_log(info: Info) -> Truth:
-        begun, over = ((signature(info, name) or [{}])[0].get("last_at") or "" for name in (set_line, cleared))
-        return begun > over if begun else False if logs_read(info) else None
+        return lasts(info, set_line, cleared)
 
     def ask(evidence: Evidence) -> Finding:
         found = check(evidence, "alarms", "local_alarms", about=resource)
@@ -733,7 +738,7 @@ def drained(evidence: Evidence) -> Finding:
         proof("controller", "/api/nodes", f"{node['name']} is drained") for node in nodes if node.get("being_drained")
     ]
     by_logs = on_brokers(
-        lambda info: both(opposite(gone(info)), closed(info), logged(info, "maintenance")),
+        lambda info: both(opposite(gone(info)), closed(info), lasts(info, "maintenance", "revived")),
         tell_signature("maintenance"),
     )(evidence)
     return Finding(True, told + by_logs.proof, by_logs.targets) if told else by_logs

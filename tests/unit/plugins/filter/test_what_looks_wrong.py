@@ -17,6 +17,8 @@ from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_verdict impo
 from tests.unit.plugins.filter.evidence import (
     ALARM,
     AT,
+    DOWN,
+    NO_WAY,
     OLDER,
     app,
     at_work,
@@ -36,6 +38,7 @@ DEFAULTS = Path(__file__).parents[4] / "roles" / "veza" / "defaults" / "main.yml
 TABLE = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))["veza_queues"]
 SERVICES = [entry["worker"] for entry in TABLE]
 TRANSCODE, DMCA, SEARCH = "transcode_jobs", "dmca_propagation", "search_index_updates"
+LATER = "2026-01-31T03:00:00.000Z"
 NO_CONSUMER = {"consumers": 0, "messages": 40, "acked": 0}
 POISON = {"acked": 0, "redelivered_count": 9, "in_vain": 4}
 
@@ -153,3 +156,10 @@ def test_a_broker_that_serves_does_not_boot_whatever_its_log_has_left() -> None:
     service = {**info()["service"], "manager": "sysvinit", "state": "running"}
     own = info(lifecycle=lifecycle, service=service, probe=probe())
     assert named(evidence(fail("alarms", ALARM.format("disk space")), own, probe()))[0] == "disk_alarm"
+
+
+@pytest.mark.parametrize(("revived", "expected"), [(LATER, "minority_paused"), (OLDER, "maintenance_mode")])
+def test_a_node_that_was_revived_is_in_maintenance_no_more(revived: str, expected: str) -> None:
+    lines = [line("minority_paused"), line("maintenance"), line("revived", at=revived)]
+    paused = info(signatures=lines, probe=NO_WAY, listeners=[{"port": 5672, "listening": False}])
+    assert named(evidence(DOWN, paused, NO_WAY))[0] == expected

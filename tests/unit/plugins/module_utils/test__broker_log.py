@@ -289,6 +289,7 @@ LINES = {
                              "node. Starting member as a new one. Context: name_not_registered",
     "sigterm": "SIGTERM received - shutting down",
     "maintenance": "This node is being put into maintenance (drain) mode",
+    "revived": "This node is being revived from maintenance (drain) mode",
     "unclean_before": "dets: file \"/var/lib/rabbitmq/mnesia/x.dets\" not properly closed, repairing ...",
     "messages_dropped": "Queue q in vhost / dropped 3/4/0 persistent messages and 1 transient messages after unclean "
                         "shutdown",
