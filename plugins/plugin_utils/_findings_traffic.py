@@ -58,8 +58,9 @@ def queues(holds: Callable[[Queue], Truth], tell: Callable[[Queue], str], dead_l
         if seen is None:
             return UNKNOWN
         tasks = {one["name"]: one.get("task_seconds") for one in evidence.get("queues") or []}
+        looping = workers_crash_loop(evidence).queues
         asked = [
-            {**queue, "task_seconds": tasks.get(queue["name"])}
+            {**queue, "task_seconds": tasks.get(queue["name"]), "looping": queue["name"] in looping}
             for queue in seen["queues"]
             if bool(queue.get("of")) is dead_letters
         ]
@@ -96,7 +97,7 @@ def redelivered_in_vain(queue: Queue) -> Truth:
     again, acked, before = moved(queue, "redelivered_count"), moved(queue, "acked"), queue.get("in_vain")
     if not acked and before is not None and before >= AGAIN:
         return True
-    if again and not before and queue["redelivered_count"] <= (queue.get("unacked") or 0):
+    if again and not before and not queue["looping"] and queue["redelivered_count"] <= (queue.get("unacked") or 0):
         return False  # a worker that has just come back has got again what it held
     return None if again is None or acked is None else again and not acked
 

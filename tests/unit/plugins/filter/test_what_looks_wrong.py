@@ -100,6 +100,12 @@ def test_a_worker_at_a_long_task(changes: dict[str, Any], expected: str) -> None
     assert named(at_work(queues(**{TRANSCODE: changes})))[0] == expected
 
 
+def test_what_a_worker_that_ends_again_and_again_gets_back_is_poison() -> None:
+    changes = {"acked": 0, "unacked": 9, "redelivered_count": 9, "in_vain": 0}
+    workers = app(container("w", "worker-transcode", restarts=3, started_at=AT))
+    assert named(at_work(queues(**{TRANSCODE: changes}), workers=workers)) == ["poison_message"]
+
+
 @pytest.mark.parametrize(("acked", "expected"), [(3, "healthy"), (0, "worker_crash_loop")])
 def test_a_worker_that_ended_while_there_was_no_broker_is_at_work_again(acked: int, expected: str) -> None:
     back = "2026-01-31T02:01:00.000Z"
