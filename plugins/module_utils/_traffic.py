@@ -345,14 +345,16 @@ def is_telling(sample: Sample, name: str) -> bool:
 def past(document: Any) -> dict[str, int | None]:
     """Return what the samples of a queue tell of the last minutes; None without samples.
 
-    ``in_vain``: at how many of them messages had come back, since one was done with. ``stuck_for``: for how many
+    ``in_vain``: at how many of them messages had come back, since one was done with; ``back_before``: how often any had
+    come back by then. ``stuck_for``: for how many
     seconds it has held messages of which none was done with; ``unacked_for``: those that its consumers have. ``risen``:
     how many more it holds than 5 minutes ago, if they have become ever more since.
     """
     figures = mapping(mapping(document).get("message_stats"))
-    done = _samples(figures, COUNTERS["acked"])
+    done, back = _samples(figures, COUNTERS["acked"]), _samples(figures, COUNTERS["redelivered_count"])
     return {
-        "in_vain": _in_vain(done, _samples(figures, COUNTERS["redelivered_count"])),
+        "in_vain": _in_vain(done, back),
+        "back_before": _back_before(done, back),
         "stuck_for": _stuck_for(done, _samples(mapping(document), ("messages",))),
         "unacked_for": _stuck_for(done, _samples(mapping(document), ("messages_unacknowledged",))),
         "risen": _risen(_samples(mapping(document), ("messages",))),
@@ -378,6 +380,12 @@ def _in_vain(done: Mapping[int, int], back: Mapping[int, int]) -> int | None:
         elif back[later] > back[earlier]:
             count += 1
     return count if times else None
+
+
+def _back_before(done: Mapping[int, int], back: Mapping[int, int]) -> int | None:
+    grown = [later for earlier, later in zip(done, list(done)[1:]) if done[later] > done[earlier]]
+    since = [back[at] for at in back if not grown or at >= grown[-1]]
+    return min(since, default=None)
 
 
 def _stuck_for(done: Mapping[int, int], held: Mapping[int, int]) -> int | None:
@@ -442,7 +450,7 @@ def _queue(name: str, of: str | None, first: Sample, second: Sample | None, arou
     grown = None
     if last is second and depth.messages is not None and earlier.messages is not None and depth.fresh == earlier.fresh:
         grown = depth.messages - earlier.messages
-    bindings = around.bindings.get(name)
+    bindings, before_that = around.bindings.get(name), around.past.get(name) or past(None)
     return {
         "name": name,
         "of": of,
@@ -458,7 +466,8 @@ def _queue(name: str, of: str | None, first: Sample, second: Sample | None, arou
         "redelivered": None if redelivered is None else redelivered > 0,
         "acked_total": counted(now, "acked"),
         **deltas,
-        **(around.past.get(name) or past(None)),
+        **{key: value for key, value in before_that.items() if key != "back_before"},
+        "came_back": delta(before_that["back_before"], redelivered),
         "grown": grown,
         "bindings": None if bindings is None else sum(binding.get("source") != "" for binding in bindings),
         "arguments": mapping(now.get("arguments")),

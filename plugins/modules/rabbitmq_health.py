@@ -310,7 +310,10 @@ traffic:
         in_vain:
           description:
             - How often, within the last 10 minutes and since a message was last done with, messages were delivered
-              again. V(null), like the next three, where the first look tells enough, or the broker keeps no samples.
+              again. V(null), like the next four, where the first look tells enough, or the broker keeps no samples.
+          type: int
+        came_back:
+          description: How many messages were delivered again since then, the second look included.
           type: int
         stuck_for:
           description: For how many seconds, up to 10 minutes, it has held messages of which none was done with.

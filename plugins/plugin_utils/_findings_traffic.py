@@ -97,6 +97,8 @@ def redelivered_in_vain(queue: Queue) -> Truth:
     again, acked, before = moved(queue, "redelivered_count"), moved(queue, "acked"), queue.get("in_vain")
     if not acked and before is not None and before >= AGAIN:
         return True
+    if not acked and queue["looping"] and (queue.get("came_back") or 0) > (waiting(queue) or 0) > 0:
+        return True  # each of them more than once, on average, while its worker ends again and again
     if again and not before and not queue["looping"] and queue["redelivered_count"] <= (queue.get("unacked") or 0):
         return False  # a worker that has just come back has got again what it held
     return None if again is None or acked is None else again and not acked
@@ -106,6 +108,9 @@ def tell_in_vain(queue: Queue) -> str:
     """Say what came back."""
     if moved(queue, "redelivered_count"):
         return f"{queue['name']}: {queue['redelivered_count']} redeliveries, no acknowledgement, between two samples"
+    if (queue.get("in_vain") or 0) < AGAIN:
+        held = queue["messages"]
+        return f"{queue['name']}: {queue['came_back']} redeliveries of {held} messages, and none was acknowledged since"
     return f"{queue['name']}: {queue['in_vain']} times in 10 min messages came back, and none was acknowledged since"
 
 

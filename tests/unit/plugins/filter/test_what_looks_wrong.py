@@ -104,6 +104,11 @@ def test_what_a_worker_that_ends_again_and_again_gets_back_is_poison() -> None:
     changes = {"acked": 0, "unacked": 9, "redelivered_count": 9, "in_vain": 0}
     workers = app(container("w", "worker-transcode", restarts=3, started_at=AT))
     assert named(at_work(queues(**{TRANSCODE: changes}), workers=workers)) == ["poison_message"]
+    # Docker waits ever longer: nothing need come back between two looks.
+    pause = {"acked": 0, "redelivered_count": 0, "in_vain": 1, "messages": 10, "came_back": 20}
+    assert named(at_work(queues(**{TRANSCODE: pause}), workers=workers)) == ["poison_message"]
+    once = {**pause, "came_back": 10}
+    assert named(at_work(queues(**{TRANSCODE: once}), workers=workers)) == ["worker_crash_loop"]
 
 
 @pytest.mark.parametrize(("acked", "expected"), [(3, "healthy"), (0, "worker_crash_loop")])

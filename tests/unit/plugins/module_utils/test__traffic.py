@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.veza.rabbitmq.plugins.module_utils._checks import Expected, Seen
 from ansible_collections.veza.rabbitmq.plugins.module_utils._deadline import Later
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import RequestFailed
-from ansible_collections.veza.rabbitmq.plugins.module_utils._management import Answer, Management
+from ansible_collections.veza.rabbitmq.plugins.module_utils._management import Answer, Management, mapping
 from ansible_collections.veza.rabbitmq.plugins.module_utils._metrics import Metrics
 from ansible_collections.veza.rabbitmq.plugins.module_utils._traffic import (
     _QUEUE,
@@ -249,6 +249,20 @@ def test_messages_that_came_back_since_one_was_done_with(document: Any, count: i
 
 
 @pytest.mark.parametrize(
+    ("document", "count"),
+    [
+        (samples(redeliver=[3, 9, 18], ack=[3, 3, 3]), 3),
+        (samples(redeliver=[3, 9, 18], ack=[3, 4, 4]), 9),
+        (samples(redeliver=[3, 9, 18]), 3),
+        (samples(ack=[3, 3]), None),
+        (None, None),
+    ],
+)
+def test_how_often_any_had_come_back_when_one_was_last_done_with(document: Any, count: int | None) -> None:
+    assert past(document)["back_before"] == count
+
+
+@pytest.mark.parametrize(
     ("document", "seconds"),
     [
         (samples([5, 5, 5, 5], ack=[1, 2, 2, 2]), 20),
@@ -295,8 +309,12 @@ def test_whether_messages_become_ever_more(messages: list[int], more: int | None
 def test_the_past_is_asked_for_where_it_tells_more(read: Made, first: dict[str, Any], asked: bool) -> None:
     steps = [(QUESTION, samples([9, 9], [1, 1], redeliver=[9, 18]))] if asked else []
     found = read(first, (f"/api/bindings/v?{COLUMNS}", []), *steps, CONNECTIONS, LIST, seconds=0)
-    told = {key: found["queues"][0][key] for key in ("in_vain", "stuck_for", "unacked_for", "risen")}
-    assert told == ({"in_vain": 1, "stuck_for": 10, "unacked_for": 10, "risen": None} if asked else dict.fromkeys(told))
+    told = {key: found["queues"][0][key] for key in ("in_vain", "came_back", "stuck_for", "unacked_for", "risen")}
+    known = {"in_vain": 1, "stuck_for": 10, "unacked_for": 10, "risen": None}
+    came_back = told.pop("came_back")
+    assert told == (known if asked else dict.fromkeys(known))
+    again = mapping(first.get("message_stats")).get("redeliver")
+    assert came_back == (9 if asked and again else None)
 
 
 def test_what_was_not_answered_is_unknown(read: Made) -> None:
