@@ -263,8 +263,8 @@ signatures:
         http_refused, connection_lost, handshake_timeout, bad_header, heartbeats_missed, permission_refused,
         exclusive_use, exchange_missing, operation_refused, arguments_refused, connection_limit, ack_timeout,
         partition, peer_lost, minority_paused, autoheal, waiting_for_tables, cookie_of_peer, quorum_member_missing,
-        sigterm, maintenance, unclean_before, messages_dropped, boot_failed, crash_dump, configuration, port_in_use,
-        cookie_file, permissions, feature_flags, inconsistent_cluster, peers_missing, name_resolution]
+        sigterm, maintenance, revived, unclean_before, messages_dropped, boot_failed, crash_dump, configuration,
+        port_in_use, cookie_file, permissions, feature_flags, inconsistent_cluster, peers_missing, name_resolution]
     count:
       description: How often since the last start of the broker.
       type: int
