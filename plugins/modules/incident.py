@@ -403,9 +403,9 @@ class Request:
 
     def latest(self) -> Incident | None:
         """Return the site's latest incident of the kind that is asked for, else the latest of all."""
-        incidents = list(self.site.incidents())
-        outages = [found for found in incidents if found.events[0]["key"] == OPENED]
-        return next(iter(outages if outages and self.params["latest"] == "outage" else incidents), None)
+        outages = (found for found in self.site.incidents() if found.events[0]["key"] == OPENED)
+        outage = next(outages, None) if self.params["latest"] == "outage" else None
+        return outage or next(self.site.incidents(), None)
 
     def event(self, incident: Incident, kind: str, key: str, data: dict[str, Any]) -> dict[str, Any]:
         """Return the event that would be added to that incident now."""
