@@ -18,16 +18,15 @@ from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ..module_utils._lease import GONE, is_dead
-from ..plugin_utils._here import execute
+from ..plugin_utils._here import Here
 
 
-class ActionModule(ActionBase):
+class ActionModule(Here):
     """Runs the module with the holder's identity, and once more where the holder before is found to be dead."""
 
-    _supports_check_mode = True
+    module = "veza.rabbitmq.incident"
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result."""
@@ -46,7 +45,7 @@ class ActionModule(ActionBase):
         if dead_token is not None:
             # The token names the very holder that was found dead: one that came in between keeps the lease.
             arguments["dead_token"] = dead_token
-        return execute(self, "veza.rabbitmq.incident", arguments, task_vars)
+        return self.ask(arguments, task_vars)
 
 
 def identity(task_vars: Mapping[str, Any]) -> dict[str, Any]:

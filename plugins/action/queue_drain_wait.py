@@ -24,7 +24,7 @@ from ansible.plugins.loader import become_loader, connection_loader
 from ansible.utils.display import Display
 
 from ..module_utils._drain import line, thin
-from ..plugin_utils._here import execute
+from ..plugin_utils._here import Here
 from ..plugin_utils._progress import tell
 from .incident import identity
 
@@ -34,13 +34,11 @@ SLICE = 5.0
 RENEW = 20.0
 """Seconds between two renewals of a lease, at least; a run that is told to stop does so within as many."""
 
-MODULE = "veza.rabbitmq.queue_drain_wait"
 
-
-class ActionModule(ActionBase):
+class ActionModule(Here):
     """Repeats the module until it has finished; the first slice is a single look, so that its line is there at once."""
 
-    _supports_check_mode = True
+    module = "veza.rabbitmq.queue_drain_wait"
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the result of the last slice, with the samples of all."""
@@ -52,7 +50,7 @@ class ActionModule(ActionBase):
         continued: dict[str, Any] | None = None
         while True:
             arguments = {**self._task.args, "slice": seconds, "continued": continued}
-            answer = execute(self, MODULE, arguments, task_vars)
+            answer = self.ask(arguments, task_vars)
             samples = thin([*samples, *answer.get("samples", [])])
             told = show(answer.get("queues", []), told)
             continued = answer.pop("continued", None)

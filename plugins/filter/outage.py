@@ -27,6 +27,7 @@ FILES = {
     "outage_alerts": "_outage_alerts",
     "outage_backends": "_outage_proof",
     "outage_blind": "_outage_levels",
+    "outage_causes": "_outage_causes",
     "outage_consumers": "_outage_proof",
     "outage_evidence": "_outage_evidence",
     "outage_levels": "_outage_levels",

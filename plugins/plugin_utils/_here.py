@@ -6,17 +6,25 @@
 
 Ansible packs a module with all that it imports, and the host unpacks and compiles that anew each time: about a second
 of a processor. The controller has all of it, compiled already. A module that looks from there over the network (at a
-management API, a database) is started as a program, with its arguments on its standard input: the way in which the
-developer guide of Ansible runs a module by hand.
+management API, a database) runs there as a process with its arguments on its standard input: the way in which the
+developer guide of Ansible runs a module by hand. Where the task's Python is the one that runs Ansible, that process is
+a copy of Ansible's own, which has imported most of it already: 0.02 s instead of 0.2.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import signal
 import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__
@@ -43,31 +51,39 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
 
 
-class HereAction(ActionBase):
-    """Runs ``module``, without a detour where that can be."""
+class Here(ActionBase):
+    """Asks ``module``, without a detour where that can be."""
 
     _supports_check_mode = True
-    _supports_diff = True
 
     module: str
     """Its full name."""
 
+    def ask(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the module's result; what is asked for beyond a start on this machine is left to Ansible."""
+        python = python_here(self, task_vars or {})
+        answer = started(self, python, self.module, dict(arguments), task_vars) if python else None
+        if answer is None:
+            answer = self._execute_module(module_name=self.module, module_args=arguments, task_vars=task_vars)
+        return dict(answer)
+
+
+class HereAction(Here):
+    """Runs ``module``, and that is all."""
+
+    _supports_diff = True
+
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        result.update(execute(self, self.module, dict(self._task.args), task_vars))
+        result.update(self.ask(dict(self._task.args), task_vars))
         return result
 
 
-def execute(
-    action: ActionBase, module: str, arguments: dict[str, Any], task_vars: dict[str, Any] | None
-) -> dict[str, Any]:
-    """Return a module's result; what is asked for beyond a start on this machine is left to Ansible."""
-    python = python_here(action, task_vars or {})
-    answer = started(action, python, module, dict(arguments), task_vars) if python else None
-    if answer is None:
-        answer = action._execute_module(module_name=module, module_args=arguments, task_vars=task_vars)
-    return dict(answer)
+def python_name(module: str) -> str:
+    """Return the name by which Python imports a module of Ansible."""
+    namespace, collection, name = module.split(".")
+    return f"ansible_collections.{namespace}.{collection}.plugins.modules.{name}"
 
 
 def python_here(action: ActionBase, task_vars: dict[str, Any]) -> str | None:
@@ -87,25 +103,112 @@ def started(
     action._update_module_args(module, arguments, task_vars)
     # A vault's text is no str in every ansible-core.
     text = json.dumps({"ANSIBLE_MODULE_ARGS": plain(arguments)}, default=str)
-    namespace, collection, name = module.split(".")
     environment: dict[str, Any] = {}
     action._compute_environment_string(environment)
     environment = {**os.environ, **{name: str(value) for name, value in environment.items()}}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(COLLECTIONS), environment.get("PYTHONPATH")]))
+    run = copied if python == sys.executable and can_copy() else programmed
+    ended = run(python, python_name(module), text, environment)
+    if ended is None:
+        return None
+    try:
+        return dict(json.loads(ended.stdout))
+    except ValueError:
+        return {"failed": True, "msg": f"{module} ended with {ended.status}.", "module_stderr": ended.stderr}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a process left. A negative ``status`` is the signal that ended it."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def programmed(python: str, module: str, text: str, environment: Mapping[str, str]) -> Ended | None:
+    """Start the module as a program; None when this is no Python with our ansible-core."""
+    path = os.pathsep.join(filter(None, [str(COLLECTIONS), environment.get("PYTHONPATH")]))
     try:
         ended = subprocess.run(
-            [python, "-c", START, __version__, f"ansible_collections.{namespace}.{collection}.plugins.modules.{name}"],
+            [python, "-c", START, __version__, module],
             input=text,
-            env=environment,
+            env={**environment, "PYTHONPATH": path},
             capture_output=True,
             text=True,
             check=False,
         )
     except OSError:  # no path of a program, such as "auto"
         return None
-    if ended.returncode == FOREIGN:
-        return None
+    return None if ended.returncode == FOREIGN else Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def can_copy() -> bool:
+    """Tell whether a copy of this process may go on: elsewhere than on Linux, system libraries may forbid it."""
+    return sys.platform == "linux"
+
+
+def copied(_python: str, module: str, text: str, environment: Mapping[str, str]) -> Ended:
+    """Run the module in a copy of this process."""
+    # In memory: the arguments may hold secrets.
+    streams = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
     try:
-        return dict(json.loads(ended.stdout))
-    except ValueError:
-        return {"failed": True, "msg": f"{module} ended with {ended.returncode}.", "module_stderr": ended.stderr}
+        os.pwrite(streams[0], text.encode(), 0)
+        pid = os.fork()
+        if not pid:
+            _be(module, streams, environment)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        stdout, stderr = (os.pread(stream, os.fstat(stream).st_size, 0) for stream in streams[1:])
+    finally:
+        for stream in streams:
+            os.close(stream)
+    return Ended(status, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+
+
+def _be(module: str, streams: list[int], environment: Mapping[str, str]) -> NoReturn:
+    """Be that module from now on, and end; never return into the code of which this process is a copy."""
+    status = 1
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        for target, stream in enumerate(streams):
+            os.dup2(stream, target)
+        # memfds are shared with their offset, which the parent has left at 0.
+        sys.stdin, sys.stdout, sys.stderr = (
+            os.fdopen(target, mode, encoding="utf-8", closefd=False) for target, mode in enumerate("rww")
+        )
+        sys.argv = [module]
+        os.environ.clear()
+        os.environ.update(environment)
+        tempfile.tempdir = None  # what was chosen by another TMPDIR
+        _be_no_controller()
+        importlib.import_module(module).main()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
+
+
+def _be_no_controller() -> None:
+    """Forget what makes this process Ansible's controller."""
+    # From ansible-core 2.19 on a module's warnings would be shown here, and be missing in its answer.
+    internal = sys.modules.get("ansible.module_utils._internal")
+    if internal is not None:
+        vars(internal)["is_controller"] = False
+    # Ansible's own import of collections compiles each file anew; Python's keeps what it has compiled.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ansible_collections"]:
+        del sys.modules[name]
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not _of_collections(finder)]
+    sys.path_hooks[:] = [hook for hook in sys.path_hooks if not _of_collections(getattr(hook, "__self__", None))]
+    sys.path_importer_cache.clear()
+    sys.path.insert(0, str(COLLECTIONS))
+
+
+def _of_collections(finder: object) -> bool:
+    return type(finder).__module__.startswith("ansible.utils.collection_loader")

@@ -13,10 +13,9 @@ import time
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._deadline import LONGEST
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._here import execute
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._here import Here
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._progress import tell
 
 SLICE = 5.0
@@ -27,13 +26,10 @@ LASTS = 10.0
 """Seconds after which an answer that no waiting mends is believed."""
 
 
-class PatientAction(ActionBase):
+class PatientAction(Here):
     """Runs a module that has O(wait_timeout), slice by slice."""
 
-    _supports_check_mode = True
-
-    # What a subclass says: its module, a key that only a finished look returns, and the key of the reason.
-    module: str
+    # What a subclass says beside its module: a key that only a finished look returns, and the key of the reason.
     answered: str
     reason: str
     # Values of that key that no waiting mends.
@@ -69,7 +65,7 @@ class PatientAction(ActionBase):
         if total:
             arguments["wait_timeout"] = max(0.1, min(SLICE, total - waited))
         try:
-            return execute(self, self.module, arguments, task_vars)
+            return self.ask(arguments, task_vars)
         except AnsibleConnectionFailure as error:
             # "Unreachable" would take the play's host, localhost, out of the run past every rescue and always.
             return {"failed": True, "msg": f"The host can't be reached: {error}"}

@@ -30,7 +30,7 @@ class Plugin(amqp_probe.ActionModule):
 
 
 def ran(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setattr(_patient.ActionBase, "run", lambda self, tmp, task_vars: {})
+    monkeypatch.setattr(_patient.Here, "run", lambda self, tmp, task_vars: {})
     monkeypatch.setattr(_patient, "tell", lambda line: None)
     monkeypatch.setattr(_patient.time, "monotonic", lambda: plugin.now)
     return plugin.run()

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.module_utils import basic
 
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils import _here
 
@@ -73,14 +77,87 @@ def test_the_environment_of_the_task_reaches_it(tmp_path: Path) -> None:
     assert found == {"tmp": "/dev/shm", "path": f"{_here.COLLECTIONS}{os.pathsep}/theirs"}
 
 
-def test_it_runs_without_a_copy_and_answers_as_with_one(tmp_path: Path) -> None:
-    here = played(tmp_path, TASK, flags=("-vvv",))
-    foreign = tmp_path / "python"
-    foreign.write_text(f'#!/bin/sh\n[ "$1" != -c ] || exit {_here.FOREIGN}\nexec {sys.executable} "$@"\n')
-    foreign.chmod(0o755)
-    packed = played(tmp_path, {**TASK, "vars": {"ansible_python_interpreter": str(foreign)}}, flags=("-vvv",))
-    assert ("EXEC" in here, "EXEC" in packed) == (False, True)
-    assert all("PostgreSQL at 127.0.0.1:1, database x: no connection" in text for text in (here, packed))
+FOREIGN = f'[ "$1" != -c ] || exit {_here.FOREIGN}'
+
+
+@pytest.mark.parametrize(("python", "packed"), [(None, False), ("", False), (FOREIGN, True)])
+def test_it_answers_as_if_it_had_been_packed(python: str | None, packed: bool, tmp_path: Path) -> None:
+    task = dict(TASK)
+    if python is not None:
+        script = tmp_path / "python"
+        script.write_text(f'#!/bin/sh\n{python}\nexec {sys.executable} "$@"\n')
+        script.chmod(0o755)
+        task["vars"] = {"ansible_python_interpreter": str(script)}
+    said = played(tmp_path, task, flags=("-vvv",))
+    assert ("EXEC" in said) == packed
+    assert "PostgreSQL at 127.0.0.1:1, database x: no connection" in said
+
+
+def told() -> None:
+    """Be a module that tells what it was given."""
+    given = {"stdin": json.load(sys.stdin), "tmp": tempfile.gettempdir(), "own": os.environ["OWN"]}
+    print(json.dumps({**given, "path": "PATH" in os.environ, "argv": sys.argv}))
+    sys.exit(0)
+
+
+def silent() -> None:
+    """Be a module that is killed."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def broken() -> None:
+    """Be a module that has an error in it."""
+    raise ZeroDivisionError
+
+
+def warned() -> None:
+    """Be a module that warns."""
+    module = basic.AnsibleModule(argument_spec={})
+    module.warn("mind the gap")
+    module.exit_json(changed=False)
+
+
+def copied(monkeypatch: pytest.MonkeyPatch, main: Callable[[], None], given: str = "{}") -> _here.Ended:
+    """Run a module's ``main`` in a copy of this process."""
+    monkeypatch.setitem(sys.modules, "the.module", ModuleType("the.module"))
+    monkeypatch.setattr(sys.modules["the.module"], "main", main, raising=False)
+    return _here.copied("", "the.module", given, {"OWN": "yes", "TMPDIR": "/dev/shm"})
+
+
+def test_a_copy_has_the_arguments_and_the_environment_of_the_task_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = dict(os.environ), list(sys.argv), tempfile.gettempdir()
+    long = "x" * 300_000  # longer than any pipe holds
+    ended = copied(monkeypatch, told, json.dumps(long))
+    given = {"stdin": long, "tmp": "/dev/shm", "own": "yes", "path": False, "argv": ["the.module"]}
+    assert (ended.status, json.loads(ended.stdout), ended.stderr) == (0, given, "")
+    assert (dict(os.environ), sys.argv, tempfile.gettempdir()) == before
+
+
+@pytest.mark.parametrize(("main", "status", "why"), [(silent, -signal.SIGKILL, ""), (broken, 1, "ZeroDivisionError")])
+def test_a_copy_that_breaks_off(
+    main: Callable[[], None], status: int, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = copied(monkeypatch, main)
+    assert (ended.status, ended.stdout) == (status, "")
+    assert why in ended.stderr
+
+
+def test_a_copy_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.listdir("/proc/self/fd")
+    copied(monkeypatch, broken)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_what_a_module_warns_of_is_in_its_answer_though_ansible_is_there(tmp_path: Path) -> None:
+    code = (
+        "import ansible.plugins.action, tests.unit.plugins.action.test_database_info as it, sys\n"
+        "sys.modules['the.module'] = it; it.main = it.warned\n"
+        "print(it._here.copied('', 'the.module', '{\"ANSIBLE_MODULE_ARGS\": {}}', dict(it.os.environ)).stdout)"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / '.collections'}", "ANSIBLE_HOME": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert ended.stderr == ""
+    assert "mind the gap" in str(json.loads(ended.stdout)["warnings"])
 
 
 def test_what_is_wrong_with_its_options_is_said_as_ever(tmp_path: Path) -> None:

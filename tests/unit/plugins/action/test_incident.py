@@ -34,7 +34,7 @@ class Plugin(incident.ActionModule):
 
 @pytest.fixture(autouse=True)
 def bare_action(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incident.ActionBase, "run", lambda self, tmp, task_vars: {})
+    monkeypatch.setattr(incident.Here, "run", lambda self, tmp, task_vars: {})
     monkeypatch.setattr(incident.context, "CLIARGS", {"args": ("playbooks/recover_rabbitmq.yml",)})
 
 
