@@ -26,10 +26,10 @@ up_local := --confirms "$(CONFIRMS)"
 up_incus := --confirms "$(CONFIRMS)" --rabbitmq "$(RABBITMQ)"
 
 # The command that a target is for replaces the shell (exec): Ctrl-C reaches it, and make waits until it has cleaned up.
-.PHONY: help demo test test-incus test-all game-day lab-up lab-down lint sanity unit integration setup clean
+.PHONY: help demo test test-incus test-incus-long test-all game-day lab-up lab-down lint sanity unit integration setup clean
 
 help: ## what can be made
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: ## a real outage of a real broker, mended, drained, audited and reported
 	@tests/setup.sh lab
@@ -43,13 +43,17 @@ lab-down: ## take a lab down (LAB=local|incus NAME=play)
 	@tests/setup.sh lab
 	@exec .venv/bin/python $(lab_$(LAB)) down --name "$(NAME)"
 
-test: ## every test that exists
+test: ## every test that needs no hosts of its own
 	@tests/setup.sh test
 	@exec .venv/bin/python tests/tools/run_stages.py
 
 test-incus: ## tests on real hosts: the Incus lab, game day E, a part of the fault catalogue
 	@tests/setup.sh test incus
 	@exec .venv/bin/python tests/tools/run_stages.py incus incus-3.10
+
+test-incus-long: ## on real hosts, what takes long: game day E red, the chain from alert to report, more faults
+	@tests/setup.sh test incus
+	@exec .venv/bin/python tests/tools/run_stages.py incus-long
 
 test-all: ## test and test-incus together: while one waits, the other works
 	@tests/setup.sh test incus

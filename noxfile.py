@@ -280,15 +280,26 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def incus(session: nox.Session) -> None:
-    """On real hosts: the lab, the playbooks over ssh, game day E, a part of the fault catalogue; on two labs at once.
+    """On real hosts: the lab, the playbooks over ssh, game day E, a part of the fault catalogue."""
+    on_hosts(session, "not long")
 
-    Most of the time is spent waiting for hosts and alerts. A file stays on one lab; what takes longest comes first.
+
+@nox.session(name="incus-long")
+def incus_long(session: nox.Session) -> None:
+    """On real hosts, what takes long: when game day E is red, the chain from the alert to the report, more faults."""
+    on_hosts(session, "long")
+
+
+def on_hosts(session: nox.Session, marked: str) -> None:
+    """Run tests on two labs at once, as most of the time is spent waiting for hosts and alerts.
+
+    A file stays on one lab; what takes longest comes first.
     """
     spread = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
     # One by one: of a file and its directory pytest makes the directory.
     first, older = "tests/incus/test_scenario_e.py", "tests/incus/test_older.py"
     others = sorted({str(path.relative_to(ROOT)) for path in ROOT.glob("tests/incus/test_*.py")} - {first, older})
-    pytest(session, "python", "-v", *spread, first, *others)
+    pytest(session, "python", "-v", *spread, "-m", marked, first, *others)
 
 
 @nox.session(name="incus-3.10")

@@ -13,12 +13,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.game_day.faults import crash
 from tests.lab import broker, processes
 from tests.lab.incus import chain
 from tests.lab.incus.lab import IncusLab
 
 
+@pytest.mark.long
 def test_kill_the_broker_and_touch_nothing(incus_lab: IncusLab, event_driven: Path, tmp_path: Path) -> None:
     lab, token = incus_lab, secrets.token_hex(16)
     chain.await_quiet(lab)

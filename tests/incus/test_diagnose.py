@@ -32,8 +32,8 @@ command -v docker >/dev/null && docker ps -a --no-trunc --format '{{.ID}} {{.Nam
 SESSIONS = ("ssh@", "sshd@", "session-", "user@", "user-runtime-dir@", "systemd-timedated", "systemd-hostnamed")
 """Units that come and go with whoever logs in."""
 
-NAMED = ("rotated_password", "dns_of_one_backend", "wedged_worker", "bad_config")
-"""A few of the catalogue, each seen from another place: containers, name resolution, processes, logs."""
+NAMED = ("dns_of_one_backend", "wedged_worker", "rotated_password", "bad_config")
+"""A few of the catalogue, each seen from another place: name resolution, processes, containers, logs."""
 
 
 def state(lab: IncusLab) -> dict[str, list[str]]:
@@ -94,7 +94,9 @@ def test_an_operators_own_cause_is_named(session_lab: IncusLab, verdict: Any) ->
     assert "busy" in [found["cause"], *(other["cause"] for other in found["also"])]
 
 
-@pytest.mark.parametrize("name", [HEALTHY.name, *NAMED])
+@pytest.mark.parametrize(
+    "name", [HEALTHY.name, *NAMED[:2], *(pytest.param(name, marks=pytest.mark.long) for name in NAMED[2:])]
+)
 def test_a_fault_is_named(session_lab: IncusLab, name: str, tmp_path: Path) -> None:
     fault = {HEALTHY.name: HEALTHY, **catalogue()}[name]
     row = Run(LabGround(session_lab, session_lab.data["rabbitmq"], tmp_path), fault, seed=7).name()

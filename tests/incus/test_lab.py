@@ -119,7 +119,9 @@ def network(outside: list[str]) -> list[str]:
     return sorted(" ".join(line.split()[:3]) for text in texts for line in text.splitlines())
 
 
-@pytest.mark.parametrize("killed", ["the daemon", "process 1", "nothing"])
+@pytest.mark.parametrize(
+    "killed", ["process 1", *(pytest.param(what, marks=pytest.mark.long) for what in ("the daemon", "nothing"))]
+)
 def test_nothing_stays_whatever_was_killed(killed: str, session_lab: IncusLab, outside: list[str]) -> None:
     """A private daemon with one host: enough to make a bridge, a pool, a loop device, mounts and control groups."""
     before = network(outside)

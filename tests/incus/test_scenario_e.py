@@ -94,6 +94,7 @@ def test_green(incus_lab: IncusLab, game_day: GameDay, tmp_path: Path) -> None:
     assert not (tmp_path / "reports" / "running").exists()
 
 
+@pytest.mark.long
 def test_red_when_an_api_ails_for_30_seconds_and_one_event_is_dropped_in_silence(game_day: GameDay) -> None:
     ended = game_day("--sabotage=ailing", "--sabotage=silent", *ALERTS_OFF)
     assert ended.status != 0
@@ -106,6 +107,7 @@ def test_red_when_an_api_ails_for_30_seconds_and_one_event_is_dropped_in_silence
     assert "silent: search " in ended.text, "the ledger knows of it too"
 
 
+@pytest.mark.long
 def test_red_when_the_alert_is_disabled_and_the_api_container_is_restarted(
     session_lab: IncusLab, game_day: GameDay
 ) -> None:
@@ -128,6 +130,7 @@ def test_production_is_not_touched_without_a_word(session_lab: IncusLab, game_da
     assert session_lab.on("rabbitmq", *show).stdout == before
 
 
+@pytest.mark.long
 def test_a_game_day_that_is_killed_leaves_no_broker_stopped(session_lab: IncusLab, tmp_path: Path) -> None:
     script = started(session_lab, tmp_path, *ALERTS_OFF, seconds=300)
     with script:
