@@ -13,6 +13,7 @@ a copy of Ansible's own, which has imported most of it already: 0.02 s instead o
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -103,11 +104,11 @@ def started(
     action._update_module_args(module, arguments, task_vars)
     # A vault's text is no str in every ansible-core.
     text = json.dumps({"ANSIBLE_MODULE_ARGS": plain(arguments)}, default=str)
-    environment: dict[str, Any] = {}
-    action._compute_environment_string(environment)
-    environment = {**os.environ, **{name: str(value) for name, value in environment.items()}}
-    run = copied if python == sys.executable and can_copy() else programmed
-    ended = run(python, python_name(module), text, environment)
+    given: dict[str, Any] = {}
+    action._compute_environment_string(given)
+    given = {name: str(value) for name, value in given.items()}
+    run = copied if python == sys.executable and can_copy(given) else programmed
+    ended = run(python, python_name(module), text, {**os.environ, **given})
     if ended is None:
         return None
     try:
@@ -142,40 +143,60 @@ def programmed(python: str, module: str, text: str, environment: Mapping[str, st
     return None if ended.returncode == FOREIGN else Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
-def can_copy() -> bool:
-    """Tell whether a copy of this process may go on: elsewhere than on Linux, system libraries may forbid it."""
-    return sys.platform == "linux"
+READ_AT_START = ("PYTHON", "LD_", "OPENSSL_", "TZ", "LANG", "LC_")
+"""How the names of variables begin that a program reads as it starts, and not again."""
 
 
-def copied(_python: str, module: str, text: str, environment: Mapping[str, str]) -> Ended:
-    """Run the module in a copy of this process."""
-    # In memory: the arguments may hold secrets.
-    streams = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
-    try:
+def can_copy(given: Mapping[str, str]) -> bool:
+    """Tell whether a copy of this process will do for a task with this environment.
+
+    Elsewhere than on Linux system libraries may forbid that a copy goes on, and some builds of Python have no memfd.
+    """
+    return hasattr(os, "memfd_create") and not any(name.startswith(READ_AT_START) for name in given)
+
+
+def copied(python: str, module: str, text: str, environment: Mapping[str, str]) -> Ended | None:
+    """Run the module in a copy of this process; as a program where the kernel has no files in memory."""
+    with contextlib.ExitStack() as closing:
+        streams = []
+        try:
+            for name in ("stdin", "stdout", "stderr"):
+                streams.append(os.memfd_create(name))  # no file: the arguments may hold secrets
+                closing.callback(os.close, streams[-1])
+        except OSError:
+            return programmed(python, module, text, environment)
         os.pwrite(streams[0], text.encode(), 0)
         pid = os.fork()
         if not pid:
             _be(module, streams, environment)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        status = _ended(pid)
         stdout, stderr = (os.pread(stream, os.fstat(stream).st_size, 0) for stream in streams[1:])
-    finally:
-        for stream in streams:
-            os.close(stream)
     return Ended(status, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+
+
+def _ended(pid: int) -> int:
+    """Wait for a child, and end it where the wait is broken off: a task may have a time limit."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 def _be(module: str, streams: list[int], environment: Mapping[str, str]) -> NoReturn:
     """Be that module from now on, and end; never return into the code of which this process is a copy."""
     status = 1
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         for target, stream in enumerate(streams):
             os.dup2(stream, target)
         # memfds are shared with their offset, which the parent has left at 0.
-        sys.stdin, sys.stdout, sys.stderr = (
-            os.fdopen(target, mode, encoding="utf-8", closefd=False) for target, mode in enumerate("rww")
-        )
+        sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+        sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
         sys.argv = [module]
         os.environ.clear()
         os.environ.update(environment)
@@ -185,6 +206,8 @@ def _be(module: str, streams: list[int], environment: Mapping[str, str]) -> NoRe
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if not isinstance(end.code, (int, type(None))):
+            print(end.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -192,7 +215,7 @@ def _be(module: str, streams: list[int], environment: Mapping[str, str]) -> NoRe
             sys.stdout.flush()
             sys.stderr.flush()
         finally:
-            os._exit(status)
+            os._exit(status & 0xFF)
 
 
 def _be_no_controller() -> None:

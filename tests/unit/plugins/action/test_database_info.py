@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -121,7 +122,9 @@ def copied(monkeypatch: pytest.MonkeyPatch, main: Callable[[], None], given: str
     """Run a module's ``main`` in a copy of this process."""
     monkeypatch.setitem(sys.modules, "the.module", ModuleType("the.module"))
     monkeypatch.setattr(sys.modules["the.module"], "main", main, raising=False)
-    return _here.copied("", "the.module", given, {"OWN": "yes", "TMPDIR": "/dev/shm"})
+    ended = _here.copied("", "the.module", given, {"OWN": "yes", "TMPDIR": "/dev/shm"})
+    assert ended is not None
+    return ended
 
 
 def test_a_copy_has_the_arguments_and_the_environment_of_the_task_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +143,76 @@ def test_a_copy_that_breaks_off(
     ended = copied(monkeypatch, main)
     assert (ended.status, ended.stdout) == (status, "")
     assert why in ended.stderr
+
+
+def undecodable() -> None:
+    """Be a module whose error has a file's name that is no UTF-8."""
+    raise ValueError("this \udcff is why")
+
+
+def worded() -> None:
+    """Be a module that ends with a text."""
+    sys.exit("this is why")
+
+
+def careful() -> None:
+    """Be a module that is interrupted, and tidies up."""
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(10)
+    finally:
+        print("tidied up", flush=True)
+
+
+@pytest.mark.parametrize(
+    ("main", "said"), [(undecodable, "this \\udcff is why"), (worded, "this is why"), (careful, "KeyboardInterrupt")]
+)
+def test_why_a_copy_breaks_off_is_told(main: Callable[[], None], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = copied(monkeypatch, main)
+    assert (ended.status, ended.stdout) == (1, "tidied up\n" if main is careful else "")
+    assert said in ended.stderr
+
+
+def lasting() -> None:
+    """Be a module that takes long."""
+    time.sleep(30)
+
+
+def test_a_copy_ends_with_the_time_limit_of_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    class TimeUp(BaseException):
+        """As ansible-core's: no Exception."""
+
+    def up(*_unused: Any) -> None:
+        raise TimeUp
+
+    before = signal.signal(signal.SIGALRM, up)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(TimeUp):
+            copied(monkeypatch, lasting)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize(
+    ("name", "will_do"),
+    [("TMPDIR", True), ("PYTHONPATH", False), ("OPENSSL_CONF", False), ("TZ", False), ("LD_LIBRARY_PATH", False)],
+)
+def test_what_a_program_reads_at_its_start_needs_one(name: str, will_do: bool) -> None:
+    assert _here.can_copy({name: "x"}) is will_do
+
+
+def test_without_files_in_memory_it_is_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_name: str) -> int:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "memfd_create", refused)
+    assert _here.copied("/nowhere/python", "the.module", "{}", {}) is None
+    monkeypatch.delattr(os, "memfd_create")
+    assert not _here.can_copy({})
 
 
 def test_a_copy_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
