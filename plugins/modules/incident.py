@@ -69,6 +69,19 @@ options:
     type: str
     choices: [outage, any]
     default: outage
+  overlapping:
+    description:
+      - A window, for O(state=read). RV(overlapping) then tells which other records have accounted for a part of it.
+    type: dict
+    suboptions:
+      start:
+        description: Its beginning, an instant with an offset.
+        type: str
+        required: true
+      end:
+        description: Its end, likewise.
+        type: str
+        required: true
   type:
     description:
       - The event's type, in lower case, for O(state=appended).
@@ -290,6 +303,18 @@ recent_actions:
     name: {description: "Name of the action.", type: str}
     target: {description: "What it was done to.", type: str}
     incident: {description: "In which incident.", type: str}
+overlapping:
+  description: >-
+    The site's other records with an event whose data have a C(window) that overlaps O(overlapping), such as an audit.
+  returned: O(state=read) and O(overlapping) is given
+  type: list
+  elements: dict
+  contains:
+    incident: {description: "Its id.", type: str}
+    actions:
+      description: "The data of its actions that have C(tracks), in their order."
+      type: list
+      elements: dict
 aborted:
   description: Whether a holder was there that has been asked to stop.
   returned: O(lease) is given
@@ -514,7 +539,23 @@ def record_result(request: Request, plan: Plan) -> dict[str, Any]:
         result["diff"] = {"before": "", "after": encode(added).decode(), "after_header": result["file"] or ""}
     if request.params["state"] != "read":
         return {**result, "event": added or plan.stands}
+    if request.params["overlapping"]:
+        result["overlapping"] = overlapping(request, name)
     return {**result, "events": events, "recent_actions": recent_actions(request), "free": request.site.free()}
+
+
+def overlapping(request: Request, own: str | None) -> list[dict[str, Any]]:
+    """Return what other records tell of a part of the window that was asked for, oldest first."""
+    start, end = (stamp(instant(request.params["overlapping"][name])) for name in ("start", "end"))
+    found = []
+    for incident in request.site.incidents():
+        windows = [event["data"].get("window") for event in incident.events if isinstance(event["data"], dict)]
+        known = [one for one in windows if isinstance(one, dict) and one.get("start") and one.get("end")]
+        spans = [(stamp(instant(one["start"])), stamp(instant(one["end"]))) for one in known]
+        if incident.id != own and any(first < end and last > start for first, last in spans):
+            actions = [event["data"] for event in incident.events if event["type"] == "action"]
+            found.append({"incident": incident.id, "actions": [data for data in actions if "tracks" in data]})
+    return found[::-1]
 
 
 def recent_actions(request: Request) -> list[dict[str, Any]]:
@@ -610,6 +651,10 @@ def argument_spec() -> dict[str, Any]:
         "state": {"type": "str", "choices": ["opened", "appended", "closed", "read"]},
         "id": {"type": "str"},
         "latest": {"type": "str", "choices": ["outage", "any"], "default": "outage"},
+        "overlapping": {
+            "type": "dict",
+            "options": {"start": {"type": "str", "required": True}, "end": {"type": "str", "required": True}},
+        },
         "type": {"type": "str"},
         "key": {"type": "str", "no_log": False},
         "data": {"type": "dict", "default": {}},

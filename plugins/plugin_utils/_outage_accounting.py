@@ -51,6 +51,8 @@ class Drops:
 
     keys: dict[str, set[str]] = field(default_factory=dict)
     """By entity: the idempotency keys of its dropped events, as far as they are known."""
+    seen: dict[str, dict[str, set[str]]] = field(default_factory=dict)
+    """By entity and source: what tells its events apart there, the key, or the instance and instant."""
     first: dict[str, str] = field(default_factory=dict)
     """By entity: the earliest instant."""
     last: dict[str, str] = field(default_factory=dict)
@@ -63,7 +65,21 @@ class Drops:
 
     def count(self) -> int:
         """Return the number of dropped events."""
-        return sum(max(len(keys), 1) for keys in self.keys.values())
+        return sum(
+            max(1, len(keys), *(len(seen - keys) for seen in self.seen[entity].values()))
+            for entity, keys in self.keys.items()
+        )
+
+    def told_apart(self) -> bool:
+        """Return whether an entity's event without a key is the only one that its source has of it.
+
+        Else nobody knows whether it is another event, or one of those again.
+        """
+        return all(
+            len(seen) == 1 or seen <= self.keys[entity]
+            for entity, sources in self.seen.items()
+            for seen in sources.values()
+        )
 
 
 @dataclass
@@ -111,10 +127,17 @@ class Case:
     """By queue: what the database shows as done since the window began, each at its instant."""
     requeue: dict[str, Any] | None
     requeued_before: set[str]
+    """Tracks that this record has as queued again, and not as taken back since."""
+    requeued_elsewhere: dict[str, str]
+    """Likewise those of the site's other records whose windows overlap this one, each with the incident's id."""
+    of_other_windows: set[str]
+    """Those of either that an audit of more than this window queued again: they may have been lost outside of it."""
     flush: list[dict[str, Any]]
     drain: dict[str, dict[str, Any]]
     dead_letters: dict[str, int]
     audit_command: str
+    incident: str
+    """The option that names the incident, with a blank before it; empty where there is none."""
     earlier: str = ""
     """Why the outage may have begun before the window; empty if it did not."""
     differences: list[str] = field(default_factory=list)
@@ -125,7 +148,13 @@ def outage_accounting(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the accounts of an outage: rows by queue, what is listed for a human, differences, unknowns, sums."""
     case = _case(facts)
     if case.earlier:
-        case.unknown.append(f"What was lost before this window: {case.earlier}. Told better: -e outage_audit_start=…")
+        better = f"{AUDIT}{case.incident} -e outage_audit_start=…"
+        case.unknown.append(f"What was lost before this window: {case.earlier}. Who knows better runs: {better}")
+    for other in facts.get("overlapping") or []:
+        case.unknown.append(
+            f"Incident {other['incident']} has accounted for a part of this window too: what its report lists for a "
+            "human may stand here again."
+        )
     for source in case.sources:
         if source.state != "exact":
             case.unknown.append(f"{source.label}: {'; '.join(source.reasons) or 'incomplete'}.")
@@ -139,6 +168,7 @@ def outage_accounting(facts: Mapping[str, Any]) -> dict[str, Any]:
     sums = {
         name: sum(row[name]["count"] or 0 for row in rows) for name in ("dropped", "lost", "replayed", "healed", "left")
     }
+    sums["uncertain"] = sum(row["lost"]["count"] or 0 for row in rows if row["lost"]["state"] == "unknown")
     sums["unknown"] = sum(1 for row in rows if row["lost"]["state"] != "exact")
     return {
         "rows": rows,
@@ -171,6 +201,8 @@ def _case(facts: Mapping[str, Any]) -> Case:
     command = (
         f"{AUDIT} -e outage_audit_start={facts['window'].get('start')} -e outage_audit_end={facts['window'].get('end')}"
     )
+    incident = f" -e outage_audit_incident={facts['incident']}" if facts.get("incident") else ""
+    before, elsewhere, of_other_windows = _requeued_before(facts)
     earlier, truths = _earlier(facts.get("outage") or {}), _truths(facts.get("unfinished"))
     if (facts.get("outage") or {}).get("confidence") == "at the latest":  # no evidence at all: nothing can be exact
         answers = [_short(source, earlier) for source in answers]
@@ -183,11 +215,14 @@ def _case(facts: Mapping[str, Any]) -> Case:
         finished=_truths(facts.get("finished")),
         earlier=earlier,
         requeue=_requeue(facts.get("requeue")),
-        requeued_before=_still_requeued(facts),
+        requeued_before=before,
+        requeued_elsewhere=elsewhere,
+        of_other_windows=of_other_windows,
         flush=flush,
         drain={queue["name"]: dict(queue) for queue in (facts.get("drain") or {}).get("queues") or []},
         dead_letters={name: int(count or 0) for name, count in (facts.get("dead_letters") or {}).items()},
         audit_command=str(facts.get("audit_command") or command),
+        incident=incident,
     )
 
 
@@ -253,16 +288,43 @@ def _requeue(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {"failed": failed, "requeued": requeued, "jobs": jobs, "given_up": given_up, "reason": reason}
 
 
-def _still_requeued(facts: Mapping[str, Any]) -> set[str]:
-    """Return the tracks whose jobs the record has as inserted, and not as taken back since."""
+def _requeued_before(facts: Mapping[str, Any]) -> tuple[set[str], dict[str, str], set[str]]:
+    """Return what is queued again by this record, by others, and which of both by an audit of more than this window."""
+    own, beyond = _still_requeued(
+        [event.get("data") or {} for event in facts.get("record") or [] if event.get("type") == "action"], facts
+    )
+    elsewhere: dict[str, str] = {}
+    for other in facts.get("overlapping") or []:
+        tracks, wider = _still_requeued(other["actions"], facts)
+        elsewhere.update({track: str(other["incident"]) for track in tracks - own})
+        beyond |= wider - own
+    return own, elsewhere, beyond
+
+
+def _still_requeued(actions: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+    """Return the tracks whose jobs were inserted and not taken back since; and those that no audit of this window did.
+
+    Each by its last requeue within the window, if there is one. An action that does not tell its window is of this one.
+    """
     found: set[str] = set()
-    for data in (event.get("data") or {} for event in facts.get("record") or [] if event.get("type") == "action"):
+    within: set[str] = set()
+    for data in actions:
         tracks = {str(track) for track in spelled_out(data.get("tracks") or [])}
         if data.get("name") == "transcode_requeue":
             found |= tracks
+            within |= tracks if _within(data.get("window"), facts["window"]) else set()
         elif data.get("name") == "undo_requeue":
             found -= tracks
-    return found
+            within -= tracks
+    return found, found - within
+
+
+def _within(window: Mapping[str, Any] | None, whole: Mapping[str, Any]) -> bool:
+    """Return whether a window lies in another one."""
+    if not window:
+        return True
+    start, end, first, last = (parse_instant(str(one[name])) for one in (window, whole) for name in ("start", "end"))
+    return first <= start and end <= last
 
 
 def _sorted_by_queue(case: Case) -> dict[str, Drops]:
@@ -294,9 +356,11 @@ def _add(drops: Drops, source: str, event: Mapping[str, Any]) -> None:
         drops.nameless += 1
         return
     keys = drops.keys.setdefault(entity, set())
-    if event.get("key"):
-        keys.add(str(event["key"]))
     at = str(event.get("at") or "")
+    key = str(event.get("key") or "")
+    if key:
+        keys.add(key)
+    drops.seen.setdefault(entity, {}).setdefault(source, set()).add(key or f"{event.get('instance') or ''} {at}")
     drops.first[entity] = min(filter(None, (at, drops.first.get(entity, ""))), default="")
     drops.last[entity] = max(at, drops.last.get(entity, at), key=_moment)
     drops.by_source.setdefault(source, set()).add(entity)
@@ -318,7 +382,12 @@ def _state(sources: list[Source], drops: Drops) -> str:
     for name in ("log", "sentry"):
         states = [source.state for source in sources if source.name == name]
         complete = bool(states) and all(state == "exact" for state in states)
-        if complete and not drops.nameless and drops.by_source.get(name, set()) == set(drops.keys):
+        if (
+            complete
+            and not drops.nameless
+            and drops.told_apart()
+            and drops.by_source.get(name, set()) == set(drops.keys)
+        ):
             return "exact"
     seen = drops.keys or drops.nameless or any(source.state != "unknown" for source in sources)
     return "at_least" if seen else "unknown"
@@ -338,6 +407,7 @@ def _row(queue: dict[str, Any], drops: Drops, case: Case) -> tuple[dict[str, Any
         truth = None
     loss = _with_requeued(queue, drops, _loss(queue, drops, truth, case), case)
     loss = _with_doubt(queue, drops, truth, loss, case)
+    loss = _with_other_windows(queue, loss, case)
     outcome = (_by_itself if queue.get("heals") else REPLAYS[queue.get("replay", "none")])(queue, loss, case)
     _compare(queue, drops, truth, loss, case)
     figures: dict[str, dict[str, Any]] = {
@@ -355,7 +425,7 @@ def _row(queue: dict[str, Any], drops: Drops, case: Case) -> tuple[dict[str, Any
     figures["left"].update(reason=outcome.reason, next_step=outcome.next_step)
     silent = _silent(queue, drops, truth, loss)
     figures["silent"] = {"count": None if silent is None else len(silent), "ids": silent or []}
-    return {**_about(queue), **figures}, _listed(queue, outcome, drops, truth)
+    return {**_about(queue), **figures}, _listed(queue, loss, outcome, drops, truth)
 
 
 def _about(queue: dict[str, Any]) -> dict[str, Any]:
@@ -400,7 +470,7 @@ def _loss(queue: dict[str, Any], drops: Drops, truth: Source | None, case: Case)
             f"{queue['name']}: without the database, only what the API noted as dropped is known: not a message that "
             "vanished after its publish, nor one that arrived although it was given up."
         )
-        noted = _noted(ids, drops)
+        noted = _noted(drops)
         return Loss(ids, "unknown", f"at least 0, {noted}" if noted else _text(0, "unknown", case.window), noted=noted)
     unfinished = _ordered({str(event.get("entity_id")) for event in truth.events})
     if truth.state == "exact" and drops.state != "exact":
@@ -426,12 +496,12 @@ def _loss(queue: dict[str, Any], drops: Drops, truth: Source | None, case: Case)
     return Loss(unfinished, state, _text(len(unfinished), state, case.window))
 
 
-def _noted(ids: list[str], drops: Drops) -> str:
+def _noted(drops: Drops) -> str:
     """Return how many were noted as dropped, in words; empty where no source was read."""
     if drops.state == "unknown":
         return ""
     more = "" if drops.state == "exact" else " or more"
-    return f"{len(ids) if ids or more else 'none'}{more} noted as dropped"
+    return f"{drops.count() if drops.keys or more else 'none'}{more} noted as dropped"
 
 
 def _done(queue: dict[str, Any], case: Case) -> dict[str, datetime]:
@@ -478,11 +548,31 @@ def _with_doubt(queue: dict[str, Any], drops: Drops, truth: Source | None, loss:
         f"{queue['name']}: noted as dropped, and not unfinished: {', '.join(doubtful)}. Whether the work was done for "
         f"the dropped event, or for an older one, is not known: {why}."
     )
-    if loss.state != "exact":
+    return _with_possible(loss, doubtful)
+
+
+def _with_possible(loss: Loss, more: Iterable[str]) -> Loss:
+    """Return an exact loss, or one with an upper bound, with entities that may have been lost besides."""
+    if loss.state != "exact" and "at_most" not in loss.extra:
         return loss
+    possible = _ordered({*loss.extra.get("possible", []), *more} - {*(loss.ids or [])})
     count = len(loss.ids or [])
-    most = count + len(doubtful)
-    return Loss(loss.ids, "at_least", f"at least {count}, at most {most}", {"at_most": most, "possible": doubtful})
+    most = count + len(possible)
+    return Loss(loss.ids, "at_least", f"at least {count}, at most {most}", {"at_most": most, "possible": possible})
+
+
+def _with_other_windows(queue: dict[str, Any], loss: Loss, case: Case) -> Loss:
+    """Bound the loss by what was queued again for a wider window: whether it was lost in this one is not recorded."""
+    if queue.get("replay") != "transcode_requeue":
+        return loss
+    doubtful = _ordered(case.of_other_windows - set(loss.ids or []))
+    if not doubtful:
+        return loss
+    case.unknown.append(
+        f"{queue['name']}: {_some(doubtful)} were queued again by an audit of another window, which overlaps this one. "
+        "Whether they were lost in this one is not known."
+    )
+    return _with_possible(loss, doubtful)
 
 
 def _bounded(dropped: list[str], candidates: list[str], truth: Source, drops: Drops) -> Loss:
@@ -520,11 +610,13 @@ def _with_requeued(queue: dict[str, Any], drops: Drops, loss: Loss, case: Case) 
     if queue.get("replay") != "transcode_requeue":
         return loss
     found = set(case.requeue["requeued"]) if case.requeue else set()
-    known = {*(loss.ids or []), *case.requeued_before}
+    # Of another window, it is known to be of this one where a drop in it says so.
+    before = {*case.requeued_before, *case.requeued_elsewhere} - (case.of_other_windows - set(drops.keys))
+    known = {*(loss.ids or []), *before}
     if found - known:
         beyond = _some(_ordered(found - known))
         case.differences.append(f"{queue['name']}: the requeue found {beyond} besides what was known as lost.")
-    proved = found | case.requeued_before | (_given_up(queue, case) & set(drops.keys))
+    proved = found | before | (_given_up(queue, case) & set(drops.keys))
     return _with_proved(loss, proved, case)
 
 
@@ -559,11 +651,15 @@ def _by_requeue(queue: dict[str, Any], loss: Loss, case: Case) -> Outcome:
     truth = case.truths.get(queue["name"])
     requeued = case.requeued_before.union(case.requeue["requeued"] if case.requeue else []) - given_up
     replayed = [track for track in loss.ids or [] if track in requeued]
-    others = [track for track in loss.ids or [] if track not in requeued]
+    elsewhere = [track for track in loss.ids or [] if track in case.requeued_elsewhere.keys() - requeued - given_up]
+    others = [track for track in loss.ids or [] if track not in requeued and track not in elsewhere]
+    for incident in sorted({case.requeued_elsewhere[track] for track in elsewhere}):
+        its = [track for track in elsewhere if case.requeued_elsewhere[track] == incident]
+        case.differences.append(f"{queue['name']}: {_some(its)} were queued again in incident {incident}.")
     if case.requeue is None or case.requeue["failed"]:
         not_run = "the requeue was not run" if queue.get("idempotent") else NOT_IDEMPOTENT
         reason = not_run if case.requeue is None else f"not queued again: {case.requeue['reason']}"
-        rest = Loss(others, loss.state, loss.text) if replayed else loss
+        rest = Loss(others, loss.state, loss.text) if replayed or elsewhere else loss
         outcome = _left(queue, rest, case, reason, case.audit_command)
     elif not _looked_up(queue, case):
         # What began before the window has no candidate in it: passed over is not finished.
@@ -578,6 +674,7 @@ def _by_requeue(queue: dict[str, Any], loss: Loss, case: Case) -> Outcome:
         reasons = [GIVEN_UP] * bool(failed) + [NOT_SEEN] * (len(failed) < len(outcome.left))
         outcome.reason, outcome.steps = "; ".join(reasons), failed
         outcome.next_step = SEE if NOT_SEEN in reasons else MEND if failed else ""
+    outcome.healed = _ordered({*outcome.healed, *elsewhere})
     outcome.replayed = replayed
     outcome.how = "by new transcode jobs" if replayed else ""
     outcome.extra = {"jobs": case.requeue["jobs"] if case.requeue else []}
@@ -684,7 +781,9 @@ def _silent(queue: dict[str, Any], drops: Drops, truth: Source | None, loss: Los
     return _ordered(unfinished & set(loss.ids or []) - set(drops.keys))
 
 
-def _listed(queue: dict[str, Any], outcome: Outcome, drops: Drops, truth: Source | None) -> list[dict[str, Any]]:
+def _listed(
+    queue: dict[str, Any], loss: Loss, outcome: Outcome, drops: Drops, truth: Source | None
+) -> list[dict[str, Any]]:
     rows = {str(event.get("entity_id")): event for event in (truth.events if truth else [])}
     entries = []
     for entity in outcome.left:
@@ -693,6 +792,8 @@ def _listed(queue: dict[str, Any], outcome: Outcome, drops: Drops, truth: Source
             {
                 "kind": queue.get("kind"),
                 "entity_id": entity,
+                "keys": sorted(drops.keys.get(entity, ())),
+                "certain": loss.state != "unknown",
                 "at": drops.first.get(entity) or rows.get(entity, {}).get("at"),
                 "sources": sources + (["database"] if entity in rows else []),
                 "next_step": outcome.steps.get(entity, outcome.next_step).replace("{entity_id}", entity),

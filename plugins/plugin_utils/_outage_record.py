@@ -12,6 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput
+from ansible_collections.veza.rabbitmq.plugins.module_utils._ids import spelled_out
 from ansible_collections.veza.rabbitmq.plugins.module_utils._record import instant, stamp
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain
 
@@ -19,6 +20,8 @@ Event = Mapping[str, Any]
 
 RECOVER = "ansible-playbook veza.rabbitmq.recover_rabbitmq"
 AUDIT = "ansible-playbook veza.rabbitmq.audit_rabbitmq"
+
+DOUBTFUL = "It may have arrived after all: look whether it is done before you do it again."
 
 # How each type of event reads in the timeline.
 LINES: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -72,6 +75,7 @@ def _told(record: _Record, postmortem_after: float) -> dict[str, Any]:
         "backends": record.backends(),
         "drain": record.drain(),
         "accounting": record.accounting(),
+        "left": record.listed(),
         "failures": record.failures(),
         "temporary": record.temporary(),
         "needs_postmortem": needs_postmortem,
@@ -236,6 +240,33 @@ class _Record:
         window = _data(event).get("window") or accounting.get("window")
         return {**accounting, "rows": rows, "listed": listed, "unknown": unknown, "window": window}
 
+    def listed(self) -> list[Any]:
+        """Return the events that are left to a human: the last audit's, and those of audits of other windows.
+
+        An audit answers for all windows that lie in its own.
+        """
+        answered: list[Mapping[str, Any]] = []
+        listed: dict[str, Any] = {}
+        for event in reversed(self.of("audit")):
+            window = _data(event).get("window") or {}
+            if not any(_lies_in(window, later) for later in answered):
+                accounting = _data(event).get("accounting") or {}
+                entries = _list(accounting, "listed") if isinstance(accounting, Mapping) else []
+                for entry in entries:
+                    listed.setdefault(_which(entry), entry)
+            answered.append(window)
+        return list(listed.values())
+
+    def taken_back(self) -> list[str]:
+        """Return the tracks whose new jobs were taken back after an audit had counted them as replayed."""
+        audit = self.last("audit")
+        return [
+            str(track)
+            for event in self.of("action")
+            if _data(event).get("name") == "undo_requeue" and audit and int(event["seq"]) > int(audit["seq"])
+            for track in spelled_out(_list(_data(event), "tracks"))
+        ]
+
     def failures(self) -> list[dict[str, Any]]:
         """Return the failures that nothing later answers: a run that went on past that point mended them."""
         answers = ("serving", "drained", "audit", "closed")
@@ -245,6 +276,18 @@ class _Record:
             for event in self.of("failed")
             if event["seq"] > answered
         ]
+
+
+def _lies_in(window: Mapping[str, Any], whole: Mapping[str, Any]) -> bool:
+    """Return whether a window lies in another one; an audit that does not tell its window is of the outage."""
+    if not window.get("start") or not whole.get("start"):
+        return True
+    start, end, first, last = (_time(one.get(name)) or "" for one in (window, whole) for name in ("start", "end"))
+    return first <= start and end <= last
+
+
+def _which(entry: Any) -> str:
+    return f"{entry.get('kind')}:{entry.get('entity_id')}" if isinstance(entry, Mapping) else str(entry)
 
 
 def _standing(events: Sequence[Event]) -> list[Event]:
@@ -282,7 +325,11 @@ def _todo(known: Mapping[str, Any], record: _Record) -> list[dict[str, Any]]:
         )
     if known["milestones"]["serving"] and not known["milestones"]["audited"]:
         todo.append({"what": "What was lost has not been accounted for.", "how": f"Run: {AUDIT}", "ids": []})
-    todo.extend(_left(known["accounting"]["listed"]))
+    if taken_back := record.taken_back():
+        what = f"transcode: {len(taken_back)} that were queued again were taken back; they are not replayed any more."
+        how = f"Where they are to be done after all, run: {AUDIT} -e outage_audit_incident={known['id']}"
+        todo.append({"what": what, "how": how, "ids": taken_back})
+    todo.extend(_left(known["left"]))
     for event in record.events:
         todo.extend({"what": _text(step), "how": "", "ids": []} for step in _list(_data(event), "next_steps"))
     if known["needs_postmortem"]:
@@ -293,14 +340,21 @@ def _todo(known: Mapping[str, Any], record: _Record) -> list[dict[str, Any]]:
 
 def _left(listed: Sequence[Any]) -> list[dict[str, Any]]:
     """Group the lost events that nothing replays by what a human must do with them."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    groups: dict[tuple[str, str, bool], list[str]] = {}
     for event in listed:
         entry = event if isinstance(event, Mapping) else {"entity_id": event}
-        name = (str(entry.get("kind") or "event"), str(entry.get("next_step") or ""))
-        groups.setdefault(name, []).append(str(entry.get("entity_id")))
+        certain = bool(entry.get("certain", True))
+        name = (str(entry.get("kind") or "event"), str(entry.get("next_step") or ""), certain)
+        keys = _list(entry, "keys")
+        versions = f" ({', '.join(map(str, keys))})" if len(keys) > 1 else ""
+        groups.setdefault(name, []).append(f"{entry.get('entity_id')}{versions}")
     return [
-        {"what": f"{kind}: {len(ids)} lost and not replayed.", "how": how, "ids": ids}
-        for (kind, how), ids in groups.items()
+        {
+            "what": f"{kind}: {len(ids)} {'lost and' if certain else 'may be lost, and'} not replayed.",
+            "how": how if certain else f"{DOUBTFUL} {how}".strip(),
+            "ids": ids,
+        }
+        for (kind, how, certain), ids in groups.items()
     ]
 
 
@@ -315,7 +369,7 @@ def _summary(known: Mapping[str, Any]) -> str:
         for row in known["accounting"]["rows"]
         if not row.get("independent")
     ]
-    left = len(known["accounting"]["listed"])
+    left = len(known["left"])
     parts = [
         cause,
         f"the outage lasted {lasted}",

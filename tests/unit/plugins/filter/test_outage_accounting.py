@@ -157,6 +157,34 @@ def test_two_versions_of_an_entity_are_two_drops_of_one_lost_entity() -> None:
     assert row(accounts, "search")["lost"]["ids"] == ["7"]
 
 
+@pytest.mark.parametrize(
+    ("second", "text"),
+    [
+        pytest.param(event("search", "7", key="", at="2026-11-23T20:40:00Z"), "at least 2", id="later"),
+        pytest.param(event("search", "7", key="", instance="backend-2"), "at least 2", id="by another instance"),
+        pytest.param(event("search", "7", key=""), "exactly 1", id="read twice"),
+        pytest.param(event("search", "7", key="search:7:1"), "at least 1", id="with a key"),
+        pytest.param(event("search", "7", "sentry", key=""), "exactly 1", id="by Sentry"),
+    ],
+)
+def test_drops_without_a_key_are_told_apart_by_instance_and_instant(second: dict[str, Any], text: str) -> None:
+    first = event("search", "7", key="", instance="backend-1")
+    events = [first, {"instance": "backend-1", **second}] if second["source"] == "log" else [first]
+    others = [] if second["source"] == "log" else [source("sentry", "at_least", second)]
+    accounts = account(dropped=[source("log", "exact", *events), *others])
+
+    assert row(accounts, "search")["dropped"]["text"] == text
+
+
+def test_each_version_that_was_dropped_is_counted_and_listed() -> None:
+    versions = [event("distribution", "42", key=f"distribution:42:{version}") for version in (1, 2)]
+    accounts = account(dropped=[source("log", "exact", *versions)])
+
+    assert row(accounts, "distribution")["lost"]["text"] == "at least 0, 2 noted as dropped"
+    (entry,) = accounts["listed"]
+    assert (entry["keys"], entry["certain"]) == (["distribution:42:1", "distribution:42:2"], False)
+
+
 def test_a_log_and_sentry_mean_the_same_event_though_sentry_has_whole_seconds() -> None:
     precise = event("transcode", "1", at="2026-11-23T20:20:00.700Z")
     accounts = account(dropped=[source("log", "exact", precise), sentry("1")])
@@ -850,11 +878,11 @@ def test_what_nothing_replays_is_listed_with_its_next_step() -> None:
         unfinished={"distribution_outbox": unfinished("10", "9", kind="distribution")},
     )
 
-    first = {"sources": ["log", "sentry", "database"], "next_step": "Submit 9 again."}
-    second = {"sources": ["log", "database"], "next_step": "Submit 10 again."}
+    first = {"sources": ["log", "sentry", "database"], "next_step": "Submit 9 again.", "keys": ["distribution:9:1"]}
+    second = {"sources": ["log", "database"], "next_step": "Submit 10 again.", "keys": ["distribution:10:1"]}
     assert accounts["listed"] == [
-        {"kind": "distribution", "entity_id": "9", "at": AT, **first},
-        {"kind": "distribution", "entity_id": "10", "at": AT, **second},
+        {"kind": "distribution", "entity_id": "9", "at": AT, "certain": True, **first},
+        {"kind": "distribution", "entity_id": "10", "at": AT, "certain": True, **second},
     ]
     assert accounts["differences"] == ["distribution_outbox: Sentry lacks 1 (10) that the logs name."]
 
@@ -876,7 +904,8 @@ def test_the_sums() -> None:
         requeue=requeued("1"),
     )
 
-    assert accounts["sums"] == {"dropped": 3, "lost": 4, "replayed": 2, "healed": 1, "left": 1, "unknown": 3}
+    figures = {"dropped": 3, "lost": 4, "replayed": 2, "healed": 1, "left": 1}
+    assert accounts["sums"] == {**figures, "uncertain": 2, "unknown": 3}
 
 
 @pytest.mark.parametrize(
@@ -1038,3 +1067,82 @@ def test_less_evidence_never_says_what_more_evidence_denies(
     for all_of_it, some_of_it in zip(whole["rows"], less["rows"], strict=True):
         (least, most), (lower, upper) = bounds(all_of_it), bounds(some_of_it)
         assert lower <= least <= most <= upper
+
+
+WIDER = {"start": "2026-11-23T19:15:00Z", "end": "2026-11-23T21:55:00Z"}
+NARROWER = {"start": "2026-11-23T20:16:00Z", "end": "2026-11-23T20:54:00+00:00"}
+NOTHING_NEW = {"requeued": [], "jobs": [], "changed": False}
+
+
+def queued_again(window: dict[str, str] | None, *tracks: str) -> dict[str, Any]:
+    more = {} if window is None else {"window": window}
+    return {"name": "transcode_requeue", "tracks": list(tracks), "jobs": [], **more}
+
+
+@pytest.mark.parametrize("window", [None, WINDOW, NARROWER])
+def test_what_was_queued_again_for_this_window_was_lost_in_it(window: dict[str, str] | None) -> None:
+    accounts = account(
+        dropped=[log()],
+        unfinished={"transcode_jobs": unfinished()},
+        requeue=NOTHING_NEW,
+        record=[{"type": "action", "data": queued_again(window, "1", "2")}],
+    )
+    figures = row(accounts, "transcode")
+    assert (figures["lost"]["text"], figures["replayed"]["text"]) == ("exactly 2", "2 by new transcode jobs")
+
+
+def test_what_was_queued_again_for_a_wider_window_may_have_been_lost_in_this_one() -> None:
+    accounts = account(
+        dropped=[log("3")],
+        unfinished={"transcode_jobs": unfinished()},
+        requeue=NOTHING_NEW,
+        record=[{"type": "action", "data": queued_again(WIDER, "1", "2", "3")}],
+    )
+    figures = row(accounts, "transcode")
+    assert (figures["lost"]["ids"], figures["lost"]["possible"]) == (["3"], ["1", "2"])
+    assert (figures["lost"]["text"], figures["replayed"]["text"]) == (
+        "at least 1, at most 3",
+        "1 by new transcode jobs",
+    )
+    assert "transcode_jobs: 2 (1, 2) were queued again by an audit of another window" in " ".join(accounts["unknown"])
+
+
+@pytest.mark.parametrize("unfinished_yet", [("1", "2"), ()])
+def test_what_another_record_has_queued_again_is_healed_whether_it_is_done_or_not(
+    unfinished_yet: tuple[str, ...],
+) -> None:
+    accounts = account(
+        dropped=[log("1", "2")],
+        unfinished={"transcode_jobs": unfinished(*unfinished_yet)},
+        finished={
+            "transcode_jobs": finished(*((track, "2026-11-23T22:00:00Z") for track in ("1", "2") if not unfinished_yet))
+        },
+        requeue=NOTHING_NEW,
+        record=[],
+        overlapping=[{"incident": "20261123T201500Z-x-1a2b", "actions": [queued_again(NARROWER, "1", "2")]}],
+    )
+    figures = row(accounts, "transcode")
+    assert (figures["lost"]["text"], figures["replayed"]["count"], figures["healed"]["ids"]) == (
+        "exactly 2",
+        0,
+        ["1", "2"],
+    )
+    assert "transcode_jobs: 2 (1, 2) were queued again in incident 20261123T201500Z-x-1a2b." in accounts["differences"]
+    assert "Incident 20261123T201500Z-x-1a2b has accounted for a part of this window too" in accounts["unknown"][0]
+
+
+def test_what_another_record_has_taken_back_is_lost() -> None:
+    taken_back = {"name": "undo_requeue", "tracks": ["1"]}
+    accounts = account(
+        dropped=[log("1")],
+        unfinished={"transcode_jobs": unfinished("1")},
+        requeue=requeued("1"),
+        overlapping=[{"incident": "other", "actions": [queued_again(WINDOW, "1"), taken_back]}],
+    )
+    assert row(accounts, "transcode")["replayed"]["count"] == 1
+
+
+def test_who_knows_the_beginning_better_is_told_the_incident() -> None:
+    outage = {"start": WINDOW["start"], "confidence": "at the latest", "start_source": "nobody saw it"}
+    accounts = account(outage=outage, incident="20261123T201500Z-x-1a2b")
+    assert "-e outage_audit_incident=20261123T201500Z-x-1a2b -e outage_audit_start=…" in " ".join(accounts["unknown"])

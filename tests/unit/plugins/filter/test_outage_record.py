@@ -329,3 +329,50 @@ def test_when_an_outage_began_last() -> None:
     record.add(at(30), "note", "n2", starts_at=at(29), begins=True)
     assert record.told()["last_began"] == at(29)
     assert Record().told()["last_began"] is None
+
+
+def audited(record: Record, window: tuple[int, int], *listed: dict[str, Any]) -> Record:
+    when = {"start": at(window[0]), "end": at(window[1])}
+    accounting = {"rows": [], "listed": list(listed), "unknown": []}
+    return record.add(at(9), "audit", f"audit:{window}", window=when, accounting=accounting)
+
+
+def distribution(entity: str, **more: Any) -> dict[str, Any]:
+    return {"kind": "distribution", "entity_id": entity, "next_step": "Submit it again.", **more}
+
+
+@pytest.mark.parametrize(
+    ("later", "left"),
+    [
+        pytest.param((1, 3), ["8", "7"], id="of a part of it"),
+        pytest.param((4, 9), ["8", "7"], id="of another window"),
+        pytest.param((0, 5), ["8"], id="again"),
+        pytest.param((0, 9), ["8"], id="of a longer window"),
+    ],
+)
+def test_an_audit_answers_for_the_windows_that_lie_in_its_own(later: tuple[int, int], left: list[str]) -> None:
+    record = audited(audited(opened(), (0, 5), distribution("7"), distribution("8")), later, distribution("8"))
+    told = record.told()
+    assert [entry["entity_id"] for entry in told["left"]] == left
+    assert [task["ids"] for task in told["todo"] if task["what"].startswith("distribution")] == [left]
+
+
+def test_what_may_have_arrived_is_not_called_lost() -> None:
+    versions = ["distribution:7:1", "distribution:7:2"]
+    told = audited(opened(), (0, 5), distribution("7", certain=False, keys=versions), distribution("8")).told()
+    doubtful, certain = [task for task in told["todo"] if task["what"].startswith("distribution")]
+    assert doubtful["what"] == "distribution: 1 may be lost, and not replayed."
+    assert doubtful["how"] == (
+        "It may have arrived after all: look whether it is done before you do it again. Submit it again."
+    )
+    assert doubtful["ids"] == ["7 (distribution:7:1, distribution:7:2)"]
+    assert (certain["what"], certain["how"]) == ("distribution: 1 lost and not replayed.", "Submit it again.")
+
+
+def test_what_was_taken_back_after_the_audit_is_not_replayed_any_more() -> None:
+    undone = {"name": "undo_requeue", "target": "database", "changed": True, "tracks": [[1, 3]]}
+    told = recovered().add(at(9), "action", "undo", **undone).told()
+    (task,) = [task for task in told["todo"] if "taken back" in task["what"]]
+    assert (task["ids"], NAME in task["how"]) == (["1", "2", "3"], True)
+    later = audited(recovered().add(at(9), "action", "undo", **undone), (0, 6)).told()
+    assert not [task for task in later["todo"] if "taken back" in task["what"]]

@@ -112,6 +112,32 @@ def test_who_opens_for_the_same_goes_on_with_it_also_when_it_is_closed(world: Wo
     assert (outage["changed"], outage["event"]["data"]["cause"]) == (True, "broker_crashed")
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "overlaps"),
+    [
+        pytest.param("2026-01-31T01:00:00Z", "2026-01-31T02:00:00Z", False, id="before"),
+        pytest.param("2026-01-31T01:00:00Z", "2026-01-31T02:00:00.001Z", True, id="a part"),
+        pytest.param("2026-01-31T03:10:00+01:00", "2026-01-31T03:20:00+01:00", True, id="within, in another zone"),
+        pytest.param("2026-01-31T02:30:00Z", "2026-01-31T03:30:00Z", False, id="after"),
+    ],
+)
+def test_other_records_tell_what_they_queued_again_of_a_window(
+    world: World, start: str, end: str, overlaps: bool
+) -> None:
+    window = {"start": "2026-01-31T02:00:00Z", "end": "2026-01-31T02:30:00.000Z"}
+    queued_again = {"name": "transcode_requeue", "tracks": [[1, 3]], "window": window}
+    other = world.run(state="opened", data={"cause": "broker_crashed"})["id"]
+    for number, data in enumerate([queued_again, {"name": "dmca_flush"}, {"name": "undo_requeue", "tracks": [2]}]):
+        world.run(state="appended", id=other, type="action", key=str(number), data=data)
+    world.run(state="closed", id=other)
+    mine = world.run(state="opened", key="audit:a:b")["id"]
+    world.run(state="appended", id=mine, type="audit", key="audit", data={"window": window})
+    found = world.run(state="read", id=mine, overlapping={"start": start, "end": end})["overlapping"]
+    told = {"incident": other, "actions": [queued_again, {"name": "undo_requeue", "tracks": [2]}]}
+    assert found == ([told] if overlaps else [])
+    assert "overlapping" not in world.run(state="read", id=mine)
+
+
 def test_after_one_is_closed_the_next_is_another(world: World) -> None:
     first = world.run(state="opened")["id"]
     assert world.run(state="closed", reason="Done.")["event"]["data"] == {"reason": "Done."}
