@@ -122,7 +122,7 @@ def settled(lab: Lab) -> Settled:
 def listed(incidents: Iterable[Mapping[str, Any]]) -> frozenset[Event] | None:
     """Return what the audits of all incidents left for a human; None when there was no audit."""
     audits = [
-        incident["record"]["accounting"]["listed"]
+        incident["record"]["left"]
         for incident in incidents
         if any(event.get("type") == "audit" for event in incident.get("events", []))
     ]

@@ -39,7 +39,7 @@ def test_attempts_are_read_from_the_workers_sink() -> None:
 
 
 def incident(events: list[str], listed: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"record": {"accounting": {"listed": listed}}, "events": [{"type": kind} for kind in events]}
+    return {"record": {"left": listed}, "events": [{"type": kind} for kind in events]}
 
 
 def test_the_lists_of_all_audits_are_put_together() -> None:
