@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from ._record import instant
 
+NOTABLE = 10.0
+"""Seconds from which an offset of a log's clock counts: less may be the way of the call, and windows are wider by more.
+
+The diagnosis has its own, which is about what a wrong clock breaks."""
+
 
 def offset(reference: str | None, now: float) -> float | None:
     """Return the seconds by which ``now`` (since 1970) is ahead of an instant; None without one.

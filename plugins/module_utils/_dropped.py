@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable
@@ -112,7 +113,7 @@ class Findings:
     beyond: int = 0
     """Events that were seen after ``max_events`` were kept."""
     notices: int = 0
-    """Reports of degraded mode that name no event: the bus saying what it is about to do."""
+    """Reports of degraded mode that name no event: what the bus is about to do, or a loss that nobody can look up."""
     pages: int = 0
 
     def take(self, row: dict[str, Any], event: Event) -> bool:
@@ -155,8 +156,7 @@ def completeness(findings: Findings, instances: Iterable[str] = ()) -> dict[str,
         reasons.append(f"more than max_events={findings.max_events}: {findings.beyond} or more were seen and not kept")
     if findings.anonymous():
         reasons.append(f"{findings.anonymous()} events name no kind or no entity")
-    if findings.notices and not findings.events:
-        # Beside events that are named, they are notices. Alone, they may be all that an API says of its losses.
+    if findings.notices:  # each may be all that an API says of a loss, whatever else it names
         reasons.append(f"{findings.notices} reports of degraded mode name no event")
     reasons += [_sentence(gap) for gap in gaps]
     blind = bool(gaps) and all(
@@ -218,6 +218,8 @@ class LogReader:
         self.instance = instance
         self.live = live
         """Whether who gives the lines would give those up to now, as Docker does of a container."""
+        self.ahead = timedelta(0)
+        """By how much the clock that the log is written by is ahead."""
         self.lines = 0
         self.malformed = 0
         """Lines that can't be read, where an event of the window may have stood."""
@@ -227,13 +229,19 @@ class LogReader:
         """Lines of the window that tell of dropped events somewhere within, where they can't be read."""
         self.first: datetime | None = None
         self.last: datetime | None = None
-        self._reached = False
-        """Whether any line is as late as the window."""
         self._pending = 0
         self._parts: dict[str, str] = {}
         """By stream: what Docker has written of a line that it cut."""
         self._ended: datetime | None = None
         """Where the kept log before ended, until the next one's first instant."""
+
+    def correct(self, seconds: float) -> None:
+        """Take the log's instants for so many seconds too late, as its host's clock is ahead by that; say so."""
+        self.ahead = timedelta(seconds=seconds)
+        self.findings.reasons.append(
+            f"the clock{self._of()} is {abs(seconds):.0f} s {'ahead' if seconds > 0 else 'behind'}: the log's instants "
+            "were moved by that, and it may have been another in the outage"
+        )
 
     def feed(self, line: bytes) -> None:
         """Take the next line."""
@@ -258,6 +266,8 @@ class LogReader:
 
     def _take(self, line: bytes, row: dict[str, Any] | None, at: datetime | None) -> None:
         self.lines += 1
+        with contextlib.suppress(OverflowError):  # at the calendar's ends, which are in no window
+            at = at and at - self.ahead
         if row is None or at is None:
             # Whether it stood in the window is known once the next instant is.
             self._pending += 1
@@ -270,7 +280,6 @@ class LogReader:
         self._join(at)
         self.first = self.first or at
         self.last = at
-        self._reached = self._reached or at >= self.findings.window.start
         if not self.findings.window.start <= at < self.findings.window.end:
             return
         if row.get(STATUS) == "degraded":
@@ -292,28 +301,39 @@ class LogReader:
             self.malformed += self._pending
         self._pending = 0
 
-    def close(self) -> None:
-        """Note what the log, now read to its end, can't tell."""
+    def close(self, *, whole: bool = True) -> None:
+        """Note what the log can't tell; ``whole`` says whether it was read to its end."""
+        last = self.last
         for text in self._parts.values():
             self._unwrapped(text, None)
         self._parts = {}
+        if last is not None and self.last is not None:  # what was begun on one stream may be older than the other's
+            self.last = max(last, self.last)
         self._settle(None)
         window = self.findings.window
         self._join(window.end)
         if self.malformed:
             self.findings.reasons.append(f"{self.malformed} lines of the log can't be read{self._of()}")
-        if self.first is None:
+        if self.first is None or self.last is None:
             unseen(self.findings, "the log has no line with an instant", self.instance)
-        elif self.first >= window.start:
-            # A first line at the very start proves nothing about what stood before it.
-            end = max(self.first, window.start + timedelta(microseconds=1))
-            self.findings.gaps.append(Gap(window.start, end, "the log begins later", self.instance))
-        elif not self.live and not self._reached and self.last is not None:
-            # Silence of a file is only seen where somebody still writes: it may be another's, or go elsewhere by now.
-            unseen(self.findings, f"the log ends before that, at {as_text(self.last)},", self.instance)
+        else:
+            if self.first >= window.start:
+                # A first line at the very start proves nothing about what stood before it.
+                end = max(self.first, window.start + timedelta(microseconds=1))
+                self.findings.gaps.append(Gap(window.start, end, "the log begins later", self.instance))
+            if whole and not self.live:
+                self._silent_since(self.last)
         if self.veiled:
             reason = f"{self.veiled} lines of the log tell of dropped events in a form that can't be read"
             unseen(self.findings, reason, self.instance)
+
+    def _silent_since(self, last: datetime) -> None:
+        """Note the silence after the last line of a log that nobody is seen to write."""
+        # It may have been cut, be a container's that is gone, or what is logged may go elsewhere by now.
+        reason = "the log ends earlier, and no process is seen to write it,"
+        if last < self.findings.window.start:
+            reason = f"the log ends before that, at {as_text(last)},"
+        self.findings.gaps.append(Gap(last, self.findings.window.end, reason, self.instance))
 
     def _of(self) -> str:
         return f" on {self.instance}" if self.instance else ""

@@ -104,12 +104,35 @@ def opened_back_to(path: str, start: datetime) -> Iterator[tuple[list[IO[bytes]]
         yield files, problems
 
 
+def is_written(file: IO[bytes]) -> bool:
+    """Tell whether a process of this host is seen to have a file open to write, all of whose text is still there.
+
+    False where that can't be seen: as another user than that process's, or elsewhere than on Linux.
+    """
+    status = os.fstat(file.fileno())
+    name = os.path.basename(os.path.realpath(file.name))
+    for handle in glob.iglob("/proc/[0-9]*/fd/*"):
+        with contextlib.suppress(OSError, ValueError, KeyError):  # it has just ended, or is another user's
+            # By its name first: to ask for the status of whatever is open may hang, where a file server is gone.
+            if os.path.basename(os.readlink(handle)) != name:
+                continue
+            opened = os.stat(handle)
+            if (opened.st_dev, opened.st_ino) != (status.st_dev, status.st_ino):
+                continue
+            with open(handle.replace("/fd/", "/fdinfo/"), encoding="ascii") as told:
+                facts = dict(line.split(":", 1) for line in told if ":" in line)
+            # Who stands behind the end has seen the file shortened under it.
+            if int(facts["flags"], 8) & os.O_ACCMODE and int(facts["pos"]) <= opened.st_size:
+                return True
+    return False
+
+
 def read_file(path: str, reader: LogReader, timeout: float, clock: Callable[[], float]) -> None:
     """Feed ``reader`` a log file, from before the window on. A log that can't be read is a gap, not an error."""
     findings = reader.findings
     deadline = clock() + timeout
     try:
-        with opened_back_to(path, findings.window.start) as (files, problems):
+        with opened_back_to(path, findings.window.start + reader.ahead) as (files, problems):
             findings.reasons += problems
             for file in files:
                 for number, line in enumerate(lines_of(file)):
@@ -117,6 +140,8 @@ def read_file(path: str, reader: LogReader, timeout: float, clock: Callable[[], 
                         _cut(reader, f"the log was not read to its end within {timeout:.3g} s")
                         return
                     reader.feed(line)
+            if reader.last is not None and reader.last < findings.window.end:
+                reader.live = is_written(files[-1])
     except UNREADABLE as error:
         reason = "there is no such log file" if isinstance(error, FileNotFoundError) else "the log can't be read"
         _cut(reader, f"{reason}: {path} ({type(error).__name__})")
@@ -130,7 +155,7 @@ def _cut(reader: LogReader, reason: str) -> None:
     if reader.last is None:
         unseen(reader.findings, reason, reader.instance)
         return
-    reader.close()
+    reader.close(whole=False)
     reader.findings.gaps.append(Gap(max(reader.last, window.start), window.end, reason, reader.instance))
     if reader.last >= window.end:  # lines are not quite in order: what follows may still belong to the window
         reader.findings.reasons.append(reason)

@@ -41,6 +41,15 @@ options:
       - End of the window; it does not belong to it. An end in the future makes the answer incomplete.
     type: str
     required: true
+  reference:
+    description:
+      - The time of the clock that O(start) and O(end) were read from, just now, as ISO 8601 with a zone. What is later
+        is the future.
+      - "For the source V(log): when the clock of the host that wrote the log is 10 seconds or more ahead or behind,
+        the log's instants are moved by as much, and the answer is never exact, as nobody knows whether it was so
+        in the outage too. Smaller differences may be the way of the call and are passed over."
+      - Left out, this host's own clock is believed.
+    type: str
   max_events:
     description:
       - How many events are kept at most. If there are more, the answer says so.
@@ -121,8 +130,10 @@ options:
       - "For the source V(log): the file with the instance's log, in JSON lines. Files that it was rotated to are read
         as far back as the window needs, compressed or not."
       - A file of Docker's logging driver C(json-file) will do too. The line is then what its C(log) holds.
-      - A file without a line before the window, or without one in it or after it, does not show that nothing was
-        dropped, and neither does one that tells of it in another form.
+      - A file without a line before the window does not show that nothing was dropped, and neither does one that tells
+        of it in another form.
+      - After a file's last line, where that is before the end of the window, nothing is known, unless a process of this
+        host is seen to have the file open to write. Of other users' processes only root sees that.
     type: path
   command:
     description:
@@ -184,6 +195,7 @@ EXAMPLES = r"""
     end: "2026-11-23T20:55:00+00:00"
     command: [docker, logs, --since, "2026-11-23T19:00:00Z", veza_backend_api]
     instance: "{{ inventory_hostname }}"
+    reference: "{{ now(utc=true).isoformat() }}Z"
 
 - name: Ask the database which submissions are still pending
   veza.rabbitmq.eventbus_dropped_info:
@@ -251,7 +263,9 @@ pages:
   type: int
   returned: always
 notices:
-  description: How many reports of degraded mode name no event; they are not counted as events.
+  description: >-
+    How many reports of degraded mode name no event. They are not counted as events; as each may stand for one, the
+    answer is never exact beside them.
   type: int
   returned: always
 message:
@@ -266,6 +280,7 @@ from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._clock import NOTABLE, offset
 from ..module_utils._deadline import check_durations
 from ..module_utils._dropped import Findings, Gap, LogReader, completeness, note_unfinished_window
 from ..module_utils._errors import BadInput, VezaError
@@ -292,6 +307,7 @@ def argument_spec() -> dict[str, Any]:
         "source": {"type": "str", "choices": ["sentry", "log", "database"], "required": True},
         "start": {"type": "str", "required": True},
         "end": {"type": "str", "required": True},
+        "reference": {"type": "str"},
         "max_events": {"type": "int", "default": 100000},
         "timeout": {"type": "float", "default": 120.0},
         "sentry_url": {"type": "str", "default": "https://sentry.io"},
@@ -326,7 +342,8 @@ def run(params: dict[str, Any], *, pace: Pace | None = None) -> dict[str, Any]:
     findings = Findings(_window(params), params["max_events"])
     pace = pace or Pace(params["timeout"], params["retries"])
     pace.secrets = secrets = [params[name] for name in ("token", "database_url") if params[name]]
-    note_unfinished_window(findings, datetime.fromtimestamp(pace.now(), timezone.utc), params["source"])
+    now = datetime.fromtimestamp(pace.now() - _ahead(params, pace), timezone.utc)
+    note_unfinished_window(findings, now, params["source"])
     try:
         READERS[params["source"]](params, findings, pace)
     except BadInput:
@@ -348,6 +365,11 @@ def _window(params: dict[str, Any]) -> Window:
     if end <= start:
         raise BadInput(f"end, {as_text(end)}, does not come after start, {as_text(start)}.")
     return Window(start, end)
+
+
+def _ahead(params: dict[str, Any], pace: Pace) -> float:
+    """Return the seconds by which this host's clock is ahead of the one that the window was read from."""
+    return offset(params["reference"], pace.now()) or 0.0
 
 
 def _instant(params: dict[str, Any], name: str) -> datetime:
@@ -386,6 +408,9 @@ def _from_log(params: dict[str, Any], findings: Findings, pace: Pace) -> None:
     if params["path"] and params["command"]:
         raise BadInput("Give path or command, not both.")
     reader = LogReader(findings, params["instance"], live=bool(params["command"]))
+    ahead = _ahead(params, pace)
+    if abs(ahead) >= NOTABLE:
+        reader.correct(ahead)
     if params["command"]:
         read_command(params["command"], reader, pace.remaining())
     else:

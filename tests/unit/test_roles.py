@@ -128,6 +128,12 @@ def test_each_query_of_the_queue_table_is_asked_and_accounted_for() -> None:
         assert f"'{name}': dict(__outage_audit_{name}.results" in facts
 
 
+def test_a_log_is_read_against_the_controllers_clock() -> None:
+    [log] = [task for task in load("outage_audit", "tasks/read.yml") if task.get("register") == "__outage_audit_logs"]
+
+    assert log["veza.rabbitmq.eventbus_dropped_info"]["reference"] == "{{ now(utc=true).isoformat() }}Z"
+
+
 def test_the_flush_is_proved_as_the_inventory_says() -> None:
     [task] = [task for task in load("outage_audit", "tasks/flush.yml") if "veza.rabbitmq.dmca_flush" in task]
 

@@ -114,6 +114,74 @@ def test_a_log_that_ends_before_the_window_is_unknown_not_zero(lines: list[bytes
     ]
 
 
+@pytest.mark.parametrize(
+    ("lines", "count"),
+    [
+        pytest.param([line(-15), line(1)], 0, id="cut after a minute"),
+        pytest.param([line(-15), dropped(0.5), line(1)], 1, id="with a loss before"),
+    ],
+)
+def test_a_log_that_ends_within_the_window_is_blind_from_there_on(lines: list[bytes], count: int) -> None:
+    found = read(*lines)
+    complete = completeness(found, ["backend-1"])
+
+    assert (len(found.events), complete["state"]) == (count, "at_least")
+    assert (complete["from"], complete["to"]) == ("2026-11-23T20:16:00Z", "2026-11-23T20:55:00Z")
+    assert complete["reasons"] == [
+        "the log ends earlier, and no process is seen to write it, on backend-1 "
+        "from 2026-11-23T20:16:00Z to 2026-11-23T20:55:00Z"
+    ]
+    assert completeness(read(*lines, live=True))["state"] == "exact", "its silence is the instance's"
+    assert completeness(read(*lines, line(40)))["state"] == "exact", "a line at the window's end shows all before"
+
+
+def test_a_log_that_begins_and_ends_within_the_window_has_two_gaps() -> None:
+    gaps = completeness(read(line(10), line(20)))["gaps"]
+
+    assert [(gap["from"][11:16], gap["to"][11:16]) for gap in gaps] == [("20:15", "20:25"), ("20:35", "20:55")]
+
+
+def corrected(seconds: float, *lines: bytes) -> Findings:
+    found = findings()
+    reader = LogReader(found, "backend-1", live=True)
+    reader.correct(seconds)
+    for each in lines:
+        reader.feed(each)
+    reader.close()
+    return found
+
+
+def test_a_clock_that_is_ahead_moves_the_log_and_is_told() -> None:
+    # The whole log is stamped 45 min late: what was dropped in the 5th and 6th minute stands behind the window.
+    stamped = [line(30), dropped(40, 9), dropped(50, 1), dropped(51, 2), line(105)]
+    found = corrected(2700, *stamped)
+    complete = completeness(found, ["backend-1"])
+
+    assert [(event.entity_id, event.at) for event in found.sorted_events()] == [("1", at(5)), ("2", at(6))]
+    assert (complete["state"], complete["gaps"]) == ("at_least", [])
+    assert complete["reasons"] == [
+        "the clock on backend-1 is 2700 s ahead: the log's instants were moved by that, and it may have been another "
+        "in the outage"
+    ]
+
+
+def test_a_clock_that_is_behind_moves_what_docker_and_a_kept_log_say_too() -> None:
+    bare = b'{"eventbus.status": "degraded", "kind": "a", "entity_id": 7}\n'
+    kept = [line(-120), line(-45 + 10, **{"veza.log": "ended"})]
+    found = corrected(-2700, *kept, docker(-45 + 20, bare), line(-1))
+    complete = completeness(found)
+
+    assert [(event.entity_id, event.at) for event in found.sorted_events()] == [("7", at(20))]
+    assert complete["reasons"][0].startswith("the clock on backend-1 is 2700 s behind: ")
+    assert [(gap["from"][11:16], gap["to"][11:16]) for gap in complete["gaps"]] == [("20:25", "20:35")]
+
+
+def test_a_line_at_the_end_of_the_calendar_is_no_trouble() -> None:
+    far = b'{"ts": "9999-12-31T23:59:59Z", "msg": "?"}\n'
+
+    assert completeness(corrected(-60, line(-5), far))["state"] == "at_least"
+
+
 def test_the_silence_of_a_log_that_is_given_up_to_now_is_believed() -> None:
     assert completeness(read(line(-200000), live=True))["state"] == "exact"
     assert completeness(read(line(5), live=True))["state"] == "at_least", "its beginning is missing all the same"
@@ -156,7 +224,7 @@ def test_dockers_json_file_is_read(lines: list[bytes], found: list[str]) -> None
     ],
 )
 def test_what_a_container_wrote_that_can_not_be_read_is_said(lines: list[bytes]) -> None:
-    complete = completeness(read(docker(-5, line(-5)), docker(0, line(0)), *lines))
+    complete = completeness(read(docker(-5, line(-5)), docker(0, line(0)), *lines, live=True))
 
     assert (complete["state"], complete["reasons"]) == ("at_least", ["1 lines of the log can't be read on backend-1"])
 
@@ -241,7 +309,7 @@ def test_the_log_of_a_container_between_a_kept_one_and_the_last_is_missed(
     ended: float, following: list[bytes], gap: tuple[str | None, str | None]
 ) -> None:
     kept = [line(ended - 60), line(ended - 5), line(ended, **{"veza.log": "ended"})]
-    complete = completeness(read(*kept, *following))
+    complete = completeness(read(*kept, *following, live=True))
 
     assert (complete["from"], complete["to"]) == gap
     assert complete["state"] == ("at_least" if gap[0] else "exact")
@@ -284,7 +352,7 @@ def test_a_log_without_the_window_is_unknown(lines: list[bytes]) -> None:
 def test_a_line_that_can_not_be_read_matters_in_the_window_only(
     garbage: bytes, before: list[bytes], after: list[bytes], state: str
 ) -> None:
-    complete = completeness(read(*before, garbage, *after))
+    complete = completeness(read(*before, garbage, *after, live=True))
 
     assert complete["state"] == state
     assert complete["reasons"] == ([] if state == "exact" else ["1 lines of the log can't be read on backend-1"])
@@ -294,29 +362,25 @@ def test_blank_lines_are_no_lines() -> None:
     assert completeness(read(line(-5), b"\n", b"  \n", line(50)))["state"] == "exact"
 
 
-def test_the_bus_that_says_it_is_degraded_has_dropped_nothing_yet() -> None:
-    notice = line(1, msg="bus degraded, events will be lost", **{"eventbus.status": "degraded"})
-    found = read(line(-1), notice, dropped(2))
+@pytest.mark.parametrize("named", [[], [dropped(25, 5)]])
+def test_a_report_that_names_no_event_may_stand_for_one(named: list[bytes]) -> None:
+    notices = [line(minute, msg="event lost", **{"eventbus.status": "degraded"}) for minute in (1, 2)]
+    found = read(line(-1), *notices, *named, line(50))
+    complete = completeness(found)
 
-    assert (len(found.events), found.notices) == (1, 1)
-    assert completeness(found)["state"] == "exact"
-
-
-def test_a_log_that_only_says_degraded_is_not_zero() -> None:
-    complete = completeness(read(line(-1), line(1, **{"eventbus.status": "degraded"})))
-
-    assert (complete["state"], complete["reasons"]) == ("at_least", ["1 reports of degraded mode name no event"])
+    assert (len(found.events), found.notices) == (len(named), 2)
+    assert (complete["state"], complete["reasons"]) == ("at_least", ["2 reports of degraded mode name no event"])
 
 
 def test_events_that_name_no_entity_are_kept_apart() -> None:
-    found = read(line(-1), dropped(1, entity_id=None, key=None), dropped(1, entity_id=None, key=None))
+    found = read(line(-1), dropped(1, entity_id=None, key=None), dropped(1, entity_id=None, key=None), line(50))
 
     assert len(found.events) == 2
     assert completeness(found)["reasons"] == ["2 events name no kind or no entity"]
 
 
 def test_more_than_max_events_is_said() -> None:
-    found = read(line(-1), *[dropped(1, number) for number in range(7)], max_events=5)
+    found = read(line(-1), *[dropped(1, number) for number in range(7)], line(50), max_events=5)
     complete = completeness(found)
 
     assert len(found.events) == 5
@@ -325,7 +389,7 @@ def test_more_than_max_events_is_said() -> None:
 
 
 def test_a_known_event_needs_no_room() -> None:
-    found = read(line(-1), dropped(1, 1), dropped(1, 1), max_events=1)
+    found = read(line(-1), dropped(1, 1), dropped(1, 1), line(50), max_events=1)
 
     assert completeness(found)["state"] == "exact"
 

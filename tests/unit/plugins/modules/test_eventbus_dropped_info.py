@@ -475,6 +475,98 @@ def test_a_log_of_months_ago_is_unknown(fake: FakeTime, tmp_path: Path) -> None:
     assert result["message"].startswith("an unknown number of events")
 
 
+def test_a_file_that_nobody_writes_any_more_is_not_zero(fake: FakeTime, tmp_path: Path) -> None:
+    path = tmp_path / "api.log"
+    path.write_text(line(-15) + line(1))
+    result = read_log(fake, path)
+
+    assert (result["count"], result["completeness"]["state"]) == (0, "at_least")
+    gap = {"from": "2026-11-23T20:16:00.400000Z", "to": "2026-11-23T20:55:00Z", "instance": "backend-1"}
+    assert result["completeness"]["gaps"] == [
+        {**gap, "reason": "the log ends earlier, and no process is seen to write it,"}
+    ]
+
+
+def test_a_quiet_file_that_is_still_open_to_write_is_zero(fake: FakeTime, tmp_path: Path) -> None:
+    path = tmp_path / "api-1.log"
+    with path.open("w") as file:
+        file.write(line(-15) + line(1))
+        file.flush()
+        (tmp_path / "api.log").symlink_to(path)
+        for name in (path, tmp_path / "api.log"):
+            assert read_log(fake, name)["completeness"] == {
+                "state": "exact", "reasons": [], "from": None, "to": None, "gaps": []
+            }  # fmt: skip
+
+
+def test_a_file_that_was_shortened_under_its_writer_is_not_zero(fake: FakeTime, tmp_path: Path) -> None:
+    path = tmp_path / "api.log"
+    with path.open("w") as file:
+        file.write(line(-15) + line(1) + dropped(2, 1))
+        file.flush()
+        os.truncate(path, len(line(-15) + line(1)))
+        result = read_log(fake, path)
+
+    assert (result["count"], result["completeness"]["state"]) == (0, "at_least")
+
+
+def test_a_file_that_is_open_to_read_only_is_not_being_written(fake: FakeTime, tmp_path: Path) -> None:
+    path = tmp_path / "api.log"
+    path.write_text(line(-15) + line(1))
+    with path.open():
+        assert read_log(fake, path)["completeness"]["state"] == "at_least"
+
+
+def stamp(fake: FakeTime, seconds: float) -> str:
+    """Return the time of a clock than which this host's is ahead."""
+    return datetime.fromtimestamp(fake.epoch - seconds, UTC).isoformat()
+
+
+@pytest.mark.parametrize("way", ["path", "command"])
+def test_what_a_clock_that_is_off_has_stamped_outside_the_window_is_not_zero(
+    fake: FakeTime, tmp_path: Path, way: str
+) -> None:
+    fake.epoch += 2700
+    path = tmp_path / "api.log"
+    path.write_text(line(-15) + line(30) + dropped(50, 1) + dropped(51, 2) + line(105))
+    (tmp_path / "api.log.1").write_text("not read: " + dropped(3, 9))
+    given: dict[str, Any] = {"path": str(path)} if way == "path" else {"command": ["cat", str(path)]}
+    result = run(fake, options("log", instance="backend-1", reference=stamp(fake, 2700), **given))
+
+    assert (entities(result), result["completeness"]["state"]) == (["1", "2"], "at_least")
+    assert "the clock on backend-1 is 2700 s ahead" in reasons(result)
+    assert result["events"][0]["at"] == "2026-11-23T20:20:00.400000Z"
+
+
+def test_rotated_files_are_read_as_far_back_as_a_clock_that_is_behind_needs(fake: FakeTime, tmp_path: Path) -> None:
+    (tmp_path / "api.log").write_text(line(-1) + line(60))
+    (tmp_path / "api.log.1").write_text(line(-65) + dropped(-30, 1))
+    result = read_log(fake, tmp_path / "api.log", reference=stamp(fake, -2700))
+
+    assert (entities(result), result["completeness"]["gaps"]) == (["1"], [])
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(-10, "at_least"), (-9, "exact"), (9, "exact"), (10, "at_least")])
+def test_a_clock_that_is_off_by_less_than_a_call_takes_is_not_told(
+    fake: FakeTime, tmp_path: Path, seconds: float, state: str
+) -> None:
+    path = tmp_path / "api.log"
+    path.write_text(line(-5) + dropped(20, 1) + line(50))
+    result = read_log(fake, path, reference=stamp(fake, seconds))
+
+    assert (entities(result), result["completeness"]["state"]) == (["1"], state)
+
+
+@pytest.mark.parametrize(("ahead", "state"), [(65, "at_least"), (55, "exact"), (-55, "exact")])
+def test_whether_the_window_is_over_is_judged_by_the_clock_that_it_was_read_from(
+    fake: FakeTime, ahead: float, state: str
+) -> None:
+    with served(scripted(last([]))) as server:
+        result = ask(server, fake, sampled=False, reference=stamp(fake, ahead))
+
+    assert result["completeness"]["state"] == state
+
+
 def aged(path: Path, minutes: float) -> None:
     """Set when a file was last written, as rotation would leave it."""
     then = START.timestamp() + minutes * 60
@@ -512,9 +604,9 @@ def test_rotated_files_are_left_alone_when_the_log_goes_back_far_enough(fake: Fa
 
 
 def test_a_log_just_rotated_is_empty_and_its_predecessor_has_it_all(fake: FakeTime, tmp_path: Path) -> None:
-    (tmp_path / "api.log").write_text("")
     (tmp_path / "api.log.1").write_text(line(-1) + dropped(1, 1))
-    result = read_log(fake, tmp_path / "api.log")
+    with (tmp_path / "api.log").open("w"):
+        result = read_log(fake, tmp_path / "api.log")
 
     assert (entities(result), result["completeness"]["state"]) == (["1"], "exact")
 
@@ -760,6 +852,7 @@ def test_a_database_that_can_not_be_reached_shows_no_password() -> None:
         pytest.param({"end": "yesterday"}, "end: 'yesterday' is no instant", id="no end"),
         pytest.param({"end": START.isoformat()}, "does not come after start", id="empty window"),
         pytest.param({"end": "2026-11-22T00:00:00Z"}, "does not come after start", id="reversed window"),
+        pytest.param({"reference": "just now"}, "reference is 'just now'", id="no reference"),
         pytest.param({"max_events": 0}, "max_events must be above 0", id="no events"),
         pytest.param({"timeout": -1.0}, "timeout: must be above 0", id="no time"),
         pytest.param(
