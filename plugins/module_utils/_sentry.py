@@ -27,7 +27,8 @@ ADVICE = {
     400: "Sentry does not understand the query or the window.",
     401: "the token is wrong or has expired.",
     403: "the token may not read events: it needs the scope org:read, or event:read, in this organisation.",
-    404: "there is no such organisation, the token may not see it, or this is no Sentry: check sentry_url.",
+    404: "there is no such organisation or environment, the token may not see it, or this is no Sentry: check "
+    "sentry_url.",
     429: "Sentry limits the rate: try again later.",
 }
 
@@ -40,6 +41,8 @@ class Question:
     project: str
     """Slug or number; empty for all that the token sees."""
     query: str
+    environments: tuple[str, ...] = ()
+    """Empty for all."""
 
     def path(self) -> str:
         """Return the endpoint's path."""
@@ -53,6 +56,7 @@ class Question:
         params = [
             ("query", self.query + by_slug),
             ("project", self.project if numbered else "-1"),
+            *(("environment", name) for name in self.environments),
             # Without an offset, which every version of Sentry reads as UTC.
             ("start", start.strftime("%Y-%m-%dT%H:%M:%S")),
             ("end", end.strftime("%Y-%m-%dT%H:%M:%S")),

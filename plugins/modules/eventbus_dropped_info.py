@@ -73,6 +73,14 @@ options:
     description:
       - Slug or number of the project. Left out, it is all projects that O(token) sees.
     type: str
+  environment:
+    description:
+      - Sentry's names of the environments whose events count, for instance V([production]). Left out, it is all of
+        them, so a game day on staging would be taken for drops in production where both report to one project.
+      - Sentry refuses a name from which it has never had an event; the number is then unknown.
+    type: list
+    elements: str
+    default: []
   token:
     description:
       - Token with the scope C(org:read) or C(event:read). Required for the source V(sentry).
@@ -183,6 +191,7 @@ EXAMPLES = r"""
     sentry_url: https://sentry.veza.fr
     organization: veza
     project: veza-backend
+    environment: [production]
     token: "{{ veza_sentry_token }}"
     blind:
       - instance: backend-2
@@ -313,6 +322,7 @@ def argument_spec() -> dict[str, Any]:
         "sentry_url": {"type": "str", "default": "https://sentry.io"},
         "organization": {"type": "str"},
         "project": {"type": "str"},
+        "environment": {"type": "list", "elements": "str", "default": []},
         "token": {"type": "str", "no_log": True},
         "query": {"type": "str"},
         "sampled": {"type": "bool", "default": True},
@@ -400,6 +410,7 @@ def _from_sentry(params: dict[str, Any], findings: Findings, pace: Pace) -> None
         quote(params["organization"], safe=""),
         params["project"] or "",
         params["query"] or "eventbus.status:degraded",
+        tuple(params["environment"]),
     )
     read_all(client, question, findings, pace)
 

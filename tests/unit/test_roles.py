@@ -128,10 +128,14 @@ def test_each_query_of_the_queue_table_is_asked_and_accounted_for() -> None:
         assert f"'{name}': dict(__outage_audit_{name}.results" in facts
 
 
-def test_a_log_is_read_against_the_controllers_clock() -> None:
-    [log] = [task for task in load("outage_audit", "tasks/read.yml") if task.get("register") == "__outage_audit_logs"]
+def test_a_log_is_read_against_the_controllers_clock_and_sentry_in_the_environments_that_count() -> None:
+    tasks = {task["register"]: task for task in load("outage_audit", "tasks/read.yml") if "register" in task}
+    log, sentry = (
+        tasks[f"__outage_audit_{name}"]["veza.rabbitmq.eventbus_dropped_info"] for name in ("logs", "sentry")
+    )
 
-    assert log["veza.rabbitmq.eventbus_dropped_info"]["reference"] == "{{ now(utc=true).isoformat() }}Z"
+    assert log["reference"] == "{{ now(utc=true).isoformat() }}Z"
+    assert sentry["environment"] == "{{ veza_sentry_environment }}"
 
 
 def test_the_flush_is_proved_as_the_inventory_says() -> None:

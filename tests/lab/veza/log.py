@@ -50,6 +50,7 @@ class Sentry:
 
     def __init__(self, store_url: str) -> None:
         self._url = store_url
+        self._environment = os.environ.get("SENTRY_ENVIRONMENT", "production")
         self._events: queue.Queue[dict[str, Any]] = queue.Queue(maxsize=10_000)
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         threading.Thread(target=self._send, daemon=True, name="sentry").start()
@@ -59,7 +60,7 @@ class Sentry:
         tags = {name: value for name, value in line.items() if name not in {"ts", "msg", "level", "logger"}}
         event = {"event_id": uuid.uuid4().hex, "timestamp": line["ts"], "message": line["msg"], "level": line["level"]}
         with contextlib.suppress(queue.Full):
-            self._events.put_nowait({**event, "logger": line["logger"], "tags": tags})
+            self._events.put_nowait({**event, "logger": line["logger"], "environment": self._environment, "tags": tags})
 
     def _send(self) -> None:
         while True:

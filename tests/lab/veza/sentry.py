@@ -74,6 +74,8 @@ class Sentry:
         if not set(request.query.get("project", [])) <= known:
             return Response(403, {"detail": "You do not have permission to perform this action."})
         with self._lock:
+            if not query.environments <= {event.get("environment") for event in self._events}:
+                return Response(404, {"detail": "The requested resource does not exist"})
             rows, more = sentry_query.page(self._events, query)
         link = sentry_query.link_header(self._url + request.path, request.query, query, more)
         return Response(200, {"data": rows, "meta": sentry_query.meta(query.fields)}, {"Link": link})

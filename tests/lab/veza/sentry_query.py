@@ -23,7 +23,7 @@ MAX_PER_PAGE = 100
 _PERIOD = re.compile(r"(\d+)([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _TERM = re.compile(r'(!?)([\w.\[\]-]+):("[^"]*"|\S+)|"([^"]*)"|(\S+)')
-_BUILT_IN = {"id", "timestamp", "message", "title", "level", "logger", "project"}
+_BUILT_IN = {"id", "timestamp", "message", "title", "level", "logger", "project", "environment"}
 
 
 class Invalid(Exception):
@@ -42,6 +42,8 @@ class Query:
     per_page: int
     offset: int
     ascending: bool
+    environments: frozenset[str]
+    """Empty: all."""
 
 
 def parse(parameters: dict[str, list[str]], now: datetime) -> Query:
@@ -66,7 +68,8 @@ def parse(parameters: dict[str, list[str]], now: datetime) -> Query:
     if cursor is None:
         raise Invalid("Invalid cursor parameter.")
     terms = search_terms(first("query") or "")
-    return Query(fields, terms, start, end, int(per_page), int(cursor[2]), first("sort") == "timestamp")
+    environments = frozenset(parameters.get("environment", []))
+    return Query(fields, terms, start, end, int(per_page), int(cursor[2]), first("sort") == "timestamp", environments)
 
 
 def time_range(start: str | None, end: str | None, period: str | None, now: datetime) -> tuple[datetime, datetime]:
@@ -123,6 +126,8 @@ def column(event: dict[str, Any], name: str) -> Any:
 def matches(event: dict[str, Any], query: Query) -> bool:
     """Tell whether an event belongs into the answer."""
     if not query.start <= _instant(event["timestamp"]) <= query.end:
+        return False
+    if query.environments and event.get("environment") not in query.environments:
         return False
 
     def holds(name: str, value: str) -> bool:

@@ -83,6 +83,16 @@ def test_search(search: str, found: list[str]) -> None:
     assert ([row["id"] for row in rows], more) == (found, False)
 
 
+@pytest.mark.parametrize(
+    ("environments", "found"),
+    [([], ["e3", "e2", "e1"]), (["staging"], ["e2"]), (["production", "staging"], ["e2", "e1"])],
+)
+def test_only_the_environments_asked_for_count(environments: list[str], found: list[str]) -> None:
+    events = [{**event(1), "environment": "production"}, {**event(2), "environment": "staging"}, event(3)]
+    rows, _more = sentry_query.page(events, ask(environment=environments))
+    assert [row["id"] for row in rows] == found
+
+
 def test_a_row_has_the_fields_asked_for() -> None:
     query = ask(field=["id", "timestamp", "kind", "tags[kind]", "nothing"])
     rows, _more = sentry_query.page([event(1, kind="dmca")], query)

@@ -134,6 +134,14 @@ def test_what_sentry_is_asked(fake: FakeTime) -> None:
     ]
 
 
+@pytest.mark.parametrize("names", [["production"], ["production", "eu"]])
+def test_only_the_environments_that_are_named_are_asked_for(fake: FakeTime, names: list[str]) -> None:
+    with served(scripted(last([]))) as server:
+        ask(server, fake, environment=names)
+
+    assert [value for name, value in server.asked[0].params if name == "environment"] == names
+
+
 def test_a_projects_number_is_a_parameter_and_instants_are_asked_in_utc(fake: FakeTime) -> None:
     with served(scripted(last([]))) as server:
         ask(
