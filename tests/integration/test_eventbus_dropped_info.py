@@ -201,7 +201,8 @@ def test_the_accounts_agree_with_what_was_lost(lab: Lab, outage: Outage) -> None
     }
     assert [entry["entity_id"] for entry in accounts["listed"]] == outage.lost
     assert accounts["sums"] == {
-        "dropped": 2 * total, "lost": 2 * total, "replayed": total, "healed": 0, "left": total, "unknown": 0
+        "dropped": 2 * total, "lost": 2 * total, "replayed": total, "healed": 0, "left": total,
+        "uncertain": 0, "unknown": 0,
     }  # fmt: skip
     assert len(accounts["differences"]) == 2
     assert all(f"Sentry lacks {UPLOADS['backend-1']} (" in sentence for sentence in accounts["differences"])
