@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from ._errors import BadInput
 
@@ -92,14 +92,6 @@ def with_password(value: str, user: str, password: str) -> str:
         raise BadInput("the password in the AMQP URL comes from another variable: name that one as the variable")
     tail = rest[len(authority[0]) :] if authority else ""
     return f"{scheme}://{own}:{quote(password, safe='')}@{host}{tail}"
-
-
-def is_url(value: str) -> bool:
-    """Whether a value is an AMQP URL."""
-    try:
-        return urlsplit(value).scheme in SCHEMES
-    except ValueError:
-        return False
 
 
 def _quoted(value: str) -> str:

@@ -83,9 +83,3 @@ def test_only_the_password_of_a_url_changes() -> None:
 def test_a_login_that_is_not_ours_is_left_alone(value: str) -> None:
     with pytest.raises(BadInput):
         _dotenv.with_password(value, "veza", "new")
-
-
-def test_what_is_a_url() -> None:
-    assert _dotenv.is_url("amqp://h")
-    assert not _dotenv.is_url("hunter2")
-    assert not _dotenv.is_url("http://[")
