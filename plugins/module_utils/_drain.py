@@ -73,6 +73,7 @@ class View:
     known: bool
     reason: str
     dead_lettered: int | None
+    dead_letters: int | None
     case: str
     case_reason: str
     case_samples: list[dict[str, Any]]
@@ -155,6 +156,7 @@ class Progress:
             known=depth.known,
             reason=case.reason if case.name == DEAD_LETTERED else reason,
             dead_lettered=lost,
+            dead_letters=standing(dead_letters),
             case=case.name,
             case_reason=case.reason,
             case_samples=track.behind(),
@@ -232,6 +234,15 @@ def objection(depth: Depth, goal: Goal, now: datetime) -> str:
     if depth.type == "quorum" and (depth.statistics is None or depth.statistics > goal.threshold):
         return "the statistics don't agree yet"
     return ""
+
+
+def standing(dead_letters: Depth | None) -> int | None:
+    """Return how many messages a dead letter queue holds; None if that is not known."""
+    messages = None if dead_letters is None else dead_letters.messages
+    if dead_letters is None or messages is None or not (messages or dead_letters.settled):
+        return None
+    # A quorum queue's total is 0 without its leader.
+    return max(messages, dead_letters.statistics or 0) if dead_letters.confirm else messages
 
 
 def eta(messages: int | None, threshold: int, rate: float | None) -> float | None:

@@ -75,7 +75,7 @@ options:
   dead_letter_queues:
     description:
       - Dead letter queue of each queue by its name. What these grow by during the wait has not been done, and is
-        counted in RV(queues[].dead_lettered).
+        counted in RV(queues[].dead_lettered). What lies in them, whenever it came, is RV(queues[].dead_letters).
     type: dict
     default: {}
   max_dead_lettered:
@@ -211,6 +211,11 @@ queues:
       type: str
     dead_lettered:
       description: Messages that its dead letter queue has grown by; null when unknown or not asked for.
+      type: int
+    dead_letters:
+      description:
+        - Messages that its dead letter queue holds now, those from before the wait included; null when unknown or not
+          asked for.
       type: int
     case:
       description:

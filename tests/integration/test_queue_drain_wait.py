@@ -299,12 +299,15 @@ def test_dead_lettered_is_told_from_done(empty_lab: Lab) -> None:
     publish(empty_lab, 40)
     publish(empty_lab, 2, DEAD_LETTERS)
     wait(empty_lab, queues=[DEAD_LETTERS], threshold=2)
+    before = wait(empty_lab, dead_letter_queues={QUEUE: DEAD_LETTERS}, threshold=40)
+    assert (before["drained"], before["dead_lettered"], before["queues"][0]["dead_letters"]) == (True, 0, 2)
     looked = threading.Event()
     with worker(empty_lab, 0.05, outcome="reject", after=looked), pytest.raises(Stuck) as given_up:
         wait(empty_lab, dead_letter_queues={QUEUE: DEAD_LETTERS}, looked=looked)
     result = given_up.value.details
     assert (result["drained"], result["queues"][0]["case"]) == (False, "dead_lettered")
     assert 35 <= result["dead_lettered"] <= 40  # the last ones may still be on their way from queue to queue
+    assert result["queues"][0]["dead_letters"] == result["dead_lettered"] + 2
     assert "emptied into its dead letter queue" in result["message"]
 
 

@@ -171,6 +171,27 @@ def test_so_many_may_be_dead_lettered() -> None:
     assert wait.take(4.0, depth(0), depth(10, name="jobs.dlq")).case == "dead_lettered"
 
 
+@pytest.mark.parametrize(
+    ("dead", "held"),
+    [
+        pytest.param(depth(2, 1, name="jobs.dlq"), 3, id="from before the wait"),
+        pytest.param(depth(0, name="jobs.dlq"), 0, id="none"),
+        pytest.param(depth(0, name="jobs.dlq", statistics=4), 0, id="emptied just now"),
+        pytest.param(depth(0, name="jobs.dlq", type="quorum", confirm=True, statistics=4), 4, id="no leader"),
+        pytest.param(depth(0, name="jobs.dlq", settled=False), None, id="not counted yet after a boot"),
+        pytest.param(depth(5, name="jobs.dlq", settled=False), 5, id="some are there already"),
+        pytest.param(unknown(name="jobs.dlq"), None, id="no answer"),
+    ],
+)
+def test_dead_letters_that_were_there_before_the_wait_are_told_and_do_not_count(dead: Depth, held: int | None) -> None:
+    view = Wait(Goal(("jobs",), dead_letters={"jobs": "jobs.dlq"})).take(0.0, depth(0), dead)
+    assert (view.drained, view.dead_lettered or 0, view.dead_letters) == (True, 0, held)
+
+
+def test_a_queue_without_a_dead_letter_queue_has_none() -> None:
+    assert Wait().take(0.0, depth(0)).dead_letters is None
+
+
 def test_the_broker_has_answered_once_it_has() -> None:
     wait = Wait()
     wait.take(0.0, unknown())

@@ -174,6 +174,9 @@ def test_what_was_dead_lettered_is_summed(run: Made) -> None:
     looks = [(depth(9), depth(1, name="jobs.dlq")), (depth(0), depth(10, name="jobs.dlq"))]
     result = run(looks, dead_letter_queues={"jobs": "jobs.dlq"}, max_dead_lettered=9)
     assert (result["drained"], result["dead_lettered"], result["queues"][0]["dead_lettered"]) == (True, 9, 9)
+    assert result["queues"][0]["dead_letters"] == 10
+    documented = yaml.safe_load(queue_drain_wait.RETURN)["queues"]["contains"]
+    assert set(result["queues"][0]) == set(documented)
 
 
 def test_what_emptied_into_its_dead_letter_queue_fails_at_once_with_the_same_keys(run: Made) -> None:
