@@ -163,17 +163,28 @@ options:
         because it was killed for instance. The jobs that these tracks have got since are told in RV(jobs) and
         RV(requeued) as if they had been inserted now, and RV(adopted) counts them.
       - If the application inserted a job for one of them meanwhile, it is among them.
+      - With O(state=absent), what such a run was about to delete. Those of its jobs that are gone are told in RV(jobs)
+        and RV(released) as if they had been deleted now, and RV(adopted) counts them. The others are deleted like
+        O(jobs).
     type: dict
     suboptions:
       since:
-        description: An instant with an offset, shortly before that run began to insert.
+        description:
+          - An instant with an offset, shortly before that run began to insert. Required with O(state=present).
         type: str
-        required: true
       tracks:
-        description: The tracks that lacked a job then, as RV(requeued) tells them in check mode, pairs included.
+        description:
+          - The tracks that lacked a job then, as RV(requeued) tells them in check mode, pairs included.
+          - With O(state=absent), the tracks of O(announced.jobs), as RV(released) tells them in check mode.
         type: list
         elements: raw
         required: true
+      jobs:
+        description:
+          - The jobs that it was about to delete, as RV(jobs) tells them in check mode, pairs included. Required with
+            O(state=absent).
+        type: list
+        elements: raw
   deliverable_check:
     description:
       - V(broker) asks the management API and refuses while O(queue) holds messages, ready or unacknowledged, an alarm
@@ -196,6 +207,8 @@ options:
       - When it is late enough for every message of the window to have come before it (see RV(retry_at)), what the queue
         holds now belongs to younger tracks and does not matter. Without it a queue that is never quite empty, because
         uploads go on, would be refused for ever. An earlier instant is left out of account.
+      - How late is late enough depends on the difference between the clocks, which only the module measures. So give
+        the instant of the look that found the queue empty, not one that is reckoned from the outage's end.
     type: str
   consumed_within:
     description:
@@ -340,7 +353,7 @@ jobs:
   elements: raw
   returned: always
 adopted:
-  description: How many of RV(jobs) an earlier run had inserted, see O(announced).
+  description: How many of RV(jobs) an earlier run had inserted, or deleted with O(state=absent), see O(announced).
   type: int
   returned: always
 released:
@@ -482,8 +495,9 @@ def argument_spec() -> dict[str, Any]:
         "announced": {
             "type": "dict",
             "options": {
-                "since": {"type": "str", "required": True},
+                "since": {"type": "str"},
                 "tracks": {"type": "list", "elements": "raw", "required": True},
+                "jobs": {"type": "list", "elements": "raw"},
             },
         },
         "deliverable_check": {"type": "str", "choices": ["broker", "skip"], "default": "broker"},
@@ -586,16 +600,39 @@ class Run:
         tables.inspect_undo()
         wanted = many.Ids()
         wanted.add(many.spelled_out(self.params["jobs"]))
+        wanted.add(many.spelled_out((self.params["announced"] or {"jobs": []})["jobs"]))
         jobs = many.spelled_out(wanted.told())
         for batch, kept in tables.undo(jobs, self.params["batch_size"], check=self.check_mode):
             self._record(batch.jobs, batch.tracks)
             self.result["kept"] += kept
+        self._adopt_deleted()
+        adopted = self.result["adopted"]
         done = "would be deleted" if self.check_mode else "deleted"
         reasons = dict.fromkeys(("gone", "started", "locked"), 0)
         for kept_job in self.result["kept"]:
             reasons[kept_job["reason"]] += 1
         rest = ", ".join(f"{number} {reason}" for reason, number in reasons.items() if number) or "none"
-        self.result["message"] = f"{len(self.jobs)} jobs {done}; left alone: {rest}."
+        self.result["message"] = f"{len(self.jobs) - adopted} jobs {done}; left alone: {rest}."
+        if adopted:
+            self.result["message"] += f" {adopted} were deleted by an earlier run that could not record them all."
+
+    def _adopt_deleted(self) -> None:
+        """Take up what an earlier run deleted, and could not tell: of what it announced, the jobs that are gone."""
+        announced = self.params["announced"]
+        if not announced:
+            return
+        about = {str(job) for job in many.spelled_out(announced["jobs"])}
+        kept = self.result["kept"]
+        lost = (entry["job"] for entry in kept if entry["reason"] == "gone")
+        gone = dict.fromkeys(job for job in lost if str(job) in about)
+        if not gone:
+            return
+        # Which job was whose is not told where there are many; but a job that is still there tells its track.
+        standing = {str(entry["track"]) for entry in kept if entry["reason"] != "gone"}
+        self.jobs.add(gone)
+        self.tracks.add(track for track in many.spelled_out(announced["tracks"]) if str(track) not in standing)
+        self.result["kept"] = [entry for entry in kept if entry["job"] not in gone]
+        self.result["adopted"] = len(gone)
 
     def _settled_window(self, tables: requeue.Requeue, asked: windows.Window) -> windows.Window:
         """Return the widened window; Refused while the message of a track in it may be on its way."""
@@ -675,7 +712,17 @@ class Run:
             found, queue, dead, allow_dead_letters=proceed, was_empty=self._was_empty_in_time()
         )
         if reasons:
-            raise Refused(f"Messages may still arrive: {'; '.join(reasons)}. Nothing was requeued.")
+            early = self._too_early() if found.ready or found.unacked else ""
+            raise Refused(f"Messages may still arrive: {'; '.join(reasons)}. Nothing was requeued.{early}")
+
+    def _too_early(self) -> str:
+        """Say why it does not help that the queue was empty once; empty if it was not, or if it does."""
+        if not self.params["drained_at"] or not self.settled or self._was_empty_in_time():
+            return ""
+        return (
+            f" That {self.params['queue']} was empty at {self.params['drained_at']} proves nothing: until "
+            f"{windows.as_text(self.settled)} a message of the window may have come."
+        )
 
     def _was_empty_in_time(self) -> bool:
         """Whether the queue was empty when every message of the window had come."""
@@ -699,7 +746,7 @@ class Run:
         adopted = self.result["adopted"]
         text = f"{len(self.tracks) - adopted} tracks {done}; {already} of the window have a job already."
         if adopted:
-            text += f" {adopted} of these were requeued by an earlier run that could not record them."
+            text += f" {adopted} of these were requeued by an earlier run that could not record them all."
         if counts.given_up:
             text += f" {len(counts.given_up)} are not transcoded, and nothing tries them again."
         if self.result["guarantee"] == "best_effort":
@@ -729,6 +776,8 @@ def problems_of(params: dict[str, Any], now: datetime) -> tuple[windows.Window |
     unsound = duration_problems(params, positive, ("publisher_backoff", "longest_upload"))
     found += [f"{problem}." for problem in unsound]
     found += odd_ids("jobs", params["jobs"] or [])
+    if params["announced"]:
+        found += announced_problems(params["state"], params["announced"], now)
     found += [f"{key}: must not be empty." for key in ("unfinished", "live_statuses") if not params[key]]
     window = None
     if params["state"] == "present":
@@ -737,14 +786,20 @@ def problems_of(params: dict[str, Any], now: datetime) -> tuple[windows.Window |
         if params["deliverable_check"] == "skip" and any(value is not None for value in params["unfinished"]):
             found.append("unfinished: any value but null needs deliverable_check=broker.")
         longest = timedelta(seconds=LONGEST if unsound else params["max_window"])
-        if params["announced"]:
-            found += windows.instant_problems("announced.since", params["announced"]["since"], now=now)
-            found += odd_ids("announced.tracks", params["announced"]["tracks"])
         if params["drained_at"] is not None:
             found += windows.instant_problems("drained_at", params["drained_at"], now=now)
         window, wrong = windows.asked_window(params["outage_start"], params["outage_end"], now=now, longest=longest)
         found = wrong + found
     return window, found
+
+
+def announced_problems(state: str, announced: dict[str, Any], now: datetime) -> list[str]:
+    """Return what is wrong with what an earlier run announced."""
+    needed = "since" if state == "present" else "jobs"
+    if announced[needed] is None:
+        return [f"announced.{needed}: required with state={state}."]
+    found = windows.instant_problems("announced.since", announced["since"], now=now) if state == "present" else []
+    return found + odd_ids("announced.tracks", announced["tracks"]) + odd_ids("announced.jobs", announced["jobs"] or [])
 
 
 def odd_ids(key: str, entries: list[Any]) -> list[str]:

@@ -231,6 +231,24 @@ def test_an_empty_queue_in_the_past(go: Any, drained_at: str, late_enough: bool)
             go(Tables(counts(1)), broker=Deliverable(3, 0, 0, None, []), drained_at=drained_at)
 
 
+def test_the_look_that_found_it_empty_is_judged_with_the_clocks_difference(go: Any) -> None:
+    tables, busy = Tables(counts(1)), Deliverable(3, 0, 0, None, [])
+    tables.ahead = timedelta(seconds=0.6)
+    # What a caller reckons from the outage's end, who does not know by how much the clocks differ.
+    with pytest.raises(Refused, match=r"empty at 2026-11-23T21:03:02Z proves nothing: until 2026-11-23T21:03:02\.2"):
+        go(tables, broker=busy, drained_at="2026-11-23T21:03:02Z")
+    alarm = "memory on mq"
+    for broker, drained_at in [
+        (busy, None),
+        (replace(busy, alarms=alarm), "2026-11-23T21:03:03Z"),
+        (replace(QUIET, alarms=alarm), "2026-11-23T21:03:02Z"),
+    ]:
+        with pytest.raises(Refused) as refusal:
+            go(tables, broker=broker, drained_at=drained_at)
+        assert "proves nothing" not in refusal.value.message
+    assert go(tables, broker=busy, drained_at="2026-11-23T21:03:03Z")[0]["changed"]
+
+
 def test_dead_letters(go: Any) -> None:
     dead = Deliverable(0, 0, 5, None, [])
     with pytest.raises(Refused, match="dead letter queue dlq holds 5"):
@@ -281,6 +299,56 @@ def test_absent(go: Any, check: bool) -> None:
     done = "would be deleted" if check else "deleted"
     assert result["message"] == f"1 jobs {done}; left alone: 1 gone."
     assert set(result) == KEYS
+
+
+class Undone(Tables):
+    """Where of jobs 11 to 15 an earlier run has deleted 11, and a worker has begun 12; 14 went long ago, 15 is held."""
+
+    def undo(self, jobs: Iterable[Any], size: int, *, check: bool) -> Iterator[tuple[Batch, list[dict[str, Any]]]]:
+        assert list(jobs) == [11, 12, 13, 14, 15]
+        yield (
+            Batch([13], [3]),
+            [
+                {"job": 11, "track": None, "reason": "gone"},
+                {"job": 12, "track": 2, "reason": "started"},
+                {"job": 14, "track": None, "reason": "gone"},
+                {"job": 15, "track": 5, "reason": "locked"},
+            ],
+        )
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_what_a_run_that_was_killed_has_deleted_is_told_by_the_next(go: Any, check: bool) -> None:
+    given = {"state": "absent", "jobs": [11, 12, 13, 14, 15], "outage_start": None, "outage_end": None}
+    announced = {"jobs": [[11, 13], 15], "tracks": [[1, 3], 5]}
+    result, _unused = go(Undone(counts()), check=check, announced=announced, **given)
+
+    assert (result["jobs"], result["released"], result["adopted"]) == ([11, 13], [1, 3], 1)
+    assert [kept["job"] for kept in result["kept"]] == [12, 14, 15]
+    done = "would be deleted" if check else "deleted"
+    assert result["message"] == (
+        f"1 jobs {done}; left alone: 1 gone, 1 started, 1 locked. 1 were deleted by an earlier run that could not "
+        "record them all."
+    )
+    alone, _unused = go(Undone(counts()), check=check, **given)
+    assert (alone["jobs"], alone["released"], alone["adopted"]) == ([13], [3], 0)
+    # Nothing is released where nothing is gone.
+    begun, _unused = go(Undone(counts()), check=check, announced={"jobs": [12], "tracks": [2]}, **given)
+    assert (begun["jobs"], begun["released"]) == ([13], [3])
+
+
+@pytest.mark.parametrize(
+    ("state", "announced", "wrong"),
+    [
+        ("present", {"tracks": [1]}, r"announced\.since: required with state=present"),
+        ("absent", {"tracks": [1]}, r"announced\.jobs: required with state=absent"),
+        ("absent", {"tracks": [1], "jobs": [1.5]}, r"announced\.jobs: 1\.5 is neither"),
+        ("absent", {"tracks": [[2, 1]], "jobs": [1]}, r"announced\.tracks: \[2, 1\] is neither"),
+    ],
+)
+def test_what_was_announced_must_be_told_whole(go: Any, state: str, announced: dict[str, Any], wrong: str) -> None:
+    with pytest.raises(BadInput, match=wrong):
+        go(Tables(counts()), state=state, jobs=[1], announced=announced)
 
 
 @pytest.mark.parametrize(
