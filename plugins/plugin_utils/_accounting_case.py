@@ -92,7 +92,8 @@ class Case:
     """Those of either that an audit of more than this window queued again: they may have been lost outside of it."""
     flush: list[dict[str, Any]]
     drain: dict[str, dict[str, Any]]
-    dead_letters: dict[str, int]
+    dead_letters: dict[str, int | None]
+    """By queue: how many messages lie in its dead letter queue; None where that is not known."""
     audit_command: str
     incident: str
     """The option that names the incident, with a blank before it; empty where there is none."""
@@ -144,7 +145,9 @@ def case_of(facts: Mapping[str, Any]) -> Case:
         of_other_windows=of_other_windows,
         flush=flush,
         drain={queue["name"]: dict(queue) for queue in (facts.get("drain") or {}).get("queues") or []},
-        dead_letters={name: int(count or 0) for name, count in (facts.get("dead_letters") or {}).items()},
+        dead_letters={
+            name: None if count is None else int(count) for name, count in (facts.get("dead_letters") or {}).items()
+        },
         audit_command=str(facts.get("audit_command") or command),
         incident=incident,
     )

@@ -198,8 +198,9 @@ def _loss(queue: dict[str, Any], drops: Drops, truth: Source | None, case: Case)
         case.unknown.append(f"{queue['name']}: {len(unfinished)} unfinished, {waiting}: some may be on their way.")
         return Loss(None, "unknown", f"unknown: {len(unfinished)} unfinished, {waiting}")
     dead = case.dead_letters.get(queue["name"], 0)
-    if dead:
-        said = f"{dead} dead-lettered messages may be among them"
+    if dead != 0:
+        number = "an unknown number of" if dead is None else str(dead)
+        said = f"{number} dead-lettered messages may be among them"
         case.unknown.append(f"{queue['name']}: {len(unfinished)} unfinished, {said}.")
         return Loss(unfinished, "unknown", f"unknown: {len(unfinished)} unfinished, {said}")
     return Loss(unfinished, state, _text(len(unfinished), state, case.window))

@@ -720,6 +720,18 @@ def at_commit(number: int, then: Any) -> Any:
     return hook
 
 
+def vanishing(number: int) -> Callable[[bytes], str]:
+    """Return a hook with which the database is away from the answer to that COMMIT on, which it has made."""
+    gone = threading.Event()
+
+    def vanish() -> str:
+        gone.set()
+        return "swallow"
+
+    commit = at_commit(number, vanish)
+    return lambda message: "drop" if gone.is_set() else str(commit(message))
+
+
 @pytest.mark.parametrize("word", ["swallow", "drop"])
 def test_a_lost_commit_is_looked_up(base: Base, word: str) -> None:
     base.run(UPLOADS, 30)
@@ -814,14 +826,7 @@ def test_killed_at_any_statement_the_next_run_completes_the_work(base: Base, tmp
 
 def test_a_database_that_stays_away_leaves_the_batch_unsure(base: Base) -> None:
     base.run(UPLOADS, 30)
-    gone = threading.Event()
-
-    def vanish() -> str:
-        gone.set()
-        return "swallow"
-
-    commit = at_commit(2, vanish)
-    with Proxy(base.server, lambda message: "drop" if gone.is_set() else commit(message)) as proxy:
+    with Proxy(base.server, vanishing(2)) as proxy:
         given = options(base, database_url=base.server.url(base.name, port=proxy.port), batch_size=10)
         with pytest.raises(VezaError, match="is unknown: run again") as failure:
             run(given, sleep=lambda _unused: None)
@@ -882,8 +887,7 @@ def test_what_no_worker_touched_is_undone(base: Base) -> None:
 
 
 def test_what_an_audit_inserted_is_undone_by_its_incident(bare_lab: Lab, tmp_path: Path) -> None:
-    backend = tmp_path / "hosts"
-    backend.write_text("[veza_app_backend]\nnobody ansible_connection=local veza_api_url=http://127.0.0.1:1\n")
+    backend = with_a_backend(tmp_path)
     with contextlib.closing(psycopg2.connect(bare_lab.urls["database"])) as connection, connection.cursor() as cursor:
         connection.autocommit = True
         cursor.execute("INSERT INTO tracks (title) VALUES ('one'), ('two'), ('three') RETURNING id")
@@ -900,12 +904,12 @@ def test_what_an_audit_inserted_is_undone_by_its_incident(bare_lab: Lab, tmp_pat
 
         def undo(*arguments: str, code: int = 0) -> str:
             log = tmp_path / f"{next(NUMBERS)}.log"
-            given = ("-i", str(backend), "-e", f"veza_incident_dir={tmp_path}/incidents", *arguments)
+            given = ("-i", backend, "-e", f"veza_incident_dir={tmp_path}/incidents", *arguments)
             assert Playbook(bare_lab, "undo_requeue_rabbitmq", *given, log=log).start().wait(PATIENCE) == code
             return log.read_text()
 
         assert "no transcode jobs that were inserted" in undo(code=2)
-        record_of(jobs[:2], tmp_path / "incidents", bare_lab)
+        record_of(jobs[:2], tracks[:2], tmp_path / "incidents", bare_lab)
         assert "1 jobs would be deleted; left alone: 1 started." in undo("--check")
         assert left() == jobs
         said = undo()
@@ -918,14 +922,37 @@ def test_what_an_audit_inserted_is_undone_by_its_incident(bare_lab: Lab, tmp_pat
         assert "0 jobs deleted; left alone: 1 gone, 1 started." in again
         assert "changed=0" in again
         assert record.read_text() == before
+
+        # What a run leaves that is killed between the deletion and its record.
+        *noted, told = before.splitlines(keepends=True)
+        assert '"undo"' in noted[-1]
+        record.write_text("".join(noted))
+        assert "0 jobs would be deleted; left alone: 1 started. 1 were deleted by an earlier run" in undo("--check")
+        assert record.read_text() == "".join(noted)
+        assert "0 jobs deleted; left alone: 1 started. 1 were deleted by an earlier run" in undo()
+        *_noted, late = record.read_text().splitlines()
+        for line in (told, late):
+            data = json.loads(line)["data"]
+            assert (data["name"], data["jobs"], data["tracks"]) == ("undo_requeue", [jobs[1]], [tracks[1]])
+        before = record.read_text()
+        assert "changed=0" in undo()
+        assert record.read_text() == before
         cursor.execute("DELETE FROM transcode_jobs")
         cursor.execute("DELETE FROM tracks")
 
 
-def record_of(jobs: list[int], directory: Path, lab: Lab) -> None:
+def with_a_backend(directory: Path) -> str:
+    """Return an inventory without which the roles do nothing: a backend that nobody asks."""
+    inventory = directory / "hosts"
+    inventory.write_text("[veza_app_backend]\nnobody ansible_connection=local veza_api_url=http://127.0.0.1:1\n")
+    return str(inventory)
+
+
+def record_of(jobs: list[int], tracks: list[int], directory: Path, lab: Lab) -> None:
     """Write the record of an incident whose audit has inserted jobs."""
     about = {"dir": str(directory), "site": "{{ veza_site }}"}
     action = {"name": "transcode_requeue", "target": "database", "changed": True, "jobs": jobs, "result": "as asked"}
+    action["tracks"] = tracks
     opened = {**about, "state": "opened", "data": {"cause": "killed"}}
     appended = {**about, "state": "appended", "type": "action", "key": "requeue", "data": action}
     tasks = [{"veza.rabbitmq.incident": opened}, {"veza.rabbitmq.incident": appended}]
@@ -933,6 +960,87 @@ def record_of(jobs: list[int], directory: Path, lab: Lab) -> None:
     play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
     log = directory.parent / "record.log"
     assert Playbook(lab, str(play.with_suffix("")), log=log).start().wait(PATIENCE) == 0, log.read_text()
+
+
+def test_an_undo_that_stops_in_the_middle_records_what_it_did(base: Base, bare_lab: Lab, tmp_path: Path) -> None:
+    base.run(UPLOADS, 4)
+    jobs = run(options(base))["jobs"]
+    record_of(jobs, [1, 2, 3, 4], tmp_path / "incidents", bare_lab)
+    (record,) = (tmp_path / "incidents").glob("*/*.jsonl")
+
+    def undo(code: int) -> str:
+        log, given = tmp_path / f"{next(NUMBERS)}.log", tmp_path / "given.json"
+        given.write_text(json.dumps({
+            "veza_database_url": base.url, "veza_incident_dir": f"{tmp_path}/incidents",
+            "veza_transcode_requeue": {"batch_size": 2},
+        }))  # fmt: skip
+        playbook = Playbook(
+            bare_lab, "undo_requeue_rabbitmq", "-i", with_a_backend(tmp_path), "-e", f"@{given}", log=log
+        )
+        assert playbook.start().wait(PATIENCE) == code, log.read_text()
+        return log.read_text()
+
+    raises = "BEGIN RAISE 'job % is kept', OLD.id; END"
+    base.run(f"CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $${raises}$$")
+    kept = f"FOR EACH ROW WHEN (OLD.id = {jobs[3]}) EXECUTE FUNCTION keep()"
+    base.run(f"CREATE TRIGGER kept BEFORE DELETE ON transcode_jobs {kept}")
+    assert f"job {jobs[3]} is kept" in undo(2)
+    stopped = actions_of(record)[-1]
+    assert (stopped["name"], stopped["jobs"], stopped["tracks"]) == ("undo_requeue", jobs[:2], [1, 2])
+    base.run("DROP TRIGGER kept ON transcode_jobs")
+    assert "2 jobs deleted; left alone: none. 2 were deleted by an earlier run" in undo(0)
+    whole = actions_of(record)[-1]
+    assert (whole["name"], whole["jobs"], whole["tracks"]) == ("undo_requeue", jobs, [1, 2, 3, 4])
+    assert "changed=0" in undo(0)
+
+
+def test_a_batch_of_which_nobody_knows_is_found_by_the_next_audit(base: Base, bare_lab: Lab, tmp_path: Path) -> None:
+    base.run(UPLOADS, 6)
+    play = tmp_path / "requeue.yml"
+    about = {"dir": f"{tmp_path}/incidents", "site": "{{ veza_site }}"}
+    opened = {**about, "state": "opened", "lease": "acquired", "data": {"cause": "killed"}}
+    role = {"name": "veza.rabbitmq.outage_audit", "tasks_from": "requeue"}
+    drained = {"queues": [{"name": "transcode_jobs", "drained": True}]}
+    play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [
+        {"veza.rabbitmq.incident": opened, "register": "opened"},
+        {"veza.rabbitmq.incident": {**about, "state": "read"}, "register": "__outage_audit_record"},
+        {"ansible.builtin.include_role": role, "vars": {
+            "__outage_audit_start": ago(hours=2), "__outage_audit_end": ago(minutes=30),
+            "__outage_audit_incident": "{{ opened.id }}", "outage_audit_lease_token": "{{ opened.token }}",
+            "outage_audit_drain": drained,
+        }},
+        {"veza.rabbitmq.incident": {**about, "lease": "released", "token": "{{ opened.token }}"}},
+    ]}]))  # fmt: skip
+
+    def audit(port: int) -> list[dict[str, Any]]:
+        log, given = tmp_path / f"{next(NUMBERS)}.log", tmp_path / "given.json"
+        given.write_text(json.dumps({
+            "veza_database_url": base.server.url(base.name, port=port), "veza_incident_dir": f"{tmp_path}/incidents",
+            "veza_transcode_requeue": {"batch_size": 2, "statement_timeout": 5, "deliverable_check": "skip"},
+        }))  # fmt: skip
+        playbook = Playbook(
+            bare_lab, str(play.with_suffix("")), "-i", with_a_backend(tmp_path), "-e", f"@{given}", log=log
+        )
+        assert playbook.start().wait(PATIENCE) == 0, log.read_text()
+        (record,) = (tmp_path / "incidents").glob("*/*.jsonl")
+        return actions_of(record)
+
+    with Proxy(base.server, vanishing(2)) as proxy:
+        [stopped] = audit(proxy.port)
+    assert (stopped["tracks"], stopped["incomplete"]) == ([1, 2], True)
+    assert tuple(base.run(ONCE)[0]) == (4, 4)
+    _stopped, whole = audit(base.server.port)
+    assert whole["tracks"] == [1, 2, 3, 4, 5, 6]
+    assert whole["jobs"] == [row[0] for row in base.run("SELECT id FROM transcode_jobs ORDER BY id")]
+    assert tuple(base.run(ONCE)[0]) == (6, 6)
+    *_before, again = audit(base.server.port)
+    assert again["jobs"] == []
+
+
+def actions_of(record: Path) -> list[dict[str, Any]]:
+    """Return what the record of an incident has as done."""
+    events = [json.loads(line) for line in record.read_text().splitlines()]
+    return [event["data"] for event in events if event["type"] == "action"]
 
 
 def test_a_worker_that_takes_the_job_meanwhile_keeps_it(base: Base) -> None:

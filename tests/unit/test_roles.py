@@ -14,6 +14,7 @@ import jinja2.meta
 import jinja2.nativetypes
 import pytest
 import yaml
+from ansible.plugins.filter.core import FilterModule
 
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_record import outage_record
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._shift_instant import shift_instant
@@ -179,11 +180,12 @@ def opened_event() -> dict[str, Any]:
     return {"seq": 1, "at": "2026-01-31T02:05:00Z", "type": "opened", "key": "opened", "data": data}
 
 
-def mitigated(name: str, **known: Any) -> Any:
-    """Return a variable of outage_mitigate, with those that it is made of, as Ansible would."""
+def rendered(role: str, name: str, known: dict[str, Any], **filters: Any) -> Any:
+    """Return a variable of a role, with those that it is made of, as Ansible would."""
     environment = jinja2.nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined)
-    environment.filters["veza.rabbitmq.outage_levels"] = lambda _events: known["levels"]
-    texts = load("outage_mitigate", "vars/main.yml")
+    known_filters = FilterModule().filters()
+    environment.filters.update({name: known_filters[name] for name in ("combine", "items2dict")} | filters)
+    texts = load(role, "vars/main.yml")
 
     class Lazy(dict):  # type: ignore[type-arg]
         def __missing__(self, key: str) -> Any:
@@ -193,10 +195,96 @@ def mitigated(name: str, **known: Any) -> Any:
         names = jinja2.meta.find_undeclared_variables(environment.parse(text))
         return {one: found[one] for one in names if one in found or one in texts}
 
-    given = {"veza_eventbus_level": "warn", "veza_api_level_path": "", "veza_api_level_command": []}
-    found = Lazy(given | {"outage_mitigate_level": "error", "outage_mitigate_host": "b1"} | known)
-    found["__outage_mitigate_read"] = {"events": [], "found": known.get("found", True)}
+    found = Lazy(known)
     return found[name]
+
+
+def mitigated(name: str, **known: Any) -> Any:
+    given: dict[str, Any] = {"veza_eventbus_level": "warn", "veza_api_level_path": "", "veza_api_level_command": []}
+    given |= {"outage_mitigate_level": "error", "outage_mitigate_host": "b1"} | known
+    given["__outage_mitigate_read"] = {"events": [], "found": known.get("found", True)}
+    return rendered("outage_mitigate", name, given, **{"veza.rabbitmq.outage_levels": lambda _events: known["levels"]})
+
+
+def queue(name: str, dead_lettered: int | None, dead_letters: int | None) -> dict[str, Any]:
+    return {"name": name, "dead_lettered": dead_lettered, "dead_letters": dead_letters}
+
+
+def test_dead_letters_count_whenever_they_came() -> None:
+    drain = {"queues": [queue("a", 0, 2), queue("b", 3, None), queue("c", None, None), queue("d", None, None)]}
+    table = [{"name": name, "dead_letter_queue": f"{name}.dlq"} for name in "abc"] + [{"name": "d"}]
+    known: dict[str, Any] = {"outage_audit_drain": drain, "veza_queues": table}
+
+    # Of the third nobody knows, and the fourth keeps no dead letters.
+    assert rendered("outage_audit", "__outage_audit_dead_letters", known) == {"a": 2, "b": 3, "c": None}
+    assert rendered("outage_audit", "__outage_audit_dead_letters", known | {"outage_audit_drain": {}}) == {}
+    account = load("outage_audit", "tasks/account.yml")[0]["ansible.builtin.set_fact"]["outage_audit_accounting"]
+    assert "'dead_letters': __outage_audit_dead_letters," in account
+
+
+def test_the_requeue_is_told_when_the_queue_was_seen_empty() -> None:
+    settled, seen = "2026-01-31T02:06:00.000Z", "2026-01-31T04:00:00.000Z"
+    drain = {"samples": [{"at": "2026-01-31T03:59:58.000Z"}, {"at": seen}]}
+
+    def told(drain: dict[str, Any], drained_at: str) -> Any:
+        known = {"outage_audit_drain": drain, "outage_audit_drained_at": drained_at}
+        return rendered("outage_audit", "__outage_audit_seen_at", known)
+
+    assert [told(drain, settled), told({}, settled), told(drain, "")] == [seen, settled, ""]
+    [block] = load("outage_audit", "tasks/requeue.yml")
+    tasks = [task["veza.rabbitmq.transcode_requeue"] for task in block["block"] if "check_mode" in task]
+    assert [task["drained_at"] for task in tasks] == ["{{ __outage_audit_seen_at | default(omit, true) }}"]
+
+
+def recorded(seq: int, kind: str, data: dict[str, Any]) -> dict[str, Any]:
+    return {"seq": seq, "at": f"2026-01-31T02:00:{seq:02}.000Z", "type": kind, "key": str(seq), "data": data}
+
+
+def actions(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what these tasks write into the record as actions."""
+    arguments = [task["veza.rabbitmq.incident"] for task in tasks if "veza.rabbitmq.incident" in task]
+    return [argument["data"] for argument in arguments if argument.get("type") == "action"]
+
+
+def test_what_was_announced_holds_until_a_run_knows_all_that_became_of_it() -> None:
+    [block] = load("outage_audit", "tasks/requeue.yml")
+    [whole], [stopped] = actions(block["block"]), actions(block["rescue"])
+    note = recorded(7, "note", {"tracks": [[1, 10000]]})
+
+    def announced(*events: dict[str, Any]) -> Any:
+        return rendered("outage_audit", "__outage_audit_announced", {"__outage_audit_record": {"events": [*events]}})
+
+    held = {"since": note["at"], "tracks": [[1, 10000]]}
+    assert announced(note) == held
+    # The batch after the one that it names may have been committed too.
+    assert announced(note, recorded(8, "action", {**stopped, "tracks": [[1, 5000]]})) == held
+    assert announced(note, recorded(8, "action", stopped), recorded(9, "action", whole)) == {}
+
+
+def test_what_was_about_to_be_taken_back_is_noted_first() -> None:
+    [block] = [task for task in load("outage_audit", "tasks/undo.yml") if "block" in task]
+    look, note, delete = block["block"][1:4]
+    noted = note["veza.rabbitmq.incident"]["data"]
+    [whole], [stopped] = actions(block["block"]), actions(block["rescue"])
+
+    assert look["check_mode"] is True
+    assert noted["undo"]["tracks"] == "{{ __outage_audit_untouched.released }}"
+    assert delete["veza.rabbitmq.transcode_requeue"]["announced"] == "{{ __outage_audit_undo_announced or omit }}"
+    told = recorded(5, "note", {**noted, "undo": {"jobs": [11, 12], "tracks": [1, 2]}})
+    more = recorded(6, "note", {**noted, "undo": {"jobs": [13], "tracks": [3]}})
+
+    def announced(*events: dict[str, Any]) -> Any:
+        known = {"__outage_audit_before": {"events": [*events]}, "__outage_audit_record": {"events": [*events]}}
+        # It says nothing of what is to be queued again.
+        assert rendered("outage_audit", "__outage_audit_announced", known) == {}
+        return rendered("outage_audit", "__outage_audit_undo_announced", known)
+
+    held = {"jobs": [11, 12, 13], "tracks": [1, 2, 3]}
+    assert announced(told, more) == held
+    assert announced(told, recorded(8, "action", stopped), more) == held
+    assert announced(told, recorded(8, "action", whole)) == {}
+    assert announced() == {}
+    assert block["rescue"][-1]["ansible.builtin.fail"]["msg"].startswith("{{ ansible_failed_result.msg")
 
 
 @pytest.mark.parametrize(

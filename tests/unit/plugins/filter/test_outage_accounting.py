@@ -467,15 +467,16 @@ def test_what_the_requeue_found_says_nothing_of_the_other_dead_letters() -> None
     assert lost["text"] == "at least 1 (unknown: 2 unfinished, 2 dead-lettered messages may be among them)"
 
 
-def test_dead_letters_may_be_among_the_unfinished() -> None:
+@pytest.mark.parametrize(("dead", "number"), [(1, "1"), (None, "an unknown number of")])
+def test_dead_letters_may_be_among_the_unfinished(dead: int | None, number: str) -> None:
     accounts = account(
-        dead_letters={"distribution_outbox": 1},
+        dead_letters={"distribution_outbox": dead},
         unfinished={"distribution_outbox": unfinished("1", "2", kind="distribution")},
     )
 
     assert (
         row(accounts, "distribution")["lost"]["text"]
-        == "unknown: 2 unfinished, 1 dead-lettered messages may be among them"
+        == f"unknown: 2 unfinished, {number} dead-lettered messages may be among them"
     )
     assert listed(accounts) == [("distribution", "1"), ("distribution", "2")]
     assert accounts["differences"] == []
@@ -981,7 +982,9 @@ FACTS = st.fixed_dictionaries(
             st.sampled_from([FLUSHED[0], {"flushed": False, "msg": "401"}, {"skipped_flush": True}]), max_size=2
         ),
         "drain": st.one_of(st.none(), DRAIN),
-        "dead_letters": st.dictionaries(st.sampled_from([queue["name"] for queue in QUEUES]), st.integers(0, 3)),
+        "dead_letters": st.dictionaries(
+            st.sampled_from([queue["name"] for queue in QUEUES]), st.none() | st.integers(0, 3)
+        ),
     }
 )
 
