@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._choice import Choice, Step
-from ._findings_broker import whose
+from ._findings_resources import whose
 
 READ = (".conf", ".config", "/enabled_plugins")
 """How the files end that a broker reads; others beside them are copies."""

@@ -29,6 +29,8 @@ Info = Mapping[str, Any]
 Truth = bool | None
 Proof = dict[str, Any]
 
+MIB = 1024 * 1024
+
 RECENT = 3600.0
 """Seconds for which the end of a run that the service manager answered with a restart is still told."""
 

@@ -14,6 +14,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils import (
     _findings_apps,
     _findings_broker,
+    _findings_process,
     _findings_traffic,
     _impact,
     _suspects,
@@ -410,22 +411,22 @@ def _told_by_brokers(evidence: Evidence, cause: str, targets: Sequence[str]) -> 
         stop = lifecycle.get("stopped_at") or (lifecycle["at"] if lifecycle["last"] == "stopping" else None)
         if _ENDS.get(cause) and stop:
             return {"start": stop, "source": f"{host}: stop in the broker's log", "confidence": "exact"}
-        if cause == "broker_booting" and _findings_broker.down_since(info):
-            since = _findings_broker.down_since(info)
+        if cause == "broker_booting" and _findings_process.down_since(info):
+            since = _findings_process.down_since(info)
             return {
                 "start": since,
                 "source": f"{host}: last sign of life before it boots",
                 "confidence": "then or later",
             }
-        exits = _findings_broker.recent_exits(info)
+        exits = _findings_process.recent_exits(info)
         if cause in ("broker_restarted", *_ENDS) and exits:
             return {
                 "start": exits[-1]["at"],
                 "source": f"{host}: end of the process in the journal",
                 "confidence": "exact",
             }
-        if cause in _ENDS and _findings_broker.died_at(info):
-            died = _findings_broker.died_at(info)
+        if cause in _ENDS and _findings_process.died_at(info):
+            died = _findings_process.died_at(info)
             return {"start": died, "source": f"{host}: last sign of life", "confidence": "then or later"}
     return None
 
