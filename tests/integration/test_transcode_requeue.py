@@ -1006,6 +1006,7 @@ def test_a_batch_of_which_nobody_knows_is_found_by_the_next_audit(base: Base, ba
         {"veza.rabbitmq.incident": {**about, "state": "read"}, "register": "__outage_audit_record"},
         {"ansible.builtin.include_role": role, "vars": {
             "__outage_audit_start": ago(hours=2), "__outage_audit_end": ago(minutes=30),
+            "__outage_audit_window": {"start": ago(hours=2), "end": ago(minutes=29)},
             "__outage_audit_incident": "{{ opened.id }}", "outage_audit_lease_token": "{{ opened.token }}",
             "outage_audit_drain": drained,
         }},
