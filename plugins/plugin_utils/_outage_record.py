@@ -260,12 +260,14 @@ class _Record:
     def taken_back(self) -> list[str]:
         """Return the tracks whose new jobs were taken back after an audit had counted them as replayed."""
         audit = self.last("audit")
-        return [
-            str(track)
-            for event in self.of("action")
-            if _data(event).get("name") == "undo_requeue" and audit and int(event["seq"]) > int(audit["seq"])
-            for track in spelled_out(_list(_data(event), "tracks"))
-        ]
+        return _once(
+            [
+                str(track)
+                for event in self.of("action")
+                if _data(event).get("name") == "undo_requeue" and audit and int(event["seq"]) > int(audit["seq"])
+                for track in spelled_out(_list(_data(event), "tracks"))
+            ]
+        )
 
     def failures(self) -> list[dict[str, Any]]:
         """Return the failures that nothing later answers: a run that went on past that point mended them."""

@@ -371,7 +371,8 @@ def test_what_may_have_arrived_is_not_called_lost() -> None:
 
 def test_what_was_taken_back_after_the_audit_is_not_replayed_any_more() -> None:
     undone = {"name": "undo_requeue", "target": "database", "changed": True, "tracks": [[1, 3]]}
-    told = recovered().add(at(9), "action", "undo", **undone).told()
+    stopped = {**undone, "tracks": [1], "incomplete": True}
+    told = recovered().add(at(9), "action", "stopped", **stopped).add(at(9), "action", "undo", **undone).told()
     (task,) = [task for task in told["todo"] if "taken back" in task["what"]]
     assert (task["ids"], NAME in task["how"]) == (["1", "2", "3"], True)
     later = audited(recovered().add(at(9), "action", "undo", **undone), (0, 6)).told()
