@@ -24,9 +24,12 @@ ALIGNED = 1024 * 1024
 """Sizes that are set are whole MiB."""
 
 
-def bytes_of(text: str | None) -> int | None:
-    """Return a size as Incus writes it (V(512MiB), V(2GB)) in bytes; None for none, and for a percentage."""
-    found = re.fullmatch(r"(\d+)\s*([a-zA-Z]*)", (text or "").strip())
+def bytes_of(text: str | int | None) -> int | None:
+    """Return a size as Incus writes it (V(512MiB), V(2GB)) in bytes; None for none, and for a percentage.
+
+    A bare number is one of bytes, also where YAML has made an int of it.
+    """
+    found = re.fullmatch(r"(\d+)\s*([a-zA-Z]*)", str(text or "").strip())
     factor = _UNITS.get(found.group(2).lower()) if found else None
     return int(found.group(1)) * factor if found and factor else None
 

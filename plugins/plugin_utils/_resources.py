@@ -71,6 +71,8 @@ def _on_nodes(
     """
     brokers = evidence.get("brokers") or {}
     nodes = [kind(name, brokers[name], evidence, settings) for name in step["targets"] or sorted(brokers)]
+    if not step["targets"]:  # the cause knows of an alarm somewhere: what is well is left as it is
+        nodes = [node for node in nodes if node.concerned] or nodes
     asks = [ask for node in nodes if (ask := node.ask())]
     if asks or not nodes:
         return Choice(ask=" ".join(asks) or "No broker's host is known.")
@@ -88,6 +90,9 @@ def _on_nodes(
 
 class _Node:
     """A broker's host, as it was seen."""
+
+    concerned = True
+    """Whether it is one of those that the alarm is about, as far as that is known."""
 
     @property
     def ends(self) -> str:
@@ -140,6 +145,7 @@ class _Disk(_Node):
         # Files that go are room where bytes are what is missing; of anything else they give back next to nothing.
         self.unwritable = self.no_inodes or (self.disk.get("write_error") == "ENOSPC" and not self.missing)
         self.lacking = self.quota or self.unwritable or self.missing > self.freed
+        self.concerned = bool(self.down or self.quota or self.unwritable or self.missing)
         self.ours = stopped_by_us(self.name, self.recent, self.info)
         self.size = (self.incus.get("disk") or {}).get("size")
         self.most = bytes_of(self.allowed.get("disk_max")) or 0
@@ -284,13 +290,23 @@ class _Memory(_Node):
     def __init__(self, *seen: Any) -> None:
         super().__init__(*seen)
         memory = self.info.get("memory") or {}
-        node = _fullest(((self.evidence.get("health") or {}).get("traffic") or {}).get("nodes") or [])
+        node = self._seen_by_management()
         self.limit = (self.incus.get("memory") or {}).get("limit") or memory.get("container_limit")
         self.total = min(number for number in (memory.get("total"), self.limit, 1 << 62) if number)
         self.used = max(memory.get("used") or 0, node.get("mem_used") or 0)
         self.watermark = node.get("mem_limit") or memory.get("watermark")
+        # Figures of the management API lag, and an alarm may have just begun or be about to end.
+        self.concerned = bool(self.watermark and self.used >= 0.9 * self.watermark)
         self.raised = self._raised()
         self.new_watermark = self._new_watermark()
+
+    def _seen_by_management(self) -> Mapping[str, Any]:
+        """Return what the management API tells of this node; of the fullest, where there is but one broker."""
+        nodes = ((self.evidence.get("health") or {}).get("traffic") or {}).get("nodes") or []
+        if len(self.evidence.get("brokers") or {}) == 1:
+            return _fullest(nodes)
+        own = (self.info.get("node") or {}).get("name")
+        return next((node for node in nodes if node.get("name") == own), {})
 
     def _raised(self) -> int:
         """Return the memory that the instance is allowed; 0 when that isn't raised."""
@@ -300,7 +316,7 @@ class _Memory(_Node):
     def _new_watermark(self) -> int:
         """Return the watermark that ends the alarm; 0 when none does that is allowed."""
         most = min(bytes_of(self.allowed.get("watermark_max")) or 0, int(0.8 * max(self.total, self.raised)))
-        return most if most > 1.1 * self.used else 0
+        return most if most > max(1.1 * self.used, self.watermark or 0) else 0
 
     def ask(self) -> str | None:
         """Return what a person is asked; None when there is something to do."""

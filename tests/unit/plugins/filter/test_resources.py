@@ -327,6 +327,34 @@ def test_what_is_done_about_memory(
     assert watermark in (None, node["watermark"])
 
 
+def test_only_the_nodes_in_alarm_are_eased_and_no_watermark_is_lowered() -> None:
+    nodes = [
+        {"name": "rabbit@a", "mem_used": GIB + 1, "mem_limit": GIB},
+        {"name": "rabbit@b", "mem_used": GIB // 5, "mem_limit": 4 * GIB},
+    ]
+    seen = evidence(nodes=nodes)
+    brokers = {
+        name: {"info": {"node": {"name": f"rabbit@{name}"}, "memory": {"total": 16 * GIB, "watermark": limit}}}
+        for name, limit in (("a", GIB), ("b", 4 * GIB))
+    }
+    whole = {**STEP, "targets": []}
+    choice = ease_memory(whole, REMEDY, {**seen, "brokers": brokers}, settings(watermark_max=2 * GIB))
+    assert [(action["name"], action["target"]) for action in choice.actions] == [("raise_watermark", "a")]
+    assert choice.arguments["nodes"][0]["watermark"] == 2 * GIB
+    unknown = {name: {"info": {**one["info"], "node": None}} for name, one in brokers.items()}
+    asked = ease_memory(whole, REMEDY, {**seen, "brokers": unknown}, settings(watermark_max="2GiB"))
+    assert asked.ask
+    assert asked.actions == []
+
+
+def test_of_a_cluster_only_the_nodes_without_room_are_looked_after() -> None:
+    seen = evidence(reclaimable=[FILE])
+    (short,) = seen["brokers"].values()
+    well = {"info": {**short["info"], "disk": {**short["info"]["disk"], "free": 9 * GIB}}}
+    choice = free_disk({**STEP, "targets": []}, REMEDY, {**seen, "brokers": {"a": short, "b": well}}, settings())
+    assert [(action["name"], action["target"]) for action in choice.actions] == [("free_files", "a")]
+
+
 @pytest.mark.parametrize("known", [{}, {"watermark_max": "400MiB"}, {"memory_max": "4GiB"}])
 def test_memory_is_asked_for_with_the_queue_and_its_consumer(known: dict[str, Any]) -> None:
     seen = evidence(memory=MEMORY, nodes=[NODE], queues=[QUEUE])
