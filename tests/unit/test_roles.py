@@ -359,6 +359,26 @@ def test_a_person_who_could_not_be_told_is_told_when_the_alert_comes_again(
 
 
 @pytest.mark.parametrize(
+    ("notes", "stopped"),
+    [
+        pytest.param([], False, id="never"),
+        pytest.param([{"text": "A person stopped the run"}], True, id="stopped"),
+        pytest.param([{"text": "x"}, {"text": "y", "resumed": True}], False, id="started again"),
+        pytest.param([{"text": "x"}, {"text": "y", "resumed": True}, {"text": "x"}], True, id="stopped again"),
+    ],
+)
+def test_what_a_person_stopped_waits_until_a_person_starts_it_again(notes: list[Any], stopped: bool) -> None:
+    text = load("outage_alert", "vars/main.yml")["__outage_alert_stopped"].strip()
+    judged = jinja2.Environment().compile_expression(text.removeprefix("{{").removesuffix("}}").strip())
+    events = [
+        {"type": "opened", "key": "opened"},
+        *({"type": "note", "key": "stopped", "data": data} for data in notes),
+    ]
+    assert judged(__outage_alert_before={"open": True, "events": events}) is stopped
+    assert not judged(__outage_alert_before={})
+
+
+@pytest.mark.parametrize(
     ("opened", "unwritten"),
     [
         pytest.param({"id": "20260131T020304Z-x-1a2b"}, False, id="opened"),
