@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__
 
@@ -64,9 +65,15 @@ class Here(ActionBase):
         """Return the module's result; what is asked for beyond a start on this machine is left to Ansible."""
         python = python_here(self, task_vars or {})
         answer = started(self, python, self.module, dict(arguments), task_vars) if python else None
-        if answer is None:
-            answer = self._execute_module(module_name=self.module, module_args=arguments, task_vars=task_vars)
-        return dict(answer)
+        if answer is not None:
+            return answer
+        try:
+            return dict(self._execute_module(module_name=self.module, module_args=arguments, task_vars=task_vars))
+        except AnsibleConnectionFailure as error:
+            if not self._task.delegate_to:
+                raise
+            # "Unreachable" would take the play's own host out of the run, past every rescue and always.
+            return {"failed": True, "msg": f"The host {self._task.delegate_to} can't be reached: {error}"}
 
 
 class HereAction(Here):

@@ -12,8 +12,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
-
 from ansible_collections.veza.rabbitmq.plugins.module_utils._deadline import LONGEST
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._here import Here
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._progress import tell
@@ -64,11 +62,7 @@ class PatientAction(Here):
         arguments = dict(self._task.args)
         if total:
             arguments["wait_timeout"] = max(0.1, min(SLICE, total - waited))
-        try:
-            return self.ask(arguments, task_vars)
-        except AnsibleConnectionFailure as error:
-            # "Unreachable" would take the play's host, localhost, out of the run past every rescue and always.
-            return {"failed": True, "msg": f"The host can't be reached: {error}"}
+        return self.ask(arguments, task_vars)
 
     @staticmethod
     def _seconds(value: Any) -> float:

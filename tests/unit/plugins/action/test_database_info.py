@@ -19,8 +19,10 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils import basic
 
+from ansible_collections.veza.rabbitmq.plugins.action import database_info
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils import _here
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -262,6 +264,24 @@ def test_when_it_runs_here(changes: dict[str, Any], variables: dict[str, Any], p
     seen = SimpleNamespace(**given)
     action: Any = SimpleNamespace(_task=seen, _connection=seen, _templar=SimpleNamespace(template=str))
     assert _here.python_here(action, variables) == python
+
+
+@pytest.mark.parametrize("host", [None, "incidents.lxd"])
+def test_a_host_that_is_delegated_to_and_away_is_a_failure_that_can_be_rescued(
+    host: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(**_unused: Any) -> dict[str, Any]:
+        raise AnsibleConnectionFailure("no route")
+
+    plugin = database_info.ActionModule.__new__(database_info.ActionModule)
+    monkeypatch.setattr(plugin, "_task", SimpleNamespace(delegate_to=host), raising=False)
+    monkeypatch.setattr(plugin, "_connection", SimpleNamespace(transport="ssh"), raising=False)
+    monkeypatch.setattr(plugin, "_execute_module", away, raising=False)
+    if host is None:
+        with pytest.raises(AnsibleConnectionFailure):
+            plugin.ask({}, {})
+    else:
+        assert plugin.ask({}, {}) == {"failed": True, "msg": "The host incidents.lxd can't be reached: no route"}
 
 
 @pytest.mark.parametrize("python", ["auto", "/usr/bin/false-python", "an old one", "one without ansible-core"])
