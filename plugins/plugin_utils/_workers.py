@@ -167,8 +167,9 @@ def bring_back(
         queues = [queue for queue, worked_by in settings["workers"].items() if worked_by == service]
         if aside.get("queue") in queues:
             wrong = _wrong(aside)
-            if wrong:
-                return Choice(ask=wrong)
+            every = len(list(containers(_infos(evidence), service)))
+            if wrong or every != len(found):
+                return Choice(ask=wrong or _several(aside, every, service))
             _set_aside(choice, found, service, host, queues, aside)
         elif stopped and not by_us and not settings["flags"]["outage_recover_start_stopped"]:
             asks.append(
@@ -219,15 +220,20 @@ def set_aside(
             f"and again{', but of ' + ', '.join(step['queues']) if step['queues'] else ''}."
         )
     if len(found) != 1:
-        return Choice(
-            ask=f"The worker of {aside['queue']} has to be stopped meanwhile, and {len(found)} containers of "
-            f"{service or 'no service'} are known. Stop them, then set the messages aside with module queue_give_up."
-        )
+        return Choice(ask=_several(aside, len(found), service))
     choice = Choice(arguments={"workers": []})
     queues = [queue for queue, name in settings["workers"].items() if name == service]
     host, container = found[0]
     _set_aside(choice, [container], container["service"], host, queues, aside)
     return choice
+
+
+def _several(aside: Mapping[str, Any], number: int, service: str | None) -> str:
+    """Return what a person is asked where another consumer would take the messages meanwhile, or may hold them."""
+    return (
+        f"The worker of {aside['queue']} has to be stopped meanwhile, and {number} containers of "
+        f"{service or 'no service'} are known. Stop them, then set the messages aside with module queue_give_up."
+    )
 
 
 def _wrong(aside: Mapping[str, Any]) -> str | None:

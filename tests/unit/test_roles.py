@@ -358,6 +358,26 @@ def test_a_person_who_could_not_be_told_is_told_when_the_alert_comes_again(
     assert all(environment.compile_expression(text)(**known) for text in note["when"]) is noted
 
 
+def test_nodes_that_went_down_of_different_causes_are_started_together() -> None:
+    def step(cause: str, remedy: str, *targets: str, **arguments: Any) -> dict[str, Any]:
+        return {"cause": cause, "remedy": remedy, "targets": list(targets), "arguments": arguments}
+
+    steps = [
+        step("broker_segfault", "start_broker", "b"),
+        step("broker_crashed", "start_broker", "a", "c"),
+        step("broker_stopped_on_purpose", "start_stopped_broker", "e"),
+        step("broker_oom_killed", "start_broker", "d", nodes=[{"node": "d"}]),  # gets more memory first
+        step("disk_full", "free_disk", "f"),
+    ]
+    text = load("outage_recover", "vars/main.yml")["__outage_recover_startable"].strip()
+    environment = jinja2.Environment()
+    environment.filters.update(FilterModule().filters())
+    environment.filters["union"] = lambda first, second: list(dict.fromkeys([*first, *second]))
+    judged = environment.compile_expression(text.removeprefix("{{").removesuffix("}}").strip())
+    assert judged(outage_recover_plan={"steps": steps}, outage_recover_step=steps[0]) == ["b", "a", "c", "e"]
+    assert judged(outage_recover_plan={"steps": steps}, outage_recover_step=steps[3]) == ["b", "a", "c", "e", "d"]
+
+
 @pytest.mark.parametrize(
     ("notes", "stopped"),
     [

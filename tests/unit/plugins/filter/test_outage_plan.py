@@ -295,6 +295,14 @@ def test_a_worker_that_somebody_stopped_is_asked_about() -> None:
     assert plan("worker stopped", recent_actions=[ours])["decision"] == "ask"
 
 
+def test_nothing_is_set_aside_while_a_worker_on_another_host_consumes(monkeypatch: pytest.MonkeyPatch) -> None:
+    apps = {**SITUATIONS["worker gone"][0]["apps"], "workers-2": SITUATIONS["healthy"][0]["apps"]["workers"]}
+    monkeypatch.setitem(SITUATIONS, "worker gone", ({**SITUATIONS["worker gone"][0], "apps": apps}, None))
+    asked = plan("worker gone", **ASIDE)
+    assert not {"set_aside", "stop_worker"} & set(names(asked))
+    assert "2 containers of worker-transcode are known" in str(asked["asks"])
+
+
 def test_setting_aside_that_was_interrupted_is_finished() -> None:
     # The worker was stopped for it, and that is all that can be seen.
     planned = plan("worker stopped", **ASIDE)
