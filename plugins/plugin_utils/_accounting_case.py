@@ -15,6 +15,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._ids import spelled_out
 from ansible_collections.veza.rabbitmq.plugins.module_utils._window import LATEST, parse_instant
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_record import lies_in
 
 AUDIT = "ansible-playbook -i <inventory> veza.rabbitmq.audit_rabbitmq"
 NO_LOG = "its inventory has neither veza_backend_log_path nor veza_backend_log_command"
@@ -239,19 +240,11 @@ def _still_requeued(actions: Iterable[Mapping[str, Any]], facts: Mapping[str, An
         tracks = {str(track) for track in spelled_out(data.get("tracks") or [])}
         if data.get("name") == "transcode_requeue":
             found |= tracks
-            within |= tracks if _within(data.get("window"), facts["window"]) else set()
+            within |= tracks if lies_in(data.get("window") or {}, facts["window"]) else set()
         elif data.get("name") == "undo_requeue":
             found -= tracks
             within -= tracks
     return found, found - within
-
-
-def _within(window: Mapping[str, Any] | None, whole: Mapping[str, Any]) -> bool:
-    """Return whether a window lies in another one."""
-    if not window:
-        return True
-    start, end, first, last = (parse_instant(str(one[name])) for one in (window, whole) for name in ("start", "end"))
-    return first <= start and end <= last
 
 
 def dropped_by_queue(case: Case) -> dict[str, Drops]:

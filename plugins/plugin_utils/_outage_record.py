@@ -249,7 +249,7 @@ class _Record:
         listed: dict[str, Any] = {}
         for event in reversed(self.of("audit")):
             window = _data(event).get("window") or {}
-            if not any(_lies_in(window, later) for later in answered):
+            if not any(lies_in(window, later) for later in answered):
                 accounting = _data(event).get("accounting") or {}
                 entries = _list(accounting, "listed") if isinstance(accounting, Mapping) else []
                 for entry in entries:
@@ -280,8 +280,8 @@ class _Record:
         ]
 
 
-def _lies_in(window: Mapping[str, Any], whole: Mapping[str, Any]) -> bool:
-    """Return whether a window lies in another one; an audit that does not tell its window is of the outage."""
+def lies_in(window: Mapping[str, Any], whole: Mapping[str, Any]) -> bool:
+    """Return whether a window lies in another one; what does not tell its window is of the outage."""
     if not window.get("start") or not whole.get("start"):
         return True
     start, end, first, last = (_time(one.get(name)) or "" for one in (window, whole) for name in ("start", "end"))
