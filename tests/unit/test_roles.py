@@ -417,7 +417,6 @@ def test_a_person_is_told_also_where_the_incident_can_not_be_written_down(opened
 
     assert judged(**known) is unwritten
     open_it, note_each = load("outage_alert", "tasks/note.yml")
-    assert open_it["ignore_unreachable"] is True
     assert open_it["failed_when"] is False
     assert note_each["when"] == "not __outage_alert_unwritten"
     assert load("outage_alert", "tasks/ask.yml")[-1]["veza.rabbitmq.outage_tell"]["failed"] == (
