@@ -278,6 +278,10 @@ def demo(session: nox.Session) -> None:
     pytest(session, "python", "-n", "2", "tests/integration/test_demo.py")
 
 
+OLDER, CLUSTER = "tests/incus/test_older.py", "tests/incus/test_cluster.py"
+"""Tests with a lab of their own: a machine has room for two labs, not three."""
+
+
 @nox.session
 def incus(session: nox.Session) -> None:
     """On real hosts: the lab, the playbooks over ssh, game day E, a part of the fault catalogue."""
@@ -286,8 +290,12 @@ def incus(session: nox.Session) -> None:
 
 @nox.session(name="incus-long")
 def incus_long(session: nox.Session) -> None:
-    """On real hosts, what takes long: when game day E is red, the chain from the alert to the report, more faults."""
+    """On real hosts, what takes long: when game day E is red, the chain from the alert to the report, more faults.
+
+    Last a broker of three nodes, by itself: it has two hosts more.
+    """
     on_hosts(session, "long")
+    pytest(session, "python", "-v", CLUSTER)
 
 
 def on_hosts(session: nox.Session, marked: str) -> None:
@@ -297,12 +305,12 @@ def on_hosts(session: nox.Session, marked: str) -> None:
     """
     spread = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
     # One by one: of a file and its directory pytest makes the directory.
-    first, older = "tests/incus/test_scenario_e.py", "tests/incus/test_older.py"
-    others = sorted({str(path.relative_to(ROOT)) for path in ROOT.glob("tests/incus/test_*.py")} - {first, older})
+    first, alone = "tests/incus/test_scenario_e.py", {OLDER, CLUSTER}
+    others = sorted({str(path.relative_to(ROOT)) for path in ROOT.glob("tests/incus/test_*.py")} - {first, *alone})
     pytest(session, "python", "-v", *spread, "-m", marked, first, *others)
 
 
 @nox.session(name="incus-3.10")
 def incus_older(session: nox.Session) -> None:
     """The older family of RabbitMQ on real hosts."""
-    pytest(session, "python", "-v", "tests/incus/test_older.py")
+    pytest(session, "python", "-v", OLDER)

@@ -194,11 +194,11 @@ def lifecycle(
     """
     if process_started and (not log.run or log.run[-1].at < process_started + _YOUNG):
         end = log.main[-1].at if log.main else None
+        before = {"previous_end": stamp(end) if end else None, "previous_stop": _stop(log.run)}
         if ready:
             unclear = f"What the broker says since its start at {stamp(process_started)}: {_ELSEWHERE}."
-            return {**_NOTHING, "last": "none", "previous_end": stamp(end) if end else None}, unclear
-        silent = {"last": "starting", "at": stamp(process_started), "line": _SILENT}
-        return {**_NOTHING, **silent, "previous_end": stamp(end) if end else None}, ""
+            return {**_NOTHING, **before, "last": "none"}, unclear
+        return {**_NOTHING, **before, "last": "starting", "at": stamp(process_started), "line": _SILENT}, ""
     last, clean_stop, unclear = judge_end(log.run, log.main, running)
     started, stopping = _first(log.run, "started"), _first(log.run, "stopping") or _first(log.run, "stopped")
     line = log.run[-1].line if log.run else log.main[-1] if log.main else None
@@ -211,17 +211,24 @@ def lifecycle(
         "started_at": stamp(started.at) if started else None,
         "stopped_at": stamp(stopping.at) if stopping and last == "stopped" else None,
         "by": _who(log.main, stopping) if stopping else None,
-        "previous_end": _previous_end(log),
+        **_previous(log),
     }
     return result, unclear
 
 
-def _previous_end(log: Log) -> str | None:
-    """Return the last sign of life of the run before the last one, as far as the log reaches back."""
-    if not log.run or log.run[0].step.state != "starting" or log.run[0].line not in log.main:
-        return None
-    before = log.main[: log.main.index(log.run[0].line)]
-    return stamp(before[-1].at) if before and before[-1].at else None
+def _previous(log: Log) -> dict[str, str | None]:
+    """Return the last sign of life of the run before the last one, and its orderly stop, as far as the log goes."""
+    known = bool(log.run) and log.run[0].step.state == "starting" and log.run[0].line in log.main
+    before = log.main[: log.main.index(log.run[0].line)] if known else []
+    return {
+        "previous_end": stamp(before[-1].at) if before and before[-1].at else None,
+        "previous_stop": _stop(events(before)),
+    }
+
+
+def _stop(run: list[Event]) -> str | None:
+    """Return when the last of these steps was a stop in order."""
+    return stamp(run[-1].at) if run and run[-1].step.state == "stopped" else None
 
 
 _YOUNG = timedelta(seconds=0.5)
@@ -231,7 +238,8 @@ _SILENT = "(the process was started after the log's last line)"
 
 _ELSEWHERE = "it is in none of the log files that were read"
 
-_NOTHING = dict.fromkeys(("last", "at", "line", "file", "clean_stop", "started_at", "stopped_at", "by", "previous_end"))
+_NOTHING = dict.fromkeys(("last", "at", "line", "file", "clean_stop", "started_at", "stopped_at", "by", "previous_end",
+                          "previous_stop"))  # fmt: skip
 
 _MINORITY = "Cluster minority/secondary status detected"
 

@@ -10,13 +10,16 @@ Standard library only; nothing is changed and nothing is sent. What can't be rea
 from __future__ import annotations
 
 import glob
+import ipaddress
 import os
 import pwd
 import stat
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from . import _command
 from ._command import Ended
@@ -255,17 +258,33 @@ class Host:
     def listening(self) -> dict[int, set[int]]:
         """Return the TCP ports that somebody listens on, each with the inodes of its sockets."""
         ports: dict[int, set[int]] = {}
+        for fields in self._sockets():
+            if fields[3] == _LISTEN:
+                ports.setdefault(_port(fields[1]), set()).add(int(fields[9]))
+        return ports
+
+    def unheard(self, port: int) -> list[dict[str, Any]]:
+        """Return the far ends of connections with this port at either end that acknowledge nothing of what is sent.
+
+        Keys address, port and tries: how often the kernel has sent the same again, twice at least.
+        """
+        tries: dict[str, int] = {}
+        for fields in self._sockets():
+            near, far, state, count = fields[1], fields[2], fields[3], int(fields[6], 16)
+            if port in (_port(near), _port(far)) and state in _SENDING and count >= _RETRIES:
+                address = _address(far)
+                tries[address] = max(count, tries.get(address, 0))
+        return [{"address": address, "port": port, "tries": count} for address, count in sorted(tries.items())]
+
+    def _sockets(self) -> Iterator[list[str]]:
         read = 0
         for name in ("net/tcp", "net/tcp6"):
             with suppress(Unreadable):  # a host may lack IPv6
                 lines = self._read(name).decode("ascii", "replace").splitlines()[1:]
                 read += 1
-                for fields in (line.split() for line in lines):
-                    if len(fields) > 9 and fields[3] == _LISTEN:
-                        ports.setdefault(int(fields[1].rpartition(":")[2], 16), set()).add(int(fields[9]))
+                yield from (fields for fields in (line.split() for line in lines) if len(fields) > 9)
         if not read:
-            raise Unreadable(f"The listening ports can't be read from {self.proc}/net/tcp.")
-        return ports
+            raise Unreadable(f"The TCP sockets can't be read from {self.proc}/net/tcp.")
 
     def _read(self, name: str) -> bytes:
         try:
@@ -279,6 +298,23 @@ _BOOT = ["-s", "rabbit", "boot"]
 """What tells a broker from its command line tools, which are Erlang VMs too."""
 
 _LISTEN = "0A"
+_SENDING = ("01", "02")
+"""States of a socket that waits for an answer of the other end: established, and on its way to be."""
+
+_RETRIES = 2
+"""One retry may be a lost packet."""
+
+
+def _port(end: str) -> int:
+    return int(end.rpartition(":")[2], 16)
+
+
+def _address(end: str) -> str:
+    """Return an address as /proc/net/tcp writes it: words of the machine's own byte order."""
+    digits = end.rpartition(":")[0]
+    words = [int(digits[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(digits), 8)]
+    address = ipaddress.ip_address(b"".join(words))
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _contains(items: list[str], part: list[str]) -> bool:

@@ -85,6 +85,10 @@ options:
     type: list
     elements: int
     default: [5672, 15672]
+  cluster_port:
+    description:
+      - The TCP port on which the cluster's nodes talk to one another. Who is not heard there is told in RV(unheard).
+    type: int
   timeout:
     description:
       - Seconds that each command may take, such as the service manager's.
@@ -247,6 +251,9 @@ lifecycle:
       sample: SIGTERM
     previous_end:
       description: The last entry of the run before the last one. Between it and the next start nobody was served.
+      type: str
+    previous_stop:
+      description: When that run had been stopped in order. V(null) if it ended otherwise, or that is not known.
       type: str
 signatures:
   description: The known bad lines that the logs show, in the order of the choices of their names.
@@ -468,6 +475,17 @@ firewall:
     table: {description: "The table.", type: str}
     chain: {description: "The chain.", type: str}
     rule: {description: "The rule as the firewall writes it.", type: str}
+unheard:
+  description:
+    - The other nodes that acknowledge nothing of what this one sends, on O(cluster_port). RabbitMQ itself tells of them
+      after some 75 s. V(null) if that can't be seen, or without that port.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    address: {description: "The other node's address.", type: str}
+    port: {description: "The port.", type: int}
+    tries: {description: "How often the kernel has sent the same again without an answer.", type: int}
 pressure:
   description: How the service waits for its disk.
   returned: always
@@ -599,6 +617,7 @@ def argument_spec() -> dict[str, Any]:
         "copy_dir": {"type": "path"},
         "last_good": {"type": "list", "elements": "str", "default": []},
         "ports": {"type": "list", "elements": "int", "default": [5672, 15672]},
+        "cluster_port": {"type": "int"},
         "timeout": {"type": "float", "default": 20.0},
         "reference": {"type": "str"},
         "probe": probe_option(),
@@ -799,6 +818,11 @@ class Look:
             )
         return found
 
+    def unheard(self) -> list[dict[str, Any]] | None:
+        """See which other nodes acknowledge nothing."""
+        port = self.params["cluster_port"]
+        return None if port is None else self.attempt(lambda: self.host.unheard(port), None)
+
     def firewall(self) -> list[dict[str, str]] | None:
         """Read the firewall's rules."""
 
@@ -939,6 +963,7 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
         },
         "files": _host_state.open_files(process["pid"]) if process["pid"] else {"open": None, "limit": None},
         "firewall": look.firewall(),
+        "unheard": look.unheard(),
         "pressure": {
             "io_full": _host_state.io_full(params["service"]),
             "stuck": disk_watch.stuck() if disk_watch else None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ._findings import (
@@ -316,6 +317,29 @@ def no_files_left(evidence: Evidence) -> Finding:
     return by_host if by_host.holds else check(evidence, "alarms", "local_alarms", about="file")
 
 
+def unheard(info: Info) -> Truth:
+    """Whether a node sends to another one, which does not acknowledge it: that hangs or is cut off."""
+    return None if info.get("unheard") is None else bool(info["unheard"])
+
+
+def tell_unheard(host: str, info: Info) -> list[Proof]:
+    """Say to whom it sends."""
+    return [
+        proof(
+            host, "/proc/net/tcp", f"{one['address']} port {one['port']} acknowledges nothing: {one['tries']} retries"
+        )
+        for one in info["unheard"]
+    ]
+
+
+def queues_down(evidence: Evidence) -> Finding:
+    """Whether queues are down, and which."""
+    found = check(evidence, "queues", about=" is ")
+    names = [str(queue["name"]) for queue in evidence.get("queues") or []]
+    told = " ".join(one["text"] for one in found.proof)
+    return replace(found, queues=sorted(name for name in names if f"queue '{name}' is " in told))
+
+
 def leaderless(evidence: Evidence) -> Finding:
     """Whether a quorum queue has no leader: RabbitMQ's check, which is younger than 4.0, else no count and the log."""
     checked = check(evidence, "leaders")
@@ -390,9 +414,10 @@ FINDINGS: dict[str, Question] = {
     "any_alarm": lambda e: check(e, "alarms", "local_alarms"),
     "vhost_missing": lambda e: check(e, "vhost"),
     "queues_missing": lambda e: check(e, "queues", about="does not exist"),
-    "queues_down": lambda e: check(e, "queues", about=" is "),
+    "queues_down": queues_down,
     "identity_changed": lambda e: check(e, "identity"),
     "partitioned": partitioned,
+    "nodes_unheard": on_brokers(unheard, tell_unheard),
     "nodes_down": lambda e: check(e, "nodes_running"),
     "quorum_lost": leaderless,
     "check_failed": lambda e: check(

@@ -192,9 +192,9 @@ def recent_exits(info: Info) -> list[dict[str, Any]]:
     """Return the abnormal ends of the last hour, newest last; without one that an orderly stop has followed."""
     if info["lifecycle"]["clean_stop"]:
         return []
-    now = (info.get("clock") or {}).get("now")
+    now, stop = (info.get("clock") or {}).get("now"), info["lifecycle"].get("previous_stop") or ""
     exits = info["service"].get("exits") or []
-    return [end for end in exits if (seconds_between(end["at"], now) or 0.0) < RECENT]
+    return [end for end in exits if (seconds_between(end["at"], now) or 0.0) < RECENT and end["at"] > stop]
 
 
 def tell_exits(host: str, info: Info) -> list[Proof]:

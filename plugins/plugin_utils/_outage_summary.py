@@ -84,12 +84,7 @@ def _cause(run: Mapping[str, Any]) -> list[str]:
     if record.get("cause") and verdict["cause"] == "healthy":
         return [f"{record.get('headline') or record['cause']} [{record['cause']}]"]
     lines = [f"{verdict['headline']} [{verdict['cause']}]"]
-    return lines + [f"also: {other['title']}{_where(other)} [{other['cause']}]" for other in verdict["also"]]
-
-
-def _where(cause: Mapping[str, Any]) -> str:
-    where = ", ".join(cause.get("queues") or cause.get("targets") or [])
-    return f" ({where})" if where else ""
+    return lines + [f"also: {other['headline']} [{other['cause']}]" for other in verdict["also"]]
 
 
 def _proof(run: Mapping[str, Any]) -> list[str]:

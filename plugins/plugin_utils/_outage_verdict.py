@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -20,7 +21,14 @@ from ansible_collections.veza.rabbitmq.plugins.plugin_utils import (
     _suspects,
 )
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._choice import PAST
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._findings import Evidence, Finding, Proof, infos, proof
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._findings import (
+    Evidence,
+    Finding,
+    Info,
+    Proof,
+    infos,
+    proof,
+)
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain
 
 FINDINGS = {**_findings_broker.FINDINGS, **_findings_apps.FINDINGS, **_findings_traffic.FINDINGS}
@@ -44,6 +52,9 @@ UNKNOWN = {
 }
 
 REVIVE = "revive_broker"
+
+OTHERS = "; the rest of the cluster serves"
+"""What the headline says where a cluster goes on without the nodes that it is about."""
 
 REACH = ("all", "targets", "queues", "nothing")
 """What a cause affects, the widest first: everything, what the targets' hosts send, its queues, nothing."""
@@ -89,7 +100,14 @@ def outage_verdict(
         every |= resting
     judged = {name: _judge(cause, findings) for name, cause in every.items()}
     holding = {name: _together(every[name], findings) for name, truth in judged.items() if truth}
-    named = _ranked(holding, every, findings, set(evidence.get("brokers") or {}))
+    brokers = set(evidence.get("brokers") or {})
+    if others_serve(evidence):
+        down = FINDINGS["queues_down"](evidence).queues
+        for name, seen in holding.items():
+            if every[name]["affects"] == "all" and _of_brokers(every[name], findings) and set(seen.targets) < brokers:
+                every[name] = {**every[name], "affects": "queues" if down else "nothing", "others": OTHERS}
+                holding[name] = replace(seen, queues=down)
+    named = _ranked(holding, every, findings, brokers)
     first = next(iter(named), None)
     cause = {**UNKNOWN} if first is None else {**every[first], "cause": first}
     seen = Finding(None, _everything(findings)) if first is None else named[first]
@@ -125,6 +143,21 @@ def outage_verdict(
         "unknown": _unseen(evidence),
         "outage": outage,
     }  # fmt: skip
+
+
+def others_serve(evidence: Evidence) -> bool:
+    """Whether every container that could be asked gets through, and the cluster misses nodes and nothing else.
+
+    Its queues that are down are those whose home is on such a node.
+    """
+    checks = (evidence.get("health") or {}).get("checks", [])
+    failed = {one["name"] for one in checks if one["result"] == "fail"}
+    missing = FINDINGS["queues_missing"](evidence).holds is not False
+    return (
+        {"nodes_running"} <= failed <= {"nodes_running", "quorum_critical", "queues"}
+        and not missing
+        and bool(_findings_apps.all_get_through(evidence).holds)
+    )
 
 
 def _back(evidence: Evidence) -> bool:
@@ -328,6 +361,7 @@ def _about(cause: Mapping[str, Any], seen: Finding) -> dict[str, Any]:
     return {
         "cause": cause["name"],
         "title": cause["title"],
+        "headline": _headline(cause, seen),
         "affects": cause["affects"],
         "proof": seen.proof,
         "targets": seen.targets,
@@ -338,8 +372,9 @@ def _about(cause: Mapping[str, Any], seen: Finding) -> dict[str, Any]:
 
 
 def _headline(cause: Mapping[str, Any], seen: Finding) -> str:
-    where = ", ".join(seen.queues or seen.targets)
-    return str(cause["title"]) + (f" ({where})" if where else "")
+    others = cause.get("others", "")
+    where = ", ".join(seen.targets if others else seen.queues or seen.targets)
+    return str(cause["title"]) + (f" ({where})" if where else "") + others
 
 
 def _everything(findings: Mapping[str, Finding]) -> list[Proof]:
@@ -402,32 +437,31 @@ def _began(evidence: Evidence, cause: str, targets: Sequence[str], proofs: Seque
 
 
 def _told_by_brokers(evidence: Evidence, cause: str, targets: Sequence[str]) -> dict[str, Any] | None:
-    for host, info in infos(evidence, "brokers"):
-        # When another node was stopped tells nothing of this one's end.
-        if info is None or (targets and host not in targets):
-            continue
-        lifecycle = info["lifecycle"]
-        # Whatever was still written after that: from its stop on, completed or not, it served nobody.
-        stop = lifecycle.get("stopped_at") or (lifecycle["at"] if lifecycle["last"] == "stopping" else None)
-        if _ENDS.get(cause) and stop:
-            return {"start": stop, "source": f"{host}: stop in the broker's log", "confidence": "exact"}
-        if cause == "broker_booting" and _findings_process.down_since(info):
-            since = _findings_process.down_since(info)
-            return {
-                "start": since,
-                "source": f"{host}: last sign of life before it boots",
-                "confidence": "then or later",
-            }
-        exits = _findings_process.recent_exits(info)
-        if cause in ("broker_restarted", *_ENDS) and exits:
-            return {
-                "start": exits[-1]["at"],
-                "source": f"{host}: end of the process in the journal",
-                "confidence": "exact",
-            }
-        if cause in _ENDS and _findings_process.died_at(info):
-            died = _findings_process.died_at(info)
-            return {"start": died, "source": f"{host}: last sign of life", "confidence": "then or later"}
+    """Return what the first of the nodes tells that it is about: when another was stopped tells nothing of its end."""
+    told = [
+        _told_by_broker(host, info, cause)
+        for host, info in infos(evidence, "brokers")
+        if info is not None and (not targets or host in targets)
+    ]
+    return min((one for one in told if one), key=lambda one: str(one["start"]), default=None)
+
+
+def _told_by_broker(host: str, info: Info, cause: str) -> dict[str, Any] | None:
+    lifecycle = info["lifecycle"]
+    # Whatever was still written after that: from its stop on, completed or not, it served nobody.
+    stop = lifecycle.get("stopped_at") or (lifecycle["at"] if lifecycle["last"] == "stopping" else None)
+    if _ENDS.get(cause) and stop:
+        return {"start": stop, "source": f"{host}: stop in the broker's log", "confidence": "exact"}
+    since = _findings_process.down_since(info)
+    if cause == "broker_booting" and since:
+        return {"start": since, "source": f"{host}: last sign of life before it boots", "confidence": "then or later"}
+    exits = _findings_process.recent_exits(info)
+    if cause in ("broker_restarted", *_ENDS) and exits:
+        source = f"{host}: end of the process in the journal"
+        return {"start": exits[-1]["at"], "source": source, "confidence": "exact"}
+    died = _findings_process.died_at(info)
+    if cause in _ENDS and died:
+        return {"start": died, "source": f"{host}: last sign of life", "confidence": "then or later"}
     return None
 
 

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _up(options: argparse.Namespace) -> None:
     start = time.monotonic()
     settings = replace(stack.OPTIONS, confirms=options.confirms == "on")
-    lab = stack.up(options.name, settings, rabbitmq=options.rabbitmq, say=_say)
+    lab = stack.up(options.name, settings, rabbitmq=options.rabbitmq, say=_say, nodes=options.nodes)
     _say(f"up after {time.monotonic() - start:.0f} s: {', '.join(f'{host}.lxd' for host in lab.hosts)}")
     width = 2 + len(f"ansible-playbook -i {lab.inventory} playbooks/diagnose_rabbitmq.yml")
     for command, meaning in (
@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "up":
             command.add_argument("--rabbitmq", default="4.0", choices=sorted(stack.VERSIONS), help="version (4.0)")
             command.add_argument("--confirms", default="on", choices=["on", "off"], help="publisher confirms (on)")
+            command.add_argument("--nodes", type=int, default=1, choices=[1, 2, 3], help="nodes of the broker (1)")
         if name == "run":
             command.add_argument("command", nargs=argparse.REMAINDER)
     return parser

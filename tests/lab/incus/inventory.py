@@ -98,6 +98,9 @@ def _hosts(lab: Lab, connection: dict[str, Any]) -> dict[str, Any]:
         "ungrouped": {"hosts": {"localhost": controller}},
         "veza_incus": {"hosts": {"hypervisor": hypervisor}},
         "veza": {"vars": connection},
+        "veza_data_rabbitmq": {
+            "hosts": {f"{host}.lxd": {} for host in lab.data["hosts"] if host.startswith("rabbitmq-")}
+        },
     }
 
 

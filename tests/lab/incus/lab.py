@@ -61,6 +61,11 @@ class IncusLab(Lab):
         return addresses
 
     @property
+    def nodes(self) -> list[str]:
+        """The hosts of the broker's nodes, the first one first."""
+        return [host for host in self.hosts if host.startswith("rabbitmq")]
+
+    @property
     def init(self) -> Process:
         """Process 1 of the lab's namespaces; LabError when the lab was taken down since."""
         try:

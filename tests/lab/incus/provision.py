@@ -25,6 +25,7 @@ _SHIPPED = CHECKOUT / "extensions" / "prometheus"
 
 
 DEFINITIONS = "var/lib/rabbitmq/definitions"
+COOKIE = "/var/lib/rabbitmq/.erlang.cookie"
 
 
 def common(lab: IncusLab, host: str) -> None:
@@ -44,22 +45,7 @@ def common(lab: IncusLab, host: str) -> None:
 
 def broker_host(lab: IncusLab, host: str) -> None:
     """Configure and start RabbitMQ under Debian's unit, and declare what Veza needs."""
-    settings = {
-        "cluster_name": f"veza-{lab.name}",
-        "heartbeat": lab.options.heartbeat,
-        "log.file.level": "info",
-    }
-    push(
-        lab,
-        host,
-        {
-            "etc/rabbitmq/rabbitmq.conf": "".join(f"{name} = {value}\n" for name, value in settings.items()),
-            "etc/rabbitmq/enabled_plugins": "[rabbitmq_management,rabbitmq_prometheus].\n",
-            # Idle schedulers would otherwise spin: the hosts share the machine's processors.
-            "etc/rabbitmq/rabbitmq-env.conf": 'SERVER_ADDITIONAL_ERL_ARGS="+sbwt none +sbwtdcpu none +sbwtdio none"\n',
-        },
-        mode=0o644,
-    )
+    _configure_broker(lab, host, {})
     # The users come last: whoever may log in finds its queue, and no refusal stands in the log of a healthy broker.
     definitions = broker.definitions(lab.credentials)
     users = {key: definitions.pop(key) for key in ("users", "permissions")}
@@ -72,6 +58,36 @@ def broker_host(lab: IncusLab, host: str) -> None:
         f" rabbitmqctl -q delete_user guest; rm -r /{DEFINITIONS}"
     )
     lab.on(host, "sh", "-c", import_them)
+
+
+def peer_host(lab: IncusLab, host: str) -> None:
+    """Start one more node, which joins the cluster at its first boot."""
+    cookie = lab.on("rabbitmq", "cat", COOKIE).stdout
+    push(lab, host, {COOKIE: cookie}, mode=0o400)
+    lab.on(host, "chown", "rabbitmq:", COOKIE)
+    discovery = "cluster_formation.peer_discovery_backend", "cluster_formation.classic_config.nodes.1"
+    _configure_broker(lab, host, dict(zip(discovery, ("classic_config", lab.data["node"]), strict=True)))
+    lab.on(host, "systemctl", "enable", "--now", "rabbitmq-server", timeout=120)
+
+
+def _configure_broker(lab: IncusLab, host: str, more: dict[str, str]) -> None:
+    settings = {
+        "cluster_name": f"veza-{lab.name}",
+        "heartbeat": lab.options.heartbeat,
+        "log.file.level": "info",
+        **more,
+    }
+    push(
+        lab,
+        host,
+        {
+            "etc/rabbitmq/rabbitmq.conf": "".join(f"{name} = {value}\n" for name, value in settings.items()),
+            "etc/rabbitmq/enabled_plugins": "[rabbitmq_management,rabbitmq_prometheus].\n",
+            # Idle schedulers would otherwise spin: the hosts share the machine's processors.
+            "etc/rabbitmq/rabbitmq-env.conf": 'SERVER_ADDITIONAL_ERL_ARGS="+sbwt none +sbwtdcpu none +sbwtdio none"\n',
+        },
+        mode=0o644,
+    )
 
 
 def database_host(lab: IncusLab, host: str) -> None:

@@ -51,11 +51,16 @@ HOSTS = {
     "monitor": Host(40, provision.monitor_host),
 }
 
+PEERS = {"rabbitmq-2": Host(12, provision.peer_host), "rabbitmq-3": Host(13, provision.peer_host)}
+"""The hosts of a cluster's other nodes, which join that of ``rabbitmq``."""
+
 Say = Callable[[str], None]
 
 
-def up(name: str = "play", options: Options = OPTIONS, rabbitmq: str = "4.0", say: Say = print) -> IncusLab:
-    """Bring up a lab, wait until it works, and return it.
+def up(
+    name: str = "play", options: Options = OPTIONS, rabbitmq: str = "4.0", say: Say = print, nodes: int = 1
+) -> IncusLab:
+    """Bring up a lab, its broker a cluster of so many nodes, wait until it works, and return it.
 
     What a killed lab of this name left is removed first. When anything fails, nothing stays but the reason.
     LabError: it is up already, this machine can't, or a server does not start.
@@ -70,7 +75,8 @@ def up(name: str = "play", options: Options = OPTIONS, rabbitmq: str = "4.0", sa
     images = {suite: image.ready(suite, say) for suite in dict.fromkeys(("trixie", VERSIONS[rabbitmq]))}
     containers = app.image_tar(image.CACHE, say)
     try:
-        lab = _create(where, name, options, rabbitmq, [path / "host_key.pub" for path in images.values()])
+        keys = [path / "host_key.pub" for path in images.values()]
+        lab = _create(where, name, options, rabbitmq, keys, _hosts(nodes))
         _start(lab, images, containers, say)
     except BaseException:
         # Interrupted too (Ctrl-C): nobody would know of what was started so far.
@@ -93,7 +99,13 @@ def is_up(where: Path) -> bool:
     return bool(lab.data.get("ready")) and lab.init.alive()
 
 
-def _create(where: Path, name: str, options: Options, rabbitmq: str, host_keys: list[Path]) -> IncusLab:
+def _hosts(nodes: int) -> dict[str, Host]:
+    return {**HOSTS, **dict(list(PEERS.items())[: nodes - 1])}
+
+
+def _create(
+    where: Path, name: str, options: Options, rabbitmq: str, host_keys: list[Path], hosts: dict[str, Host]
+) -> IncusLab:
     """Make the state directory with all that can be known before anything runs."""
     where.mkdir(mode=0o711)
     where.chmod(0o711)
@@ -109,7 +121,7 @@ def _create(where: Path, name: str, options: Options, rabbitmq: str, host_keys: 
         "ready": False,
         "rabbitmq": rabbitmq,
         "options": asdict(replace(options, instances=2)),
-        "hosts": {host: f"{daemon.NETWORK}.{entry.number}" for host, entry in HOSTS.items()},
+        "hosts": {host: f"{daemon.NETWORK}.{entry.number}" for host, entry in hosts.items()},
         "ports": {"amqp": 5672, "management": 15672, "postgres": 5432},
         "urls": _urls(credentials),
         "credentials": credentials,
@@ -190,10 +202,13 @@ def _start(lab: IncusLab, images: dict[str, Path], containers: Path, say: Say) -
     for suite, path in images.items():
         lab.incus("image", "import", str(path / "metadata.tar"), str(path / "rootfs.tar.zst"), "--alias", suite)
     for host in lab.hosts:
-        _launch(lab, host, VERSIONS[lab.data["rabbitmq"]] if host == "rabbitmq" else "trixie")
+        _launch(lab, host, VERSIONS[lab.data["rabbitmq"]] if host in lab.nodes else "trixie")
     lab.data["container_image"] = str(containers)
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        list(pool.map(lambda host: _provision(lab, host), lab.hosts))
+        list(pool.map(lambda host: _provision(lab, host), (host for host in lab.hosts if host in HOSTS)))
+    for host in lab.nodes[1:]:
+        # One after the other: each joins those that are there.
+        _provision(lab, host)
     say("waiting for Veza")
     # Names of the hosts resolve within their network only.
     subprocess.run(
@@ -212,7 +227,7 @@ def _launch(lab: IncusLab, host: str, suite: str) -> None:
 
 def _provision(lab: IncusLab, host: str) -> None:
     provision.common(lab, host)
-    HOSTS[host].role(lab, host)
+    {**HOSTS, **PEERS}[host].role(lab, host)
 
 
 def finish(lab: IncusLab) -> None:

@@ -440,6 +440,10 @@ SITUATIONS = {
     "no leader": (evidence(fail("leaders"), info(), probe()), "quorum_lost"),
     "partition": (evidence(fail("partitions"), info(), probe()), "cluster_partitioned"),
     "node down": (evidence(fail("nodes_running"), info(), probe()), "cluster_node_down"),
+    "a node that is not heard": (
+        evidence(SILENT, info(unheard=[{"address": "198.18.77.13", "port": 25672, "tries": 5}]), probe()),
+        "cluster_nodes_unheard",
+    ),
     "check failed": (evidence(fail("listeners"), info(), probe()), "health_check_failed"),
     "empty broker": (evidence(fail("identity"), info(), probe("login_refused", "login")), "data_lost"),
     "restored from a snapshot": (

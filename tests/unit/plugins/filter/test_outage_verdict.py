@@ -867,6 +867,81 @@ def test_a_cause_names_the_nodes_on_which_all_of_it_holds(infos: tuple, expected
     assert not {name for name in found if name.startswith("broker_")} - set(expected)
 
 
+def missing(*failed: dict) -> dict:
+    """Return the health of a cluster that misses a node, and of which these checks fail besides."""
+    seen = fail("nodes_running")
+    names = [check["name"] for check in failed]
+    return {**seen, "checks": [*(one for one in seen["checks"] if one["name"] not in names), *failed]}
+
+
+HOME_DOWN = check("queues", "fail", "queue 'transcode_jobs' is down")
+
+
+@pytest.mark.parametrize(
+    ("seen_health", "reach", "affected"),
+    [
+        (missing(), "nothing", []),
+        (missing(check("quorum_critical", "fail")), "nothing", []),
+        (missing(HOME_DOWN), "queues", ["transcode_jobs"]),
+        (missing(check("virtual_hosts", "fail")), "all", ["search_index_updates", "transcode_jobs"]),
+        (missing(check("queues", "fail", "queue 'x' does not exist in '/'")), "all", None),
+    ],
+)
+@pytest.mark.parametrize("one", [GONE, CRASHED])
+def test_a_cluster_that_goes_on_without_a_node_affects_nobody_but_by_that_nodes_queues(
+    one: dict, seen_health: dict, reach: str, affected: list | None
+) -> None:
+    queues = [
+        {"name": name, "subsystem": name, "severity": "LOW", "effect": ""}
+        for name in ("search_index_updates", "transcode_jobs")
+    ]
+    verdict = outage_verdict(cluster(seen_health, info(), info(), one, down=("rabbit@c",)), causes(), queues)
+    told = next(one for one in (verdict, *verdict["also"]) if one["cause"].startswith("broker_"))
+    assert (told["affects"], told["targets"]) == (reach, ["c"])
+    assert ("(c); the rest of the cluster serves" in told["headline"]) is (reach != "all")
+    if affected is not None:
+        assert sorted(row["subsystem"] for row in verdict["impact"] if row["affected"]) == affected
+
+
+def test_a_backend_that_does_not_get_through_is_not_served_by_the_other_nodes() -> None:
+    seen = {**cluster(missing(), info(), info(), GONE, down=("rabbit@c",))}
+    seen["apps"] = {**seen["apps"], "backend-1": {"info": app(container(seen=NO_WAY))}}
+    assert outage_verdict(seen, causes())["affects"] == "all"
+
+
+def test_the_first_of_several_nodes_tells_when_the_outage_began() -> None:
+    first, later = ({"exits": [{"at": f"2026-01-31T02:0{minute}:00.000Z", "status": "9/KILL"}]} for minute in (1, 3))
+    gone = {"clean_stop": False, "probe": NO_WAY}
+    seen = {**cluster(MUTE, info("stopped", service=later, **gone), info("stopped", service=first, **gone), info())}
+    assert outage_verdict({**seen, "apps": {}}, causes())["outage"]["start"] == first["exits"][0]["at"]
+
+
+@pytest.mark.parametrize(
+    ("stop", "cause"),
+    [(None, "broker_restarted"), ("2026-01-31T02:03:30.000Z", "healthy"), ("2026-01-31", "broker_restarted")],
+)
+def test_a_crash_is_over_once_the_broker_was_stopped_in_order_and_started_again(stop: str | None, cause: str) -> None:
+    died_once = {"exits": [{"at": "2026-01-31T02:03:00.000Z", "status": "9/KILL"}]}
+    back = info(service=died_once, lifecycle=lifecycle(previous_stop=stop))
+    assert named(evidence(health(), back, probe()))[0] == cause
+
+
+@pytest.mark.parametrize(
+    ("unheard", "beside", "cause"),
+    [
+        ([{"address": "198.18.77.13", "port": 25672, "tries": 5}], (), "cluster_nodes_unheard"),
+        ([{"address": "198.18.77.13", "port": 25672, "tries": 5}], ("minority_paused",), "minority_paused"),
+        ([], (), "management_unavailable"),
+        (None, (), "management_unavailable"),
+    ],
+)
+def test_a_partition_is_named_before_rabbitmq_tells_of_it(unheard: list | None, beside: tuple, cause: str) -> None:
+    paused = {"listeners": [{"port": 5672, "listening": False}], "probe": NO_WAY} if beside else {}
+    hears = info(unheard=unheard)
+    seen = cluster(SILENT, hears, hears, info(signatures=[line(name) for name in beside], **paused))
+    assert named(seen)[0] == cause
+
+
 def test_a_node_that_serves_is_not_among_those_that_are_not_reached() -> None:
     seen = {**cluster(MUTE, info(), REFUSES, info()), "apps": {}}
     verdict = outage_verdict(seen, causes())

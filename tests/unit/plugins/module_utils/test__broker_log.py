@@ -337,6 +337,18 @@ def test_the_end_of_the_run_before_is_known_while_the_next_one_boots() -> None:
     assert life(tail(BOOT_BEGUN), running=True)["previous_end"] is None
 
 
+def test_an_orderly_stop_of_the_run_before_is_told_of_the_next_one() -> None:
+    stopped = life(tail(BOOT + CTL_STOP), running=False)["at"]
+    later = BOOT.replace("2026-11-23", "2026-11-24")
+    assert life(tail(BOOT + CTL_STOP + later), running=True)["previous_stop"] == stopped
+    assert life(tail(BOOT + later), running=True)["previous_stop"] is None
+    assert life(tail(later), running=True)["previous_stop"] is None
+    # It has not written yet.
+    young = datetime(2026, 11, 24, tzinfo=UTC)
+    read = logs.read([tail(BOOT + CTL_STOP)])
+    assert logs.lifecycle(read, True, young)[0]["previous_stop"] == stopped
+
+
 def test_what_a_boot_dropped_is_a_number() -> None:
     text = (
         "2026-01-31 02:00:00.000000+00:00 [info] <0.1.0>  Starting RabbitMQ 4.0.5 on Erlang 27.3.4.1 [jit]\n"

@@ -110,6 +110,24 @@ def test_listening_ports_of_both_families(proc: Path) -> None:
     assert Host(str(proc)).listening() == {5672: {4711}, 15672: {4713}}
 
 
+def test_who_acknowledges_nothing_of_what_is_sent(proc: Path) -> None:
+    lines = [
+        "0: 0A4D12C6:80EC 0D4D12C6:6448 01 00008723:00000000 01:00005BA 00000008 103 0 1",  # 198.18.77.13, 8 retries
+        "1: 0A4D12C6:9C54 0C4D12C6:6448 01 00000000:00000000 00:0000000 00000000 103 0 2",  # is heard
+        "2: 0A4D12C6:6448 0C4D12C6:9C55 01 00000123:00000000 01:0000000 00000001 103 0 3",  # one lost packet
+        "3: 0A4D12C6:1628 0E4D12C6:9C55 01 00000123:00000000 01:0000000 0000000A 103 0 4",  # a client
+        "4: 0A4D12C6:9C56 0D4D12C6:6448 02 00000001:00000000 01:0000000 00000003 103 0 5",  # tries to connect again
+        "5: 00000000:6448 00000000:0000 0A 00000000:00000000 00:0000000 00000009 103 0 6",
+    ]
+    (proc / "net" / "tcp").write_text("header\n" + "\n".join(lines) + "\n")
+    mapped = f"7: {'0' * 16}FFFF00000A4D12C6:6448 {'0' * 16}FFFF00000F4D12C6:9C57 01 01:00 01:00 00000002 103 0 7\n"
+    (proc / "net" / "tcp6").write_text("header\n" + mapped)
+    assert Host(str(proc)).unheard(25672) == [
+        {"address": "198.18.77.13", "port": 25672, "tries": 8},
+        {"address": "198.18.77.15", "port": 25672, "tries": 2},
+    ]
+
+
 def test_the_boot(proc: Path) -> None:
     host = Host(str(proc))
     assert host.booted() == 1795464000
