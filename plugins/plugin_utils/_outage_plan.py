@@ -7,7 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
+
+import yaml
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._version import VERSION
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._actions import Choice, choose
@@ -202,11 +205,12 @@ def _approved(plan: Plan, approved: Mapping[str, Any]) -> Plan:
     """
     if plan["decision"] not in ACTS:
         return plan
-    differ = [name for name in ("incident", "version") if approved.get(name) != plan["approval"][name]]
-    steps = approved.get("steps") or []
-    differ += ["steps" for step in plan["approval"]["steps"] if step["remedy"] != "none" and step not in steps][:1]
+    wanted, now = _as_yaml_reads(approved), _as_yaml_reads(plan["approval"])
+    differ = [name for name in ("incident", "version") if wanted.get(name) != now[name]]
+    steps = wanted.get("steps") or []
+    differ += ["steps" for step in now["steps"] if step["remedy"] != "none" and step not in steps][:1]
     # That a run before this one has opened the incident is not another decision.
-    differ = [name for name in differ if not (name == "incident" and approved.get("incident") is None)]
+    differ = [name for name in differ if not (name == "incident" and not approved.get("incident"))]
     if not differ:
         return plan
     return {
@@ -220,6 +224,26 @@ def _approved(plan: Plan, approved: Mapping[str, Any]) -> Plan:
         "steps": [],
         "actions": [],
     }
+
+
+def _as_yaml_reads(value: Any) -> Any:
+    """Return a value with its texts as YAML would read them, to compare what may have passed through it.
+
+    AWX hands an artifact to the next job as YAML whose texts are tagged ``!unsafe``, which ansible-core 2.19 and later
+    read as if nobody had tagged them: "5" becomes 5, an empty text null, an instant a date.
+    """
+    if isinstance(value, Mapping):
+        return {key: _as_yaml_reads(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_as_yaml_reads(one) for one in value]
+    if isinstance(value, str):
+        loader = yaml.SafeLoader("")
+        node = yaml.ScalarNode(loader.resolve(yaml.ScalarNode, value, (True, False)), value)
+        try:
+            value = loader.construct_object(node)
+        except (ValueError, yaml.YAMLError):
+            return value  # it looks like a number or a date, and is none
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _told(value: Any) -> str:

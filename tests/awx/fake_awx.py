@@ -5,7 +5,8 @@
 """A stand-in for AWX's API, as far as the modules of awx.awx talk to it: it keeps what they post.
 
 It knows of AWX what decides whether a second run changes anything: the fields that an object has without being told,
-values that are not given back, and links. It does not judge what it is given.
+values that are not given back, and links. Of what AWX refuses it knows one thing: a credential of a workflow's node
+that the node's template has already.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ LINKS = {
     "credentials": "credentials",
     "instance_groups": "instance_groups",
     "success_nodes": "workflow_job_template_nodes",
+    "failure_nodes": "workflow_job_template_nodes",
+    "always_nodes": "workflow_job_template_nodes",
     "notification_templates_success": "notification_templates",
     "notification_templates_error": "notification_templates",
     "notification_templates_approvals": "notification_templates",
@@ -66,21 +69,26 @@ class FakeAwx:
 
     def _new(self, kind: str, number: int, name: str | None = None) -> Thing:
         url = f"{PREFIX}{kind}/{number}/"
-        related = {"survey_spec": f"{url}survey_spec/", "current_update": None}
+        related = {"survey_spec": f"{url}survey_spec/", "current_update": None, "update": f"{url}update/"}
         return {"id": number, "type": TYPES.get(kind, kind.rstrip("s")), "url": url, "name": name, "related": related}
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
         """Return status and document."""
         parts = path.removeprefix(PREFIX).strip("/").split("/")
-        if method != "GET":
+        # An update writes nothing that was defined.
+        if method != "GET" and parts[-1] != "update":
             self.writes.append(f"{method} {path}")
         match parts:
             case ["ping"] | [""]:
                 return 200, {"version": "24.6.1"}
             case [kind]:
                 return self.listed(kind, query) if method == "GET" else (201, self.created(kind, body))
+            case ["updates", number]:
+                return 200, {"id": int(number), "scm_revision": "0000", **UPDATED}
             case [kind, number]:
                 return self.one(method, kind, int(number), body)
+            case [_kind, number, "update"]:
+                return 202, {"id": int(number), "status": "pending", "url": f"{PREFIX}updates/{number}/"}
             case [kind, number, "survey_spec"]:
                 return self.survey(method, f"{kind}/{number}", body)
             case [_kind, number, "create_approval_template"]:
@@ -138,6 +146,11 @@ class FakeAwx:
         if method == "GET":
             found = [self.things[LINKS[where[1]]][number] for number in numbers]
             return 200, {"count": len(found), "results": found, "next": None}
+        owner, link = where
+        if owner.startswith("workflow_job_template_nodes/") and link == "credentials":
+            node = self.things["workflow_job_template_nodes"][int(owner.partition("/")[2])]
+            if body["id"] in self.links.get((f"job_templates/{node['unified_job_template']}", "credentials"), []):
+                return 400, {"msg": "Related template already uses this credential."}
         if body.get("disassociate"):
             numbers.remove(body["id"])
         else:
@@ -145,11 +158,15 @@ class FakeAwx:
         return 204, None
 
 
+UPDATED = {"status": "successful", "finished": "2026-01-31T02:03:04Z", "failed": False}
+"""An update of a project or of an inventory's source, as soon as it has begun."""
+
 DEFAULTS: dict[str, Thing] = {
     "credential_types": {"managed": False, "description": ""},
     "credentials": {"inputs": {}, "description": ""},
     "execution_environments": {"credential": None},
     "inventories": {"kind": "", "host_filter": None, "description": "", "variables": ""},
+    "inventory_sources": {"organization": 1},
     # Fetched already: no update runs.
     "projects": {"summary_fields": {}, "scm_revision": "0000", "scm_type": "git"},
 }

@@ -31,6 +31,16 @@ from tests.lab.processes import MARK, kill_marked
 from tests.lab.state import CHECKOUT
 
 Event = dict[str, Any]
+
+
+class Unsafe(yaml.SafeDumper):
+    """Writes what AWX does not trust: each text is tagged, which ansible-core 2.19 and later read as they like."""
+
+    def represent_data(self, data: Any) -> yaml.Node:
+        """Tag texts."""
+        return self.represent_scalar("!unsafe", data) if isinstance(data, str) else super().represent_data(data)
+
+
 INPUTS = {
     "Veza RabbitMQ broker": {
         "user": "veza_rabbitmq_user",
@@ -111,14 +121,9 @@ def run(
 ) -> Ended:
     """Run a template to its end, or until ``stop`` says so; ``see`` gets each event when it happens."""
     defined = next(one for one in tables()["controller_templates"] if one["name"] == template)
-    extra_vars = {
-        **defined.get("extra_vars", {}),
-        **where.extra_vars,
-        **answers(defined["survey"]),
-        **(answered or {}),
-        **(artifacts or {}),
-    }
-    with private_data(where, extra_vars, environment or {}) as directory:
+    trusted = defined.get("extra_vars", {})
+    given = {**where.extra_vars, **answers(defined["survey"]), **(answered or {}), **(artifacts or {})}
+    with private_data(where, trusted, given, environment or {}) as directory:
         events: list[Event] = []
 
         def handle(event: Event) -> bool:
@@ -153,15 +158,19 @@ def stats(event: Event) -> bool:
 
 
 @contextmanager
-def private_data(where: Site, extra_vars: Mapping[str, Any], environment: Mapping[str, str]) -> Iterator[Path]:
-    """Write what ansible-runner reads; nothing of it stays."""
+def private_data(
+    where: Site, trusted: Mapping[str, Any], given: Mapping[str, Any], environment: Mapping[str, str]
+) -> Iterator[Path]:
+    """Write what ansible-runner reads; nothing of it stays. ``trusted`` are the template's extra variables."""
     directory = Path(tempfile.mkdtemp(prefix="veza-job-"))
     try:
         for part in ("env", "inventory"):
             (directory / part).mkdir()
         (directory / "inventory" / "hosts.yml").write_text(yaml.safe_dump(where.inventory, sort_keys=False))
         # Templates of a template stay templates, as AWX's setting ALLOW_JINJA_IN_EXTRA_VARS lets them.
-        (directory / "env" / "extravars").write_text(json.dumps(dict(extra_vars)))
+        extra_vars = yaml.safe_dump(dict(trusted)) if trusted else ""
+        extra_vars += "".join(yaml.dump({name: value}, Dumper=Unsafe) for name, value in given.items())
+        (directory / "env" / "extravars").write_text(extra_vars)
         settings = {
             "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
             "LC_ALL": "C.UTF-8",

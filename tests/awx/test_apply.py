@@ -102,8 +102,8 @@ def test_defined_twice_and_removed_twice(awx: FakeAwx, tmp_path: Path) -> None:
     _text, changed = run(awx, "remove_awx", variables)
     assert changed > 0
     left = {kind for kind, found in awx.things.items() if found}
-    # In AWX, a workflow takes its nodes and their approvals along, and an inventory its sources.
-    along = {"workflow_job_template_nodes", "workflow_approval_templates", "inventory_sources"}
+    # In AWX, a workflow takes its nodes and their approvals along, and an inventory its sources with their schedules.
+    along = {"workflow_job_template_nodes", "workflow_approval_templates", "inventory_sources", "schedules"}
     assert left - along == {"organizations", "credential_types"}
     assert awx.names("credential_types") == ["Machine"]
 

@@ -27,22 +27,15 @@ DEFINITION = yaml.safe_load((ROOT / "execution-environment.yml").read_text())
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 # The programs of openssh-client, and the few of a minimal base that Ansible itself calls. Python 3 is not on the path.
 PROGRAMS = (
-    "ssh",
-    "ssh-add",
-    "ssh-agent",
-    "bash",
-    "sh",
-    "cat",
-    "chmod",
-    "echo",
-    "id",
-    "mkdir",
-    "mv",
-    "rm",
-    "sleep",
-    "sync",
+    *("ssh", "ssh-add", "ssh-agent"),
+    *("bash", "sh", "cat", "chmod", "echo", "id", "mkdir", "mv", "rm", "sleep", "sync"),
 )
-MISSING = ("Failed to import the required Python library", "ModuleNotFoundError", "No such file or directory: b'")
+MISSING = (
+    "Failed to import the required Python library",
+    "ModuleNotFoundError",
+    "No such file or directory: b'",
+    " is undefined",
+)
 # What each is given so that it gets beyond its own refusals.
 GIVEN: dict[str, dict[str, Any]] = {
     "audit_rabbitmq": {"outage_audit_start": "2026-01-31T02:03:04Z", "outage_audit_end": "2026-01-31T02:33:04Z"},
@@ -58,34 +51,23 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("image")
     tarball = checkout.build_collection(ROOT, place / "dist")
     tools = Path(sys.executable).parent
-    say = {"cwd": place, "check": True, "text": True, "capture_output": True}
-    subprocess.run(
-        [tools / "ansible-galaxy", "collection", "install", "--offline", "-p", place / "collections", tarball], **say
-    )
-    needs = yaml.safe_load(
-        subprocess.run([tools / "ansible-builder", "introspect", place / "collections"], **say).stdout
-    )
-    python = place / "python" / "bin" / "python"
-    subprocess.run([tools / "virtualenv", "--quiet", "--python", sys.executable, place / "python"], **say)
+
+    def run(*command: object) -> str:
+        argv = [str(part) for part in command]
+        return subprocess.run(argv, cwd=place, check=True, text=True, capture_output=True).stdout
+
+    run(tools / "ansible-galaxy", "collection", "install", "--offline", "-p", place / "collections", tarball)
+    needs = yaml.safe_load(run(tools / "ansible-builder", "introspect", place / "collections"))
+    run(tools / "virtualenv", "--quiet", "--python", sys.executable, place / "python")
     wanted = [DEFINITION["dependencies"][name]["package_pip"] for name in ("ansible_core", "ansible_runner")]
     wanted += [line.partition("#")[0].strip() for line in needs["python"]]
-    pip = [
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--only-binary",
-        ":all:",
-        "--constraint",
-        ROOT / "constraints.txt",
-    ]
-    subprocess.run([*pip, *wanted], **say)
+    limits = ("--only-binary", ":all:", "--constraint", ROOT / "constraints.txt")
+    run(place / "python" / "bin" / "python", "-m", "pip", "install", "--quiet", *limits, *wanted)
     (place / "bin").mkdir()
     for program in PROGRAMS:
         (place / "bin" / program).symlink_to(shutil.which(program) or pytest.fail(f"{program} is not on this machine"))
-    for program in (place / "python" / "bin").glob("ansible*"):
-        (place / "bin" / program.name).symlink_to(program)
+    for path in (place / "python" / "bin").glob("ansible*"):
+        (place / "bin" / path.name).symlink_to(path)
     return place
 
 

@@ -163,14 +163,14 @@ def test_the_start_that_a_person_gives_reaches_the_record_of_an_open_incident(
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     environment.filters["veza.rabbitmq.shift_instant"] = shift_instant
     known = {
-        "outage_audit_start": start, "outage_audit_end": "", "__outage_audit_opened_it": opened_it,
+        "__outage_audit_start": start, "__outage_audit_end": "", "__outage_audit_opened_it": opened_it,
         "__outage_audit_known": {"outage": {"start": "2026-01-31T02:00:00.000Z"}},
     }  # fmt: skip
 
     judged = all(environment.compile_expression(text)(**known) for text in task["when"])
     data = task["veza.rabbitmq.incident"]["data"]
     assert judged is recorded
-    assert data == {"at": "{{ outage_audit_start }}", "source": "given by a person", "confidence": "given"}
+    assert data == {"at": "{{ __outage_audit_start }}", "source": "given by a person", "confidence": "given"}
     assert outage_record([opened_event(), {**opened_event(), "seq": 2, "type": "began", "key": "began", "data": data | {
         "at": "2026-01-31T01:50:00Z"}}])["outage"]["start_source"] == "given by a person"  # fmt: skip
 

@@ -4,12 +4,21 @@
 
 from __future__ import annotations
 
-import pytest
-from ansible.errors import AnsibleFilterError
+from pathlib import Path
 
-from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_plan import outage_accounted, outage_plan
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+from ansible.parsing.dataloader import DataLoader
+
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_plan import (
+    _approved,
+    outage_accounted,
+    outage_plan,
+)
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_verdict import outage_verdict
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._shift_instant import shift_instant
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._workers import ABOUT
 from tests.unit.plugins.filter.evidence import (
     QUEUES,
@@ -151,6 +160,26 @@ def test_the_budget_is_each_nodes_own(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_person_who_says_yes_is_not_held_back_by_the_budget() -> None:
     twice = [started("2026-01-31T01:40:00.000Z"), started(SINCE)]
     assert plan("stopped", recent_actions=twice, **YES)["decision"] == "act"
+
+
+class Unsafe(yaml.SafeDumper):
+    """Writes extra variables as AWX does."""
+
+    def represent_data(self, data: object) -> yaml.Node:
+        """Tag each text."""
+        return self.represent_scalar("!unsafe", data) if isinstance(data, str) else super().represent_data(data)
+
+
+def test_an_approved_plan_is_known_again_whatever_yaml_makes_of_its_texts(tmp_path: Path) -> None:
+    seen = plan("killed")["approval"]
+    odd = {"five": "5", "none": "", "instant": "2026-01-31T02:03:04Z", "octal": "0123", "word": "no", "many": ["~"]}
+    mine = {**plan("killed"), "approval": {**seen, "steps": [{**seen["steps"][0], "arguments": odd}]}}
+    (tmp_path / "extravars").write_text(yaml.dump({"plan": mine["approval"]}, Dumper=Unsafe))
+    # ansible-core 2.19 and later make numbers, dates and nulls of them.
+    handed_over = plain(DataLoader().load_from_file(str(tmp_path / "extravars"))["plan"])
+    assert _approved(mine, handed_over)["decision"] == "act"
+    handed_over["steps"][0]["arguments"]["five"] = 6
+    assert _approved(mine, handed_over)["decision"] == "ask"
 
 
 def test_an_approved_plan_is_carried_out_and_no_other() -> None:
