@@ -152,6 +152,7 @@ class _Record:
             "end": end,
             "end_source": end_source,
             "end_confidence": end_confidence,
+            "reconnected": max(filter(None, [end, _time(_data(serving).get("reconnected_at"))]), default=None),
             "seconds": _between(start, until),
             "ongoing": ongoing and bool(self.events),
         }

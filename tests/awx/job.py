@@ -85,7 +85,7 @@ def site(hosts: Mapping[str, Any], variables: Mapping[str, Any]) -> Site:
     for kind in tables()["controller_credential_types"]:
         fields = INPUTS.get(kind["name"], {})
         given = {name: variables[variable] for name, variable in fields.items() if variable in variables}
-        if set(kind["inputs"]["required"]) <= set(given):
+        if given and set(kind["inputs"]["required"]) <= set(given):
             made.environment |= rendered(kind["injectors"].get("env", {}), given)
             made.extra_vars |= rendered(kind["injectors"].get("extra_vars", {}), given)
     return made
@@ -168,7 +168,7 @@ def private_data(
             (directory / part).mkdir()
         (directory / "inventory" / "hosts.yml").write_text(yaml.safe_dump(where.inventory, sort_keys=False))
         # Templates of a template stay templates, as AWX's setting ALLOW_JINJA_IN_EXTRA_VARS lets them.
-        extra_vars = yaml.safe_dump(dict(trusted)) if trusted else ""
+        extra_vars = yaml.safe_dump(json.loads(json.dumps(dict(trusted)))) if trusted else ""
         extra_vars += "".join(yaml.dump({name: value}, Dumper=Unsafe) for name, value in given.items())
         (directory / "env" / "extravars").write_text(extra_vars)
         settings = {

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,23 @@ def test_the_flush_is_proved_as_the_inventory_says() -> None:
     [task] = [task for task in load("outage_audit", "tasks/flush.yml") if "veza.rabbitmq.dmca_flush" in task]
 
     assert {"proof", "proof_path", "proof_status"} <= set(task["veza.rabbitmq.dmca_flush"])
+
+
+def test_an_audit_looks_until_every_backend_had_reconnected() -> None:
+    """Which may be later than the outage's end and the publishers' backoff."""
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    environment.filters["veza.rabbitmq.shift_instant"] = shift_instant
+    [widen] = [task for task in load("outage_audit", "tasks/read.yml") if "ansible.builtin.set_fact" in task]
+    text = widen["ansible.builtin.set_fact"]["__outage_audit_window"]["end"]
+    known = {
+        "__outage_audit_until": "2026-01-31T02:01:00.000Z", "__outage_audit_end": "2026-01-31T02:00:00.000Z",
+        "__outage_audit_margin": 31, "now": lambda utc: datetime(2026, 1, 31, 3, tzinfo=None if utc else UTC),
+    }  # fmt: skip
+    assert environment.from_string(text).render(**known).strip() == "2026-01-31T02:01:31.000Z"
+
+    [block] = [task for task in load("outage_audit", "tasks/requeue.yml") if "block" in task]
+    requeue = block["block"][0]["veza.rabbitmq.transcode_requeue"]
+    assert requeue["outage_end"] == "{{ __outage_audit_until }}"
 
 
 @pytest.mark.parametrize(

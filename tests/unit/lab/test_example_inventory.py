@@ -69,6 +69,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         name="play",
         options=Options(backoff=5.0),
         urls={"database": "postgresql://veza:a%2441@postgres.lxd:5432/veza"},
+        data={"hosts": {}},
         credentials={"veza": account, "monitor": account, "api_admin_token": "token-1", "sentry_token": "token-2"},
     )
     with pytest.MonkeyPatch.context() as patch:

@@ -72,6 +72,18 @@ def recovered() -> Record:
     return record.add(at(8, 5), "closed", "closed", reason="Done.")
 
 
+@pytest.mark.parametrize(
+    ("told", "reconnected"),
+    [({}, at(5, 30)), ({"reconnected_at": at(5, 45)}, at(5, 45)), ({"reconnected_at": at(5)}, at(5, 30))],
+)
+def test_events_may_have_been_dropped_until_everybody_had_reconnected(told: dict, reconnected: str) -> None:
+    record = Record()
+    record.add(at(2), "opened", "opened", started_at=at(0))
+    record.add(at(5, 40), "serving", at=at(5, 30), **told)
+    outage = record.told()["outage"]
+    assert (outage["end"], outage["reconnected"]) == (at(5, 30), reconnected)
+
+
 def test_a_whole_recovery_is_told() -> None:
     told = recovered().told()
     assert (told["id"], told["site"], told["open"]) == (NAME, "paris", False)
@@ -84,6 +96,7 @@ def test_a_whole_recovery_is_told() -> None:
         "end": at(5, 30),
         "end_source": "it was proved to serve",
         "end_confidence": "then or earlier",
+        "reconnected": at(5, 30),
         "seconds": 330.0,
         "ongoing": False,
     }
