@@ -263,6 +263,14 @@ class Host:
                 ports.setdefault(_port(fields[1]), set()).add(int(fields[9]))
         return ports
 
+    def bound(self) -> dict[int, set[str]]:
+        """Return the addresses on which somebody listens, by TCP port."""
+        found: dict[int, set[str]] = {}
+        for fields in self._sockets():
+            if fields[3] == _LISTEN:
+                found.setdefault(_port(fields[1]), set()).add(_address(fields[1]))
+        return found
+
     def unheard(self, port: int) -> list[dict[str, Any]]:
         """Return the far ends of connections with this port at either end that acknowledge nothing of what is sent.
 

@@ -312,6 +312,10 @@ listeners:
     listening:
       description: Whether any process listens on it, V(null) if that can't be seen.
       type: bool
+    addresses:
+      description: The addresses on which somebody does. V(null) if that can't be seen.
+      type: list
+      elements: str
     ours:
       description: Whether this broker does. V(null) if that can't be seen, or nobody listens.
       type: bool
@@ -475,6 +479,11 @@ firewall:
     table: {description: "The table.", type: str}
     chain: {description: "The chain.", type: str}
     rule: {description: "The rule as the firewall writes it.", type: str}
+own_ports:
+  description: All TCP ports that the broker's process listens on. V(null) if that can't be seen.
+  returned: always
+  type: list
+  elements: int
 unheard:
   description:
     - The other nodes that acknowledge nothing of what this one sends, on O(cluster_port). RabbitMQ itself tells of them
@@ -557,6 +566,7 @@ import glob
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import partial
@@ -803,6 +813,9 @@ class Look:
         """Say of each port whether somebody listens on it, and who."""
         seen: list[Beam] = self.attempt(self.host.brokers, [])
         beams = [beam for beam in seen if beam.sockets is not None]
+        bound: dict[int, set[str]] | None = None
+        with suppress(Unreadable):  # which the ports that are listened on have told
+            bound = self.host.bound()
         found = []
         for port in self.params["ports"]:
             inodes = (listening or {}).get(port, set())
@@ -812,11 +825,21 @@ class Look:
                 {
                     "port": port,
                     "listening": None if listening is None else port in listening,
+                    "addresses": None if bound is None else sorted(bound.get(port, ())),
                     "ours": False if other else ours,
                     "holder": other,
                 }
             )
         return found
+
+    def own_ports(self, listening: dict[int, set[int]] | None, pid: int | None) -> list[int] | None:
+        """Return the ports that the broker's process listens on, whichever they are."""
+        sockets = None
+        with suppress(Unreadable):  # likewise
+            sockets = next((beam.sockets for beam in self.host.brokers() if beam.pid == pid), None)
+        if listening is None or sockets is None:
+            return None
+        return sorted(port for port, inodes in listening.items() if inodes & sockets)
 
     def unheard(self) -> list[dict[str, Any]] | None:
         """See which other nodes acknowledge nothing."""
@@ -963,6 +986,7 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
         },
         "files": _host_state.open_files(process["pid"]) if process["pid"] else {"open": None, "limit": None},
         "firewall": look.firewall(),
+        "own_ports": look.own_ports(listening, process["pid"]),
         "unheard": look.unheard(),
         "pressure": {
             "io_full": _host_state.io_full(params["service"]),

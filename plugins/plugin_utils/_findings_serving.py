@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,12 +19,15 @@ from ._findings import (
     Truth,
     anywhere,
     both,
+    either,
     infos,
     opposite,
     proof,
     seconds_between,
 )
 from ._findings_process import gone
+
+LOOPBACK = re.compile(r"127\.|::1$")
 
 
 def closed(info: Info) -> Truth:
@@ -32,6 +36,25 @@ def closed(info: Info) -> Truth:
     if first is None or first["listening"] is None:
         return None
     return not first["listening"] or first.get("ours") is False
+
+
+def listens_elsewhere(info: Info) -> Truth:
+    """Whether a broker that has booted does not listen on its first port, or there on its own host's loopback alone."""
+    first = next(iter(info.get("listeners") or []), None)
+    booted = both(opposite(gone(info)), info["lifecycle"]["last"] == "started")
+    if first is None or first["listening"] is None or first.get("ours") is False:
+        return both(booted, None if first is None or first["listening"] is None else False)
+    addresses = first.get("addresses")
+    alone = None if addresses is None else bool(addresses) and all(map(LOOPBACK.match, addresses))
+    return both(booted, either(not first["listening"], alone))
+
+
+def tell_elsewhere(host: str, info: Info) -> list[Proof]:
+    """Say where it listens."""
+    first = info["listeners"][0]
+    where = f"is bound to {', '.join(first['addresses'])} alone" if first["listening"] else "is closed"
+    others = ", ".join(map(str, info.get("own_ports") or [])) or "nothing that could be seen"
+    return [proof(host, "/proc/net/tcp", f"the broker runs, and port {first['port']} {where}; it listens on: {others}")]
 
 
 def application_stopped(info: Info) -> Truth:

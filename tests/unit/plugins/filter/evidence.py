@@ -440,6 +440,15 @@ SITUATIONS = {
     "no leader": (evidence(fail("leaders"), info(), probe()), "quorum_lost"),
     "partition": (evidence(fail("partitions"), info(), probe()), "cluster_partitioned"),
     "node down": (evidence(fail("nodes_running"), info(), probe()), "cluster_node_down"),
+    "it listens on loopback alone": (
+        evidence(
+            health(),
+            info(listeners=[{"port": 5672, "listening": True, "ours": True, "holder": None,
+                             "addresses": ["127.0.0.1", "::1"]}], own_ports=[5672, 15672], probe=NO_WAY),
+            NO_WAY,
+        ),
+        "broker_listens_elsewhere",
+    ),
     "a node that is not heard": (
         evidence(SILENT, info(unheard=[{"address": "198.18.77.13", "port": 25672, "tries": 5}]), probe()),
         "cluster_nodes_unheard",
@@ -473,6 +482,10 @@ SITUATIONS = {
     "backends without a name": (evidence(health(), info(), probe("name_not_resolved", "resolve")),
                                 "backend_unreachable_dns"),
     "backends fail in TLS": (evidence(health(), info(), probe("tls_expected", "header")), "backend_cannot_reach"),
+    "nobody knows the login": (
+        evidence(health(), info(probe=probe("login_refused", "login")), probe("login_refused", "login")),
+        "login_unknown",
+    ),
     "password rotated": (evidence(health(), info(), probe("login_refused", "login")), "credentials_rotated"),
     "inventory's password old": (
         evidence(health(), info(probe=probe("login_refused", "login")), probe()),

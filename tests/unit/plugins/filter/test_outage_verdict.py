@@ -867,6 +867,27 @@ def test_a_cause_names_the_nodes_on_which_all_of_it_holds(infos: tuple, expected
     assert not {name for name in found if name.startswith("broker_")} - set(expected)
 
 
+@pytest.mark.parametrize(
+    ("listener", "changes", "holds"),
+    [
+        ({"listening": False}, {}, True),
+        ({"listening": True, "addresses": ["127.0.0.2"]}, {}, True),
+        ({"listening": True, "addresses": ["127.0.0.1", "198.18.77.10"]}, {}, False),
+        ({"listening": True, "addresses": ["::"]}, {}, False),
+        ({"listening": True, "addresses": None}, {}, None),
+        ({"listening": None, "addresses": None}, {}, None),
+        # Somebody else has the port, or it has not booted, or its application was stopped.
+        ({"listening": True, "ours": False, "addresses": ["127.0.0.1"]}, {}, False),
+        ({"listening": False}, {"state": "starting", "last": "starting"}, False),
+        ({"listening": False}, {"last": "stopped"}, False),
+    ],
+)
+def test_where_a_broker_listens(listener: dict, changes: dict, holds: bool | None) -> None:
+    listeners = [{"port": 5672, "ours": True, "holder": None, "addresses": [], **listener}]
+    seen = evidence(health(), info(**changes, listeners=listeners), probe())
+    assert FINDINGS["listens_elsewhere"](seen).holds is holds
+
+
 def missing(*failed: dict) -> dict:
     """Return the health of a cluster that misses a node, and of which these checks fail besides."""
     seen = fail("nodes_running")

@@ -108,6 +108,7 @@ def test_listening_ports_of_both_families(proc: Path) -> None:
     assert Host(str(proc)).listening() == {5672: {4711}}
     (proc / "net" / "tcp6").write_text(TCP6)
     assert Host(str(proc)).listening() == {5672: {4711}, 15672: {4713}}
+    assert Host(str(proc)).bound() == {5672: {"127.0.0.1"}, 15672: {"::"}}
 
 
 def test_who_acknowledges_nothing_of_what_is_sent(proc: Path) -> None:
