@@ -93,6 +93,17 @@ def tell_death(host: str, info: Info) -> list[Proof]:
     return [proof(host, str(lifecycle.get("file") or "broker log"), text, died_at(info)), *tell_exits(host, info)]
 
 
+SETTLES_IN = 60.0
+"""Seconds after its start within which a broker opens its last port."""
+
+
+def opens_ports(info: Info) -> bool:
+    """Whether it was started just now, and listens on a part of its ports: those of its plugins come last."""
+    age = seconds_between(info["process"].get("started_at"), (info.get("clock") or {}).get("now"))
+    closed = [entry["port"] for entry in info.get("listeners") or [] if entry["listening"] is False]
+    return age is not None and age < SETTLES_IN and bool(closed)
+
+
 def booting(info: Info) -> Truth:
     """Whether it is on its way up."""
     if gone(info):
@@ -101,7 +112,7 @@ def booting(info: Info) -> Truth:
     if state == "starting":
         return True
     if serves_itself(info):
-        return False
+        return opens_ports(info)
     # Where the log is silent, systemd's word counts, to which the broker itself says that it has booted.
     silent = False if (info["service"]["manager"], state) == ("systemd", "running") else None
     return silent if last == "none" else last == "starting"

@@ -14,7 +14,20 @@ from typing import Any
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._nodes import young
 
-from ._findings import NO, RECENT, UNKNOWN, Evidence, Finding, Proof, Question, Truth, infos, proof, seconds_between
+from ._findings import (
+    NO,
+    RECENT,
+    UNKNOWN,
+    Evidence,
+    Finding,
+    Proof,
+    Question,
+    Truth,
+    anywhere,
+    infos,
+    proof,
+    seconds_between,
+)
 from ._findings_apps import OF_LIMIT, probes, workers_crash_loop
 
 Queue = Mapping[str, Any]
@@ -251,6 +264,29 @@ def refused_by_limit(evidence: Evidence) -> Finding:
     return by_log
 
 
+def worker_missing(evidence: Evidence) -> Finding:
+    """Whether queues that nobody consumes have a worker of which no host has a container."""
+    idle = FINDINGS["no_consumer"](evidence)
+    if not idle.holds:
+        return idle
+    seen: dict[str, list[tuple[str, bool]]] = {}
+    for host, info in infos(evidence, "apps"):
+        for container in (info or {}).get("containers") or []:
+            seen.setdefault(str(container.get("service")), []).append((host, container["state"] == "missing"))
+    unseen = any(info is None for _host, info in infos(evidence, "apps"))
+    workers = {queue["name"]: queue.get("worker") for queue in evidence.get("queues") or []}
+    answers: list[tuple[str, Truth, list[Proof]]] = []
+    about = []
+    for queue in idle.queues:
+        there = seen.get(str(workers.get(queue)), [])
+        gone = bool(there) and all(missing for _host, missing in there)
+        told = f"there is no container of {workers.get(queue)}, the worker of {queue}"
+        for host, _missing in there or [("controller", False)]:
+            answers.append((host, None if gone and unseen else gone, [proof(host, "docker", told)] if gone else []))
+        about += [queue] if gone else []
+    return anywhere(answers, about)
+
+
 def database_down(evidence: Evidence) -> Finding:
     """Whether the database does not answer the controller, as a server that is away does not."""
     seen = evidence.get("database")
@@ -273,6 +309,7 @@ def work_fails(evidence: Evidence) -> Finding:
 
 FINDINGS: dict[str, Question] = {
     "no_consumer": queues(nobody_consumes, lambda q: f"{q['name']} has no consumer; {q.get('messages')} messages wait"),
+    "worker_missing": worker_missing,
     "never_acked": queues(
         never_acked,
         lambda q: f"{q['name']}: {q['consumers']} consumers hold {q['unacked']}, acknowledged none"

@@ -562,6 +562,7 @@ SITUATIONS = {
     ),
     "worker wedged": (at_work([queue(consumers=0)], workers=worker(suspended=True)), "worker_wedged"),
     "worker paused": (at_work([queue(consumers=0)], workers=worker(state="paused")), "worker_wedged"),
+    "worker removed": (at_work([queue(consumers=0)], workers=worker(state="missing")), "worker_missing"),
     "worker stopped": (at_work([queue(consumers=0)], workers=worker(state="exited", exit_code=143)), "worker_stopped"),
     "worker gone": (at_work([queue(consumers=0)], workers=worker(state="exited", exit_code=137)), "worker_crashed"),
     "worker ends again and again": (at_work([queue()], workers=worker(state="restarting")), "worker_crash_loop"),

@@ -56,7 +56,7 @@ REMEDIES = yaml.safe_load((ROOT / "roles/outage_recover/vars/main.yml").read_tex
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_each_situation_has_its_cause(name: str) -> None:
     seen, cause = SITUATIONS[name]
-    verdict = outage_verdict(seen, causes())
+    verdict = outage_verdict(seen, causes(), [{**QUEUES[0], "worker": "worker-transcode"}])
     assert verdict["cause"] == cause
     assert verdict["headline"]
     assert verdict["proof"] or name in ("nothing seen",)
@@ -865,6 +865,26 @@ def test_a_cause_names_the_nodes_on_which_all_of_it_holds(infos: tuple, expected
     found = by_host({**cluster(MUTE, *infos), "apps": {}})
     assert {name: found.get(name) for name in expected} == expected
     assert not {name for name in found if name.startswith("broker_")} - set(expected)
+
+
+@pytest.mark.parametrize(
+    ("started", "listening", "cause"),
+    [
+        ("2026-01-31T02:04:30.000Z", False, "broker_booting"),
+        ("2026-01-31T02:04:30.000Z", None, "management_unavailable"),
+        ("2026-01-31T02:04:30.000Z", True, "management_unavailable"),
+        ("2026-01-31T02:00:00.000Z", False, "management_unavailable"),
+        (None, False, "management_unavailable"),
+    ],
+)
+def test_a_broker_that_was_started_just_now_opens_the_ports_of_its_plugins_last(
+    started: str | None, listening: bool | None, cause: str
+) -> None:
+    process = {"running": True, "pid": 1, "suspended": False, "started_at": started}
+    ports = [{"port": port, "listening": True, "ours": True, "holder": None, "addresses": ["::"]} for port in (1, 2)]
+    ports[1]["listening"] = listening
+    seen = evidence(health("unknown", "refused"), info(process=process, listeners=ports), probe())
+    assert named(seen)[0] == cause
 
 
 @pytest.mark.parametrize(
