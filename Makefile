@@ -13,6 +13,7 @@ LAB ?= local
 NAME ?= play
 CONFIRMS ?= on
 RABBITMQ ?= 4.0
+NODES ?= 1
 FAULTS ?=
 VERSIONS ?= both
 
@@ -23,7 +24,7 @@ endif
 lab_local := -m tests.lab
 lab_incus := -m tests.lab.incus
 up_local := --confirms "$(CONFIRMS)"
-up_incus := --confirms "$(CONFIRMS)" --rabbitmq "$(RABBITMQ)"
+up_incus := --confirms "$(CONFIRMS)" --rabbitmq "$(RABBITMQ)" --nodes "$(NODES)"
 
 # The command that a target is for replaces the shell (exec): Ctrl-C reaches it, and make waits until it has cleaned up.
 .PHONY: help demo test test-incus test-incus-long test-all game-day lab-up lab-down lint sanity unit integration setup clean
@@ -35,7 +36,7 @@ demo: ## a real outage of a real broker, mended, drained, audited and reported
 	@tests/setup.sh lab
 	@exec .venv/bin/python -m tests.lab.demo
 
-lab-up: ## bring up a lab and keep it (LAB=local|incus NAME=play CONFIRMS=on|off; incus: RABBITMQ=4.0|3.10)
+lab-up: ## bring up a lab and keep it (LAB=local|incus NAME=play CONFIRMS=on|off; incus: RABBITMQ=4.0|3.10 NODES=1|2|3)
 	@tests/setup.sh lab $(filter incus,$(LAB))
 	@exec .venv/bin/python $(lab_$(LAB)) up --name "$(NAME)" $(up_$(LAB))
 
