@@ -276,17 +276,10 @@ def healthy(evidence: Evidence) -> Finding:
     return Finding(True, [proof("controller", f"rabbitmq_health ({health['rung']})", health["reason"])])
 
 
-def said_healthy(evidence: Evidence) -> Finding:
-    """Whether that is known; that it is not known is no unknown here."""
-    found = healthy(evidence)
-    return Finding(bool(found.holds), found.proof)
-
-
 workers_crash_loop = containers(crash_loops, tell_state, workers=True)
 
 FINDINGS: dict[str, Question] = {
     "healthy": healthy,
-    "said_healthy": said_healthy,
     "app_gets_through": some_get_through,
     "app_refused": probes(lambda probe, _container: not probe["ok"]),
     "app_name_unresolved": probes(one_does_not_resolve),

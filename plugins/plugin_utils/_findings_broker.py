@@ -47,6 +47,7 @@ from ._findings_process import (
     runs,
     serves_itself,
     signature,
+    started_just_now,
     tell_boot,
     tell_death,
     tell_exits,
@@ -55,6 +56,7 @@ from ._findings_process import (
     tell_oom,
     tell_service,
     tell_signature,
+    tell_start,
     tell_stop,
 )
 from ._findings_resources import (
@@ -366,6 +368,7 @@ FINDINGS: dict[str, Question] = {
     "stopped_in_order": on_brokers(ended(True), tell_stop),
     "ended_without_stop": on_brokers(ended(False), tell_death),
     "booting": on_brokers(booting, tell_boot),
+    "started_just_now": on_brokers(started_just_now, tell_start),
     "process_runs": on_brokers(runs, tell_service),
     "crashed_and_back": on_brokers(crashed_and_back, tell_exits),
     "crash_loops": on_brokers(crash_loops, tell_loop),

@@ -94,14 +94,19 @@ def tell_death(host: str, info: Info) -> list[Proof]:
 
 
 SETTLES_IN = 60.0
-"""Seconds after its start within which a broker opens its last port."""
+"""Seconds after its start within which a broker opens the ports of its plugins, which come last."""
 
 
-def opens_ports(info: Info) -> bool:
-    """Whether it was started just now, and listens on a part of its ports: those of its plugins come last."""
+def started_just_now(info: Info) -> Truth:
+    """Whether its process is that young."""
     age = seconds_between(info["process"].get("started_at"), (info.get("clock") or {}).get("now"))
-    closed = [entry["port"] for entry in info.get("listeners") or [] if entry["listening"] is False]
-    return age is not None and age < SETTLES_IN and bool(closed)
+    return None if age is None else age < SETTLES_IN
+
+
+def tell_start(host: str, info: Info) -> list[Proof]:
+    """Say since when it runs."""
+    started = info["process"]["started_at"]
+    return [proof(host, "/proc", f"the broker's process was started at {started}", started)]
 
 
 def booting(info: Info) -> Truth:
@@ -112,7 +117,7 @@ def booting(info: Info) -> Truth:
     if state == "starting":
         return True
     if serves_itself(info):
-        return opens_ports(info)
+        return False
     # Where the log is silent, systemd's word counts, to which the broker itself says that it has booted.
     silent = False if (info["service"]["manager"], state) == ("systemd", "running") else None
     return silent if last == "none" else last == "starting"

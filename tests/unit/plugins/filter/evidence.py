@@ -449,6 +449,14 @@ SITUATIONS = {
         ),
         "broker_listens_elsewhere",
     ),
+    "it opens its ports": (
+        evidence(
+            health("unknown", "refused"),
+            info(process={"running": True, "pid": 1, "suspended": False, "started_at": "2026-01-31T02:04:30.000Z"}),
+            probe(),
+        ),
+        "broker_settling",
+    ),
     "a node that is not heard": (
         evidence(SILENT, info(unheard=[{"address": "198.18.77.13", "port": 25672, "tries": 5}]), probe()),
         "cluster_nodes_unheard",
