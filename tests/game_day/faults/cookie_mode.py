@@ -20,7 +20,7 @@ COOKIE = f"{means.DATA}/.erlang.cookie"
 SPOILT = {
     "mode": (f"chmod 0644 {COOKIE}", "Cookie file .* must be accessible by owner only"),
     "owner": (f"chown root:root {COOKIE}; chmod 0400 {COOKIE}", "Error when reading .*erlang.cookie: eacces"),
-    "content": (f"printf ABC >{COOKIE}", "Too short cookie string"),
+    "content": (f": >{COOKIE}", "Too short cookie string"),
 }
 """What is wrong -> how it came, and what the broker then says."""
 
