@@ -258,17 +258,15 @@ class Host:
     def listening(self) -> dict[int, set[int]]:
         """Return the TCP ports that somebody listens on, each with the inodes of its sockets."""
         ports: dict[int, set[int]] = {}
-        for fields in self._sockets():
-            if fields[3] == _LISTEN:
-                ports.setdefault(_port(fields[1]), set()).add(int(fields[9]))
+        for near, inode in self._listeners():
+            ports.setdefault(_port(near), set()).add(inode)
         return ports
 
     def bound(self) -> dict[int, set[str]]:
         """Return the addresses on which somebody listens, by TCP port."""
         found: dict[int, set[str]] = {}
-        for fields in self._sockets():
-            if fields[3] == _LISTEN:
-                found.setdefault(_port(fields[1]), set()).add(_address(fields[1]))
+        for near, _inode in self._listeners():
+            found.setdefault(_port(near), set()).add(_address(near))
         return found
 
     def unheard(self, port: int) -> list[dict[str, Any]]:
@@ -283,6 +281,9 @@ class Host:
                 address = _address(far)
                 tries[address] = max(count, tries.get(address, 0))
         return [{"address": address, "port": port, "tries": count} for address, count in sorted(tries.items())]
+
+    def _listeners(self) -> Iterator[tuple[str, int]]:
+        return ((fields[1], int(fields[9])) for fields in self._sockets() if fields[3] == _LISTEN)
 
     def _sockets(self) -> Iterator[list[str]]:
         read = 0

@@ -690,6 +690,7 @@ class Look:
         self.params = params
         self.unknown: list[str] = []
         self.node: str | None = None
+        self.beams: list[Beam] = []
 
     def attempt(self, read: Callable[[], T], otherwise: T) -> T:
         """Return what can be read, or ``otherwise``."""
@@ -727,6 +728,7 @@ class Look:
         beams = self.attempt(self.host.brokers, None)
         if beams is None:
             return {"running": None, "pid": None, "started_at": None, "suspended": None}
+        self.beams = beams
         sockets = {inode for port in self.params["ports"] for inode in (listening or {}).get(port, ())}
         logs, data_dir = set(self.host.find(self.params["log_files"])), self.params["data_dir"]
         claims = [belongs(beam, service["main_pid"], data_dir, logs, sockets) for beam in beams]
@@ -834,9 +836,7 @@ class Look:
 
     def own_ports(self, listening: dict[int, set[int]] | None, pid: int | None) -> list[int] | None:
         """Return the ports that the broker's process listens on, whichever they are."""
-        sockets = None
-        with suppress(Unreadable):  # likewise
-            sockets = next((beam.sockets for beam in self.host.brokers() if beam.pid == pid), None)
+        sockets = next((beam.sockets for beam in self.beams if beam.pid == pid), None)
         if listening is None or sockets is None:
             return None
         return sorted(port for port, inodes in listening.items() if inodes & sockets)

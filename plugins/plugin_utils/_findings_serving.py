@@ -42,8 +42,10 @@ def listens_elsewhere(info: Info) -> Truth:
     """Whether a broker that has booted does not listen on its first port, or there on its own host's loopback alone."""
     first = next(iter(info.get("listeners") or []), None)
     booted = both(opposite(gone(info)), info["lifecycle"]["last"] == "started")
-    if first is None or first["listening"] is None or first.get("ours") is False:
-        return both(booted, None if first is None or first["listening"] is None else False)
+    if first is None or first["listening"] is None:
+        return both(booted, None)
+    if first.get("ours") is False:
+        return False
     addresses = first.get("addresses")
     alone = None if addresses is None else bool(addresses) and all(map(LOOPBACK.match, addresses))
     return both(booted, either(not first["listening"], alone))

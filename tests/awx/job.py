@@ -27,20 +27,11 @@ import yaml
 from jinja2 import Environment
 
 from tests.awx.tables import tables
+from tests.awx.unsafe import Unsafe
 from tests.lab.processes import MARK, kill_marked
 from tests.lab.state import CHECKOUT
 
 Event = dict[str, Any]
-
-
-class Unsafe(yaml.SafeDumper):
-    """Writes what AWX does not trust: each text is tagged, which ansible-core 2.19 and later read as they like."""
-
-    def represent_data(self, data: Any) -> yaml.Node:
-        """Tag texts."""
-        return self.represent_scalar("!unsafe", data) if isinstance(data, str) else super().represent_data(data)
-
-
 INPUTS = {
     "Veza RabbitMQ broker": {
         "user": "veza_rabbitmq_user",

@@ -20,10 +20,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.awx.test_execution_environment import BUILDER, DEFINITION, ROOT, run
 from tests.tools import checkout
 
-ROOT = Path(__file__).resolve().parents[2]
-DEFINITION = yaml.safe_load((ROOT / "execution-environment.yml").read_text())
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 # The programs of openssh-client, and the few of a minimal base that Ansible itself calls. Python 3 is not on the path.
 PROGRAMS = (
@@ -52,17 +51,16 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tarball = checkout.build_collection(ROOT, place / "dist")
     tools = Path(sys.executable).parent
 
-    def run(*command: object) -> str:
-        argv = [str(part) for part in command]
-        return subprocess.run(argv, cwd=place, check=True, text=True, capture_output=True).stdout
+    def made(*command: object) -> str:
+        return run(*map(str, command), cwd=place)
 
-    run(tools / "ansible-galaxy", "collection", "install", "--offline", "-p", place / "collections", tarball)
-    needs = yaml.safe_load(run(tools / "ansible-builder", "introspect", place / "collections"))
-    run(tools / "virtualenv", "--quiet", "--python", sys.executable, place / "python")
+    made(tools / "ansible-galaxy", "collection", "install", "--offline", "-p", place / "collections", tarball)
+    needs = yaml.safe_load(made(BUILDER, "introspect", place / "collections"))
+    made(tools / "virtualenv", "--quiet", "--python", sys.executable, place / "python")
     wanted = [DEFINITION["dependencies"][name]["package_pip"] for name in ("ansible_core", "ansible_runner")]
     wanted += [line.partition("#")[0].strip() for line in needs["python"]]
     limits = ("--only-binary", ":all:", "--constraint", ROOT / "constraints.txt")
-    run(place / "python" / "bin" / "python", "-m", "pip", "install", "--quiet", *limits, *wanted)
+    made(place / "python" / "bin" / "python", "-m", "pip", "install", "--quiet", *limits, *wanted)
     (place / "bin").mkdir()
     for program in PROGRAMS:
         (place / "bin" / program).symlink_to(shutil.which(program) or pytest.fail(f"{program} is not on this machine"))

@@ -20,6 +20,7 @@ from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_verdict impo
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._shift_instant import shift_instant
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import plain
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._workers import ABOUT
+from tests.awx.unsafe import Unsafe
 from tests.unit.plugins.filter.evidence import (
     QUEUES,
     SITUATIONS,
@@ -160,14 +161,6 @@ def test_the_budget_is_each_nodes_own(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_person_who_says_yes_is_not_held_back_by_the_budget() -> None:
     twice = [started("2026-01-31T01:40:00.000Z"), started(SINCE)]
     assert plan("stopped", recent_actions=twice, **YES)["decision"] == "act"
-
-
-class Unsafe(yaml.SafeDumper):
-    """Writes extra variables as AWX does."""
-
-    def represent_data(self, data: object) -> yaml.Node:
-        """Tag each text."""
-        return self.represent_scalar("!unsafe", data) if isinstance(data, str) else super().represent_data(data)
 
 
 def test_an_approved_plan_is_known_again_whatever_yaml_makes_of_its_texts(tmp_path: Path) -> None:
