@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from ._database import Transaction, names, quoted, raw, render
 from ._errors import BadInput, Refused
@@ -39,7 +38,7 @@ SELECT s.name FROM pg_attribute a, pg_get_serial_sequence(%(name)s, a.attname) A
 
 # An index whose predicate looks at another column too would let through a second live job that differs there.
 _UNIQUE = """
-SELECT i.indexrelid::regclass::text, pg_get_expr(i.indpred, i.indrelid)
+SELECT i.indexrelid::bigint, pg_get_expr(i.indpred, i.indrelid)
   FROM pg_index i
  WHERE i.indrelid = %(table)s AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indisready AND i.indislive
    AND i.indnatts = 1 AND i.indkey[0] = %(track)s
@@ -57,10 +56,10 @@ SELECT bool_and(({predicate}) IS TRUE)
        LATERAL jsonb_populate_record(NULL::{table}, jsonb_build_object(%(status)s::text, __veza_live)) AS __veza_r
 """
 
-_SLOW = """
-SELECT c.reltuples >= %(many)s AND NOT EXISTS (
-         SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indkey[0] = %(column)s AND i.indpred IS NULL
-                                  AND i.indisvalid)
+_LOOKUP = """
+SELECT EXISTS (SELECT FROM pg_index i
+                WHERE i.indrelid = c.oid AND i.indkey[0] = %(column)s AND i.indpred IS NULL AND i.indisvalid),
+       c.reltuples >= %(many)s
   FROM pg_class c WHERE c.oid = %(table)s
 """
 
@@ -94,7 +93,7 @@ class Table:
 class UniqueIndex:
     """An index that admits one live job for a track; ``predicate`` is SQL text, None if it covers every row."""
 
-    name: str
+    oid: int
     predicate: str | None
 
 
@@ -158,12 +157,12 @@ def unique_index(
 ) -> UniqueIndex | None:
     """Return an index that admits at most one job in a live status for each track, or None."""
     numbers = {"table": jobs.oid, "track": jobs.columns[track].number, "status": jobs.columns[status].number}
-    for name, predicate in transaction.rows(_UNIQUE, numbers):
+    for oid, predicate in transaction.rows(_UNIQUE, numbers):
         if predicate is None:
-            return UniqueIndex(name, None)
+            return UniqueIndex(oid, None)
         statement = render(_COVERS, predicate=raw(predicate), **names(table=jobs.name))
         if transaction.rows(statement, {"live": live, "status": status})[0][0]:
-            return UniqueIndex(name, predicate)
+            return UniqueIndex(oid, predicate)
     return None
 
 
@@ -175,19 +174,12 @@ def create_unique_index(jobs: Table, *, track: str, status: str, live: list[str]
     return f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {jobs.text} ({plain(track)}) WHERE {where};"
 
 
-def slow_lookups(transaction: Transaction, lookups: list[tuple[Table, str]]) -> list[str]:
-    """Return, for each column of a large table that no index begins with, the statement that creates one."""
-    return [
-        f"CREATE INDEX CONCURRENTLY ON {table.text} ({plain(column)});"
-        for table, column in lookups
-        if transaction.rows(_SLOW, _lookup(table, column))[0][0]
-    ]
+def lookup(transaction: Transaction, table: Table, column: str) -> tuple[bool, str | None]:
+    """Tell whether an index over all rows of a table begins with a column.
 
-
-def indexed(transaction: Transaction, table: Table, column: str) -> bool:
-    """Tell whether an index over all rows of a table, large or small, begins with a column."""
-    return not transaction.rows(_SLOW, {**_lookup(table, column), "many": -1})[0][0]
-
-
-def _lookup(table: Table, column: str) -> dict[str, Any]:
-    return {"table": table.oid, "column": table.columns[column].number, "many": MANY}
+    The second value is the statement that creates it, where it is missing and the table is large.
+    """
+    values = {"table": table.oid, "column": table.columns[column].number, "many": MANY}
+    [(indexed, large)] = transaction.rows(_LOOKUP, values)
+    statement = f"CREATE INDEX CONCURRENTLY ON {table.text} ({plain(column)});"
+    return indexed, statement if large and not indexed else None

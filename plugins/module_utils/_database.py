@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 from ansible.module_utils.basic import missing_required_lib
 
-from ._deadline import within
+from ._deadline import Worker
 from ._errors import BadInput, VezaError
 
 try:
@@ -155,10 +155,14 @@ class Database:
         self._application_name = application_name
         self._timezone = timezone
         self._connection: Any = None
+        self._worker: Worker | None = None
 
     def close(self) -> None:
         """Close the connection; never fails."""
         connection, self._connection = self._connection, None
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.end()
         if connection is not None:
             with contextlib.suppress(Exception):
                 connection.close()
@@ -186,9 +190,19 @@ class Database:
     def bounded(self, call: Callable[[], T]) -> T:
         """Return what ``call`` returns, within the statement's time; its error becomes one of ours."""
         try:
-            return within(self._statement_timeout + GRACE, call, self._timed_out)
+            return self._within(self._statement_timeout + GRACE, call, self._timed_out)
         except psycopg2.Error as error:
             raise self._translated(error) from None
+
+    def _within(self, seconds: float, call: Callable[[], T], on_timeout: Callable[[], Exception]) -> T:
+        worker = self._worker = self._worker or Worker()
+
+        def left_alone() -> Exception:
+            worker.end()
+            self._worker = None
+            return on_timeout()
+
+        return worker.within(seconds, call, left_alone)
 
     def _connected(self) -> Any:
         if self._connection is not None and not self._connection.closed:
@@ -200,7 +214,7 @@ class Database:
             **_KEEPALIVES,
         }
         try:
-            self._connection = within(
+            self._connection = self._within(
                 seconds + GRACE,
                 lambda: psycopg2.connect(self._url, **options),
                 lambda: ConnectionLost(f"PostgreSQL at {self._where}: no connection within {seconds:g} s."),
@@ -212,7 +226,7 @@ class Database:
 
     def _commit(self, connection: Any) -> None:
         try:
-            within(self._statement_timeout + GRACE, connection.commit, self._timed_out)
+            self._within(self._statement_timeout + GRACE, connection.commit, self._timed_out)
         except ConnectionLost as error:
             raise CommitUnknown(error.message) from None
         except psycopg2.Error as error:
@@ -227,7 +241,7 @@ class Database:
             self.close()
             return
         try:
-            within(GRACE, connection.rollback, self._timed_out)
+            self._within(GRACE, connection.rollback, self._timed_out)
         except Exception:
             self.close()
 

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from typing import Any, Generic, TypeVar
 
 from ._errors import BadInput
@@ -52,6 +54,37 @@ def within(seconds: float, call: Callable[[], T], on_timeout: Callable[[], Excep
     if not later.done(seconds):
         raise on_timeout()
     return later.result()
+
+
+class Worker:
+    """A daemon thread for many calls, each with a deadline; to start one for each takes longer than a short call.
+
+    One whose call has run out of its time is left alone: there has to be another for what comes after.
+    """
+
+    def __init__(self) -> None:
+        self._asked: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        while (asked := self._asked.get()) is not None:
+            future, call = asked
+            try:
+                future.set_result(call())
+            except BaseException as error:  # handed to the waiting thread
+                future.set_exception(error)
+
+    def within(self, seconds: float, call: Callable[[], T], on_timeout: Callable[[], Exception]) -> T:
+        """Make a call, as within() does."""
+        future: Future[T] = Future()
+        self._asked.put((future, call))
+        if not wait([future], seconds).done:
+            raise on_timeout()
+        return future.result()
+
+    def end(self) -> None:
+        """End the thread as soon as it has made the calls that were asked for."""
+        self._asked.put(None)
 
 
 def share(params: dict[str, Any], waited: float = 0.0) -> float:

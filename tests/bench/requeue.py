@@ -160,10 +160,10 @@ def transactions(base: Base, name: str) -> Iterator[list[float]]:
 
 def typed(base: Base, window: tuple[str, str], size: int) -> Run:
     """Run the runbook's INSERT."""
-    with Traffic(base, size) as traffic, closing(base.server.connect(base.name)) as connection:
+    with Traffic(base, size) as traffic:
         time.sleep(0.3)
-        with connection.cursor() as cursor:
-            began = time.monotonic()
+        began = time.monotonic()
+        with closing(base.server.connect(base.name)) as connection, connection.cursor() as cursor:
             cursor.execute(RUNBOOK, window)
             seconds = time.monotonic() - began
             if cursor.rowcount != size:

@@ -538,10 +538,28 @@ def test_an_index_dropped_in_between_fails_instead_of_doubling(base: Base) -> No
     assert base.one("SELECT count(*) FROM transcode_jobs") == 0
 
 
+def test_an_index_rebuilt_in_between_keeps_its_promise(base: Base) -> None:
+    base.run(UPLOADS, 20)
+    rebuilt = threading.Event()
+
+    def rebuild(message: bytes) -> str:
+        if message.lstrip().startswith(b"WITH slice") and not rebuilt.is_set():
+            rebuilt.set()
+            base.run("REINDEX INDEX CONCURRENTLY one_live")  # another index by now, under the same name
+        return "pass"
+
+    before = base.one("SELECT 'one_live'::regclass::oid::bigint")
+    with Proxy(base.server, rebuild) as proxy:
+        result = run(options(base, database_url=base.server.url(base.name, port=proxy.port), batch_size=5))
+    assert result["requeued"] == list(range(1, 21))
+    assert base.one("SELECT 'one_live'::regclass::oid::bigint") != before
+    assert tuple(base.run(ONCE)[0]) == (20, 20)
+
+
 def test_a_sequence_left_behind_is_an_error_not_silence(base: Base) -> None:
     base.run(UPLOADS, 2)
     base.run("INSERT INTO tracks DEFAULT VALUES")
-    base.run("INSERT INTO transcode_jobs VALUES (1, 3, 'done', 1, now() - interval '1 day')")
+    base.run("INSERT INTO transcode_jobs SELECT n, 3, 'done', 1, now() - interval '1 day' FROM generate_series(1, 9) n")
     with pytest.raises(VezaError, match="duplicate key value .*transcode_jobs_pkey"):
         run(options(base))
 
@@ -682,6 +700,25 @@ def test_the_application_inserting_at_the_same_time(base: Base) -> None:
     assert result["requeued"]
     assert sorted(result["requeued"] + inserted) == list(range(1, 601))
     assert tuple(base.run(ONCE)[0]) == (600, 600)
+
+
+def test_a_job_that_the_application_commits_while_we_insert_is_no_failure(base: Base) -> None:
+    base.run(UPLOADS, 20)
+    with contextlib.closing(psycopg2.connect(base.url)) as application:
+        begun: list[threading.Timer] = []
+
+        def insert_meanwhile(message: bytes) -> str:
+            if message.lstrip().startswith(b"WITH slice") and not begun:
+                application.cursor().execute(JOB, (7, "pending", 0))
+                begun.append(threading.Timer(0.5, application.commit))  # our own insert waits for it
+                begun[0].start()
+            return "pass"
+
+        with Proxy(base.server, insert_meanwhile) as proxy:
+            result = run(options(base, database_url=base.server.url(base.name, port=proxy.port), batch_size=5))
+        begun[0].join(PATIENCE)
+    assert result["requeued"] == [track for track in range(1, 21) if track != 7]
+    assert tuple(base.run(ONCE)[0]) == (20, 20)
 
 
 def test_a_job_that_failed_between_plan_and_insert_is_not_followed_by_another(base: Base) -> None:

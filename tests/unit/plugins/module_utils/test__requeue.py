@@ -25,7 +25,6 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._database import (
     CommitUnknown,
     ConnectionLost,
     Rejected,
-    raw,
 )
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput, VezaError
 from ansible_collections.veza.rabbitmq.plugins.module_utils._window import Window
@@ -56,12 +55,14 @@ class Script:
     def __init__(self, *scenes: list[Any]) -> None:
         self.scenes = [list(scene) for scene in scenes]
         self.statements: list[list[str]] = []
+        self.texts: list[list[str]] = []
         self.readonly: list[bool] = []
 
     @contextlib.contextmanager
     def transaction(self, *, readonly: bool = False, snapshot: bool = False) -> Iterator[Script]:
         assert self.scenes, "a transaction too many"
         self.statements.append([])
+        self.texts.append([])
         self.readonly.append(readonly)
         if isinstance(self.scenes[0][0], ConnectionLost):
             raise self.scenes.pop(0)[0]
@@ -72,7 +73,8 @@ class Script:
 
     def rows(self, statement: Any, values: Any = None) -> list[Any]:
         text = statement if isinstance(statement, str) else statement.as_string(None)
-        self.statements[-1].append(" ".join(text.split())[:30])
+        self.texts[-1].append(" ".join(text.split()))
+        self.statements[-1].append(self.texts[-1][-1][:30])
         if "advisory" in text or "set_config" in text:
             return []
         answer = self.scenes[0].pop(0)
@@ -114,7 +116,7 @@ BATCH = requeue.Batch([11, 12], [1, 2])
 def test_each_batch_is_a_transaction_that_takes_the_lock_first() -> None:
     script = Script([FIRST], [made((13, 3))])
     assert insert(script) == [BATCH, requeue.Batch([13], [3])]
-    assert [[text.split()[0] for text in scene] for scene in script.statements] == [["SELECT", "SELECT", "WITH"]] * 2
+    assert [[text.split()[0] for text in scene] for scene in script.statements] == [["SELECT", "WITH"]] * 2
     assert script.readonly == [False, False]
 
 
@@ -222,6 +224,30 @@ def test_batches_before_a_failure_are_handed_out() -> None:
         next(batches)
 
 
+CLASH = Rejected("PostgreSQL at h answered: duplicate key value (SQLSTATE 23505)", "23505")
+REST = made((13, 3))
+
+
+@pytest.mark.parametrize(
+    ("scenes", "batches", "plain"),
+    [
+        ([[FIRST], [REST]], [BATCH, requeue.Batch([13], [3])], [True, True]),
+        ([[CLASH], [FIRST], [REST]], [BATCH, requeue.Batch([13], [3])], [True, False, False]),
+        ([[FIRST], [[]], [REST]], [BATCH, requeue.Batch([13], [3])], [True, True, False]),
+        ([[FIRST], [[]], [[]]], [BATCH], [True, True, False]),
+    ],
+    ids=["nobody else writes", "a clash", "the index is gone", "nothing is left"],
+)
+def test_it_inserts_plainly_as_long_as_the_index_stands_and_nobody_clashes(
+    scenes: list[Any], batches: list[requeue.Batch], plain: list[bool]
+) -> None:
+    script = Script(*scenes)
+    assert list(tables(script, index=UniqueIndex(5, None)).insert(WINDOW, 9, 2)) == batches
+    inserts = [text for scene in script.texts for text in scene if "INSERT" in text]
+    assert ["i.indexrelid = 5" in text for text in inserts] == plain
+    assert ["ON CONFLICT" not in text for text in inserts] == plain
+
+
 def test_undo_is_doubted_the_other_way_round() -> None:
     committed = Script([PAIRS, LOST], [[]], [[]])
     [(batch, kept)] = tables(committed).undo([11, 12], 5, check=False)
@@ -259,14 +285,13 @@ def test_why_a_job_is_kept(row: Any, reason: str, detail: str) -> None:
     ("index", "clause"),
     [
         (None, ""),
-        (UniqueIndex("i", None), 'ON CONFLICT ("track_id") DO NOTHING'),
-        (UniqueIndex("i", "status <> 'do%'"), "ON CONFLICT (\"track_id\") WHERE status <> 'do%%' DO NOTHING"),
+        (UniqueIndex(5, None), 'ON CONFLICT ("track_id") DO NOTHING'),
+        (UniqueIndex(5, "status <> 'do%'"), "ON CONFLICT (\"track_id\") WHERE status <> 'do%%' DO NOTHING"),
     ],
 )
 def test_the_index_is_named_by_what_it_covers(index: UniqueIndex | None, clause: str) -> None:
-    text = tables(Script(), index=index)._statement(requeue._INSERT, after=raw(""), lane=raw("")).as_string(None)
-    assert ("ON CONFLICT" in text) == bool(clause)
-    assert clause in text
+    text = tables(Script(), index=index)._on_conflict().as_string(None)
+    assert text == clause
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ class Tables:
     def __init__(self, found: Counts, tracks: list[Any] | None = None, *, index: bool = True) -> None:
         self.found = found
         self.tracks = list(range(1, found.candidates + 1)) if tracks is None else tracks
-        self.index = UniqueIndex("one_live", "true") if index else None
+        self.index = UniqueIndex(5, "true") if index else None
         self.slow: list[str] = []
         self.old = 0
         self.ahead = timedelta(0)
