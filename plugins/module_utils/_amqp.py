@@ -506,7 +506,7 @@ class _Run:
         """Shake hands; the certificate must name the host."""
         tls = self.target.tls or Tls()
         try:
-            context = tls.context()
+            context = tls.context
         except OSError as error:
             raise Failed("tls_failed", f"a certificate file can't be used: {printable(str(error))}") from None
         with self.link.bounded():

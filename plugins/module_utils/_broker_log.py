@@ -252,8 +252,11 @@ def _who(lines: list[Line], stopping: Event) -> str | None:
     return stopping.step.by
 
 
-def signatures(log: Log) -> list[dict[str, Any]]:
-    """Return which signatures the logs show, in the table's order.
+_OF_A_VHOST = re.compile(r"\bvhost '")
+
+
+def signatures(log: Log, vhost: str | None = None) -> list[dict[str, Any]]:
+    """Return which signatures the logs show, in the table's order; not what other vhosts than ``vhost`` are told of.
 
     ``count`` is for the time since the last start, ``total`` for all that was read. Lines without a time of their own
     (what a failing boot prints) have that of the line before. In a file where no line has one, those of the last run
@@ -267,6 +270,9 @@ def signatures(log: Log) -> list[dict[str, Any]]:
     ends = _of_last_runs(log.lines)
     for line in log.lines:
         if not HINTS.search(line.text):
+            continue
+        # How a name that is not plain ASCII is written depends on the version.
+        if vhost and vhost.isascii() and _OF_A_VHOST.search(line.text) and f"vhost '{vhost}'" not in line.text:
             continue
         # The same line in two logs (say, file and console) is one line.
         if line.at is not None and seen.setdefault(line.raw, family(line.path)) != family(line.path):

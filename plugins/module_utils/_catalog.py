@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from ._database import Transaction, names, quoted, raw, render
 from ._errors import BadInput, Refused
 
-# A domain counts as the type that it stands on.
+# A domain counts as the type that it stands on. Without a length, "character" would be one of 1: -1 makes it bpchar.
 _COLUMNS = """
-SELECT a.attname, a.attnum, format_type(COALESCE(NULLIF(t.typbasetype, 0), a.atttypid), NULL)
+SELECT a.attname, a.attnum, format_type(COALESCE(NULLIF(t.typbasetype, 0), a.atttypid), -1)
   FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
  WHERE a.attrelid = %(table)s AND a.attnum > 0 AND NOT a.attisdropped
 """
@@ -36,12 +36,15 @@ SELECT s.name FROM pg_attribute a, pg_get_serial_sequence(%(name)s, a.attname) A
    AND NOT has_sequence_privilege(s.name, 'USAGE, UPDATE')
 """
 
-# An index whose predicate looks at another column too would let through a second live job that differs there.
+# An index whose predicate looks at another column too would let through a second live job that differs there. One of a
+# table with children (of inheritance, not partitions) does not cover their rows.
 _UNIQUE = """
 SELECT i.indexrelid::bigint, pg_get_expr(i.indpred, i.indrelid)
   FROM pg_index i
  WHERE i.indrelid = %(table)s AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indisready AND i.indislive
    AND i.indnatts = 1 AND i.indkey[0] = %(track)s
+   AND NOT EXISTS (SELECT FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhparent
+                    WHERE h.inhparent = i.indrelid AND c.relkind = 'r')
    AND NOT EXISTS (SELECT FROM pg_depend d
                     WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
                       AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid

@@ -115,6 +115,11 @@ def login_of(environment: list[str], variable: str) -> Login | None:
     return None
 
 
+def name_of(document: dict[str, Any]) -> str:
+    """Return the name of a container, which the engine begins with a slash."""
+    return str(document.get("Name", "")).lstrip("/")
+
+
 def instant(text: str | None) -> str | None:
     """Return an instant of docker's (nanoseconds, any offset) as ours."""
     if not text or text.startswith(_NEVER):
@@ -132,7 +137,7 @@ def described(document: dict[str, Any]) -> dict[str, Any]:
     policy = (document.get("HostConfig") or {}).get("RestartPolicy") or {}
     ended = state.get("Status") in ("exited", "dead")
     return {
-        "name": str(document.get("Name", "")).lstrip("/"),
+        "name": name_of(document),
         "service": (config.get("Labels") or {}).get(SERVICE),
         "image": config.get("Image"),
         "id": document.get("Id"),
@@ -189,13 +194,13 @@ def of_service(documents: list[dict[str, Any]], service: str) -> list[dict[str, 
 
 def chosen(documents: list[dict[str, Any]], names: list[str], services: list[str]) -> Iterator[tuple[str, str, Any]]:
     """Yield ``(name, service, document)`` of each wanted container, with None for one that is not there."""
-    by_name = {str(document.get("Name", "")).lstrip("/"): document for document in documents}
+    by_name = {name_of(document): document for document in documents}
     for name in names:
         yield name, "", by_name.get(name)
     for service in services:
         found = of_service(documents, service)
         for document in found:
-            yield str(document.get("Name", "")).lstrip("/"), service, document
+            yield name_of(document), service, document
         if not found:
             yield service, service, None
 

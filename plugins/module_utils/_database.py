@@ -158,14 +158,13 @@ class Database:
         self._worker: Worker | None = None
 
     def close(self) -> None:
-        """Close the connection; never fails."""
-        connection, self._connection = self._connection, None
-        worker, self._worker = self._worker, None
+        """Close the connection; never fails, and takes no longer than GRACE, whatever it is at."""
+        if self._connection is not None:
+            with contextlib.suppress(Exception):
+                self._within(GRACE, self._connection.close, self._timed_out)
+        worker, self._connection, self._worker = self._worker, None, None
         if worker is not None:
             worker.end()
-        if connection is not None:
-            with contextlib.suppress(Exception):
-                connection.close()
 
     @contextlib.contextmanager
     def transaction(self, *, readonly: bool = False, snapshot: bool = False) -> Iterator[Transaction]:

@@ -32,7 +32,6 @@ STATUS = "eventbus.status"
 
 _VEILED = re.compile(rb'"eventbus(?:\.status\\*"\s*:\s*|\\*"\s*:\s*\{[^{}]*"status\\*"\s*:\s*)\\*"degraded')
 """A report of a dropped event within a text or an object of another line, however deep."""
-
 NAMES = ("kind", "entity_id", "key", "queue", "instance")
 
 
@@ -284,7 +283,7 @@ class LogReader:
             return
         if row.get(STATUS) == "degraded":
             self.findings.take(row, event_of(row, at, "log", ident=str(self.lines), instance=self.instance))
-        elif STATUS not in row and b"degraded" in line and _VEILED.search(line):
+        elif row.get(STATUS) is None and b"degraded" in line and (_VEILED.search(line) or is_veiled(row)):
             self.veiled += 1
 
     def _join(self, following: datetime) -> None:
@@ -344,11 +343,30 @@ def _by_docker(row: dict[str, Any]) -> bool:
     return {"stream", "time"} <= set(row) and row["stream"] in ("stdout", "stderr") and isinstance(row.get("log"), str)
 
 
+def is_veiled(row: dict[str, Any]) -> bool:
+    """Tell whether a line's object has a report of a dropped event somewhere within."""
+    left: list[Any] = [row]
+    while left:
+        found = left.pop()
+        inner = list(found.values()) if isinstance(found, dict) else found if isinstance(found, list) else []
+        pair = STATUS in inner and "degraded" in inner  # a key beside its value
+        named = isinstance(found, dict) and (found.get(STATUS) == "degraded" or _status(found) == "degraded")
+        if pair or named:
+            return True
+        left += inner
+    return False
+
+
+def _status(found: dict[str, Any]) -> Any:
+    inner = found.get("eventbus")
+    return inner.get("status") if isinstance(inner, dict) else None
+
+
 def parse_line(line: bytes) -> tuple[dict[str, Any] | None, datetime | None]:
     """Return a log line's object and its instant; None for what it lacks."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None, None
     if not isinstance(row, dict):
         return None, None

@@ -17,8 +17,8 @@ from ._tls import Tls
 VARIABLE = "AMQP_URL"
 
 
-def target_inside(login: Login, like: Target) -> Target:
-    """Return the target that the container's own login names; how long and how strict is as in ``like``."""
+def target_inside(login: Login, like: Target, trust: Tls) -> Target:
+    """Return the target that the container's own login names; how long is as in ``like``, how strict is ``trust``."""
     return replace(
         like,
         host=login.host,
@@ -26,11 +26,11 @@ def target_inside(login: Login, like: Target) -> Target:
         user=login.user,
         password=login.password,
         vhost=login.vhost,
-        tls=(like.tls or Tls()) if login.tls else None,
+        tls=trust if login.tls else None,
     )
 
 
-def begin(document: dict[str, Any], variable: str, like: Target) -> Visit | None:
+def begin(document: dict[str, Any], variable: str, like: Target, trust: Tls) -> Visit | None:
     """Begin the probe from inside a container (``docker inspect``); None where it has no login or does not run.
 
     NoEntry when it can't be entered. Several can be under way at once.
@@ -39,11 +39,18 @@ def begin(document: dict[str, Any], variable: str, like: Target) -> Visit | None
     pid = (document.get("State") or {}).get("Pid")
     if login is None or not pid:
         return None
-    return visit(pid, target_inside(login, like))
+    return visit(pid, target_inside(login, like, trust))
 
 
 def visit(pid: int, target: Target) -> Visit:
-    """Begin a probe as a process sees the network; NoEntry when its namespaces can't be entered."""
+    """Begin a probe as a process sees the network; NoEntry when its namespaces can't be entered.
+
+    The certificates' files are this host's, and so are read before.
+    """
+    try:
+        _ready = target.tls and target.tls.context
+    except OSError as error:
+        raise NoEntry(f"a certificate file of this host can't be used: {error}") from None
     return Visit(pid, lambda: asdict(probe(target)), target.timeout)
 
 

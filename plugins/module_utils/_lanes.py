@@ -14,6 +14,32 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+class Allowance:
+    """So many of something for all lanes together: each takes some, and gives back what it did not need."""
+
+    def __init__(self, number: int) -> None:
+        self._left = number
+        self._out = 0
+        self._changed = threading.Condition()
+
+    def take(self, most: int) -> int:
+        """Return how many may be used, at most ``most``; 0 when none is left, and nobody can give any back."""
+        with self._changed:
+            while not self._left and self._out:
+                self._changed.wait()
+            taken = min(most, self._left)
+            self._left -= taken
+            self._out += bool(taken)
+            return taken
+
+    def settle(self, taken: int, used: int) -> None:
+        """Say how many of what was taken were used."""
+        with self._changed:
+            self._left += taken - used
+            self._out -= 1
+            self._changed.notify_all()
+
+
 def side_by_side(
     lanes: Sequence[Callable[[], Iterator[T]]], failure_of: Callable[[list[BaseException]], BaseException]
 ) -> Iterator[T]:

@@ -33,12 +33,16 @@ LINES_BETWEEN_LOOKS = 500
 UNREADABLE = (OSError, EOFError, zlib.error)
 """A file that vanished, may not be read, or is no whole gzip file."""
 
-# logrotate's two ways (api.log.1, api.log-20261123) and lumberjack's (api-2026-11-23T20-15-01.000.log), .gz or not.
+# logrotate's two ways (api.log.1, api.log-20261123) and lumberjack's (api-2026-11-23T20-15-01.000.log), compressed or
+# not.
 _ROTATED = (
-    r"{name}\.\d+(\.gz)?",
-    r"{name}-\d{{8}}(-\d+)?(\.gz)?",
-    r"{stem}-\d{{4}}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{{3}}{extension}(\.gz)?",
+    r"{name}\.(?P<number>\d+)(\.({endings}))?",
+    r"{name}-(?P<day>\d{{8}}(-\d+)?)(\.({endings}))?",
+    r"{stem}-(?P<instant>\d{{4}}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{{3}}){extension}(\.({endings}))?",
 )
+
+COMPRESSED = "gz|bz2|xz|zst|lz4|zip|Z"
+"""How the names of compressed files end, of which gz can be read."""
 
 
 def lines_of(file: IO[bytes]) -> Iterator[bytes]:
@@ -46,18 +50,46 @@ def lines_of(file: IO[bytes]) -> Iterator[bytes]:
     return iter(lambda: file.readline(MAX_LINE), b"")
 
 
-def rotated(path: str) -> list[str]:
-    """Return the files that ``path`` was before it was rotated, the newest first."""
+def rotated(path: str, endings: str = "gz") -> list[str]:
+    """Return the files that ``path`` was before it was rotated, the newest first.
+
+    Their names tell the order, where they are of one kind: a copy has another time. ``endings``: of compressed ones.
+    """
     folder, name = os.path.split(path)
     stem, extension = os.path.splitext(name)
-    parts = {"name": re.escape(name), "stem": re.escape(stem), "extension": re.escape(extension)}
-    pattern = re.compile("|".join(f"(?:{form.format(**parts)})" for form in _ROTATED))
-    found = []
+    parts = {"name": re.escape(name), "stem": re.escape(stem), "extension": re.escape(extension), "endings": endings}
+    patterns = [re.compile(form.format(**parts)) for form in _ROTATED]
+    found: dict[str, list[tuple[Any, float, str]]] = {}
     for candidate in glob.glob(os.path.join(glob.escape(folder), glob.escape(stem) + "*")):
-        if pattern.fullmatch(os.path.basename(candidate)):
+        matches = [pattern.fullmatch(os.path.basename(candidate)) for pattern in patterns]
+        for kind, place in next((match.groupdict() for match in matches if match), {}).items():
             with contextlib.suppress(OSError):  # rotated away in between
-                found.append((os.stat(candidate).st_mtime, candidate))
-    return [candidate for _unused, candidate in sorted(found, reverse=True)]
+                order = -int(place) if kind == "number" else place
+                found.setdefault(kind, []).append((order, os.stat(candidate).st_mtime, candidate))
+    if len(found) == 1:
+        return [candidate for _order, _at, candidate in sorted(*found.values(), reverse=True)]
+    every = [(at, candidate) for kind in found.values() for _order, at, candidate in kind]
+    return [candidate for _at, candidate in sorted(every, reverse=True)]
+
+
+def unreadable(path: str, candidate: str, before: str) -> str:
+    """Say what keeps a log from being read as far back as one of its predecessors; empty if nothing does.
+
+    ``before``: the predecessor that is the next younger one, or the log itself.
+    """
+    ending = candidate.rpartition(".")[2]
+    if ending in COMPRESSED.split("|") and ending != "gz":
+        return f"{candidate} is compressed in a form that is not read here"
+    number, last = _number(path, candidate), _number(path, before) or 0
+    # logrotate begins with 1, or with 0 where it is told to.
+    if number is not None and number > last + 1:
+        return f"{path}.{last + 1} is missing"
+    return ""
+
+
+def _number(path: str, candidate: str) -> int | None:
+    digits = candidate[len(path) + 1 :].partition(".")[0]
+    return int(digits) if candidate.startswith(f"{path}.") and digits.isdigit() else None
 
 
 def _open(path: str) -> IO[bytes]:
@@ -87,7 +119,13 @@ def opened_back_to(path: str, start: datetime) -> Iterator[tuple[list[IO[bytes]]
         problems: list[str] = []
         seen: set[tuple[int, int]] = set()
         newest = stack.enter_context(_open(path))
-        for number, candidate in enumerate([path, *rotated(path)]):
+        before = path
+        for number, candidate in enumerate([path, *rotated(path, COMPRESSED)]):
+            wrong = unreadable(path, candidate, before) if number else ""
+            if wrong:
+                problems.append(wrong)
+                break
+            before = candidate
             try:
                 file = newest if number == 0 else stack.enter_context(_open(candidate))
                 status = os.fstat(file.fileno())

@@ -122,18 +122,26 @@ def enter(handle: int) -> None:
 
 
 def suspended(pid: int, proc: str = "/proc") -> bool | None:
-    """Whether a process of this container, as told by its pid namespace, is stopped by a signal; None if not seen."""
+    """Whether the main process of a container, or one that comes from it, is stopped by a signal; None if not seen.
+
+    What was begun in the container from outside (docker exec) has a parent elsewhere: a person's shell is no worker.
+    """
     try:
         space = os.readlink(f"{proc}/{pid}/ns/pid")
         names = os.listdir(proc)
     except OSError:
         return None
-    for name in names:
-        if not name.isdigit():
-            continue
+    states: dict[int, tuple[bytes, int]] = {}
+    for name in filter(str.isdigit, names):
         with suppress(OSError):
             if os.readlink(f"{proc}/{name}/ns/pid") == space:
                 with open(f"{proc}/{name}/stat", "rb") as file:
-                    if file.read().rpartition(b")")[2].split()[0] in (b"T", b"t"):
-                        return True
-    return False
+                    state, parent = file.read().rpartition(b")")[2].split()[:2]
+                states[int(name)] = (state, int(parent))
+
+    def comes_from_main(one: int) -> bool:
+        while one != pid and one in states:
+            one = states[one][1]
+        return one == pid
+
+    return any(state == b"T" and comes_from_main(one) for one, (state, _parent) in states.items())

@@ -17,7 +17,7 @@ from . import _catalog as catalog
 from ._database import CommitUnknown, ConnectionLost, Database, Rejected, Transaction, names, qualified, raw, render
 from ._errors import BadInput, Refused, VezaError
 from ._ids import Id, Ids
-from ._lanes import side_by_side
+from ._lanes import Allowance, side_by_side
 from ._window import Window
 
 _WITHIN = "t.{t_created} >= %(start)s AND t.{t_created} < %(end)s"
@@ -67,7 +67,7 @@ WITH slice AS MATERIALIZED (
      ORDER BY {{order}} LIMIT %(size)s),
 made AS (
     INSERT INTO {{jobs}} ({{j_track}}, {{j_status}}, {{j_attempts}}, {{j_created}})
-    SELECT t.{{t_id}}, %(pending)s, 0, now() FROM slice t WHERE {{no_job}} ORDER BY t.{{t_id}} LIMIT %(left)s
+    SELECT t.{{t_id}}, %(pending)s, 0, now() FROM slice t WHERE {{no_job}} ORDER BY t.{{t_id}}
     {{on_conflict}}
     RETURNING {{j_id}}{{j_as}} AS job, {{j_track}}{{t_as}} AS track)
 SELECT (SELECT count(*) FROM slice), last.created, last.id,
@@ -320,34 +320,37 @@ class Requeue:
         ``expected``: how many there were; it ends when it has inserted so many. Yields after each commit what it
         inserted. Raises VezaError; what was yielded before stays.
         """
-        left = [expected]
+        left = Allowance(expected)
         if self._beside is None or expected < LANES_FROM:
             yield from self._insert(Lane(self._database), window, left, size)
             return
         lanes = [Lane(database, number) for number, database in enumerate((self._database, self._beside))]
         yield from side_by_side([partial(self._insert, lane, window, left, size) for lane in lanes], _first_of)
 
-    def _insert(self, lane: Lane, window: Window, left: list[int], size: int) -> Iterator[Batch]:
-        values = {**self._values(window), "pending": self._rules.live[0], "size": size, "lane": lane.number}
+    def _insert(self, lane: Lane, window: Window, left: Allowance, size: int) -> Iterator[Batch]:
+        values = {**self._values(window), "pending": self._rules.live[0], "lane": lane.number}
         share = raw("") if lane.number is None else render(_OF_LANE[self._integers], **self._parts)
         after, plainly = raw(""), self.index is not None
-        while left[0] > 0:
-            values["left"] = left[0]
-            rows = self._plainly(lane, values, after=after, lane=share) if plainly else []
-            # No rows: a clash, or the index is gone, or nothing is left. From here on nothing is taken for granted.
-            plainly = bool(rows)
-            if not plainly:
-                statement = self._statement(
-                    _INSERT, if_index=raw(""), on_conflict=self._on_conflict(), after=after, lane=share
-                )
-                rows = self._settled(lane, statement, values, _made, gone=False)
+        while granted := left.take(size):
+            values["size"] = granted
+            rows: list[Any] = []
+            try:
+                rows = self._plainly(lane, values, after=after, lane=share) if plainly else []
+                # No rows: a clash, or the index is gone, or nothing is left. From here on nothing is taken for granted.
+                plainly = bool(rows)
+                if not plainly:
+                    statement = self._statement(
+                        _INSERT, if_index=raw(""), on_conflict=self._on_conflict(), after=after, lane=share
+                    )
+                    rows = self._settled(lane, statement, values, _made, gone=False)
+            finally:
+                batch = _batch_of(_made(rows))
+                left.settle(granted, len(batch.jobs))
             if not rows:
                 return
-            [(passed, created, track, *made)] = rows
-            batch = Batch(*([as_id(value) for value in values or []] for values in made))
-            left[0] -= len(batch.jobs)
             yield batch
-            if passed < size:
+            [(passed, created, track, *_made_of_it)] = rows
+            if passed < granted:
                 return
             values |= {"created": created, "id": track}
             after = render(_AFTER[self._by_instant], **self._parts)
@@ -420,6 +423,8 @@ class Requeue:
                 failure = error
             except Rejected as error:
                 if error.code not in _PASSING:
+                    if doubtful:  # it was the look at it that was refused
+                        raise _given_up(error, _batch_of(pairs(doubtful))) from None
                     raise
                 failure = error
             else:

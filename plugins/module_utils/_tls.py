@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 
@@ -30,8 +31,9 @@ class Tls:
             return (self.client_cert, self.client_key)
         return self.client_cert
 
+    @cached_property
     def context(self) -> ssl.SSLContext:
-        """Return the same as a context of the standard library; OSError if a file is not what it should be."""
+        """The same as a context of the standard library; OSError if a file is not what it should be."""
         context = ssl.create_default_context(cafile=self.ca_cert)
         if not self.validate:
             context.check_hostname = False

@@ -259,6 +259,7 @@ from ..module_utils._deadline import share
 from ..module_utils._errors import BadInput, TimedOut, VezaError
 from ..module_utils._inside import VARIABLE, environment, target_inside, visit
 from ..module_utils._namespaces import NoEntry
+from ..module_utils._tls import tls
 
 Answer = dict[str, Any]
 
@@ -318,13 +319,13 @@ class Inside:
         login = login_of(environment(document), variable)
         if login is None:
             raise BadInput(f"The container '{name}' has no AMQP URL in its variable {variable}.")
-        inside = target_inside(login, target)
+        inside = target_inside(login, target, tls(self.params))
         if target.user is not None:
             inside = replace(inside, user=target.user, password=target.password)
         try:
             answer = visit(state["Pid"], inside).answer()
         except NoEntry as reason:
-            raise BadInput(f"The container '{name}' can't be entered: {reason}. It needs root.") from None
+            raise BadInput(f"The container '{name}' can't be looked at from inside: {reason}. It needs root.") from None
         return {**answer, "container": login.shown(target.password)}
 
 

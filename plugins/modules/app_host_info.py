@@ -266,6 +266,7 @@ from ..module_utils._deadline import Later, check_durations
 from ..module_utils._errors import VezaError
 from ..module_utils._namespaces import NoEntry, Visit, suspended
 from ..module_utils._record import stamp
+from ..module_utils._tls import tls
 
 PACKAGES = re.compile(r"^(docker|containerd|runc|podman|crun|nftables|iptables|linux-image)")
 """Packages whose change may cut a container off."""
@@ -327,10 +328,14 @@ class Look:
         if document is None or self.target is None or (document.get("State") or {}).get("Status") != "running":
             return None
         try:
-            return _inside.begin(document, self.params["amqp_variable"], self.target)
+            begun = _inside.begin(document, self.params["amqp_variable"], self.target, tls(self.params["probe"]))
         except NoEntry as reason:
-            self.unknown.append(f"From inside {str(document.get('Name', '')).lstrip('/')}: {reason}.")
+            self.unknown.append(f"From inside {_containers.name_of(document)}: {reason}.")
             return None
+        if begun is None:
+            held = f"its variable {self.params['amqp_variable']} holds no AMQP URL that can be read"
+            self.unknown.append(f"Whether {_containers.name_of(document)} gets through to the broker: {held}.")
+        return begun
 
     def described(
         self, name: str, service: str, document: dict[str, Any] | None, visit: Visit | None
@@ -424,7 +429,7 @@ class Look:
         files: set[str] = set()
         for document in documents:
             labels = (document.get("Config") or {}).get("Labels") or {}
-            if str(document.get("Name", "")).lstrip("/") in names:
+            if _containers.name_of(document) in names:
                 files.update(filter(None, labels.get(_containers.FILES, "").split(",")))
                 files.update([f"{labels[_containers.DIRECTORY]}/.env"] if labels.get(_containers.DIRECTORY) else [])
         written = _changes.files(sorted(files), "configuration")

@@ -401,6 +401,8 @@ def _from_sentry(params: dict[str, Any], findings: Findings, pace: Pace) -> None
     for blind in params["blind"]:
         start = _instant(blind, "from") if blind.get("from") else window.start
         end = _instant(blind, "to") if blind.get("to") else window.end
+        if blind.get("from") and blind.get("to") and end <= start:
+            raise BadInput(f"blind: {blind['to']} does not come after {blind['from']}.")
         findings.gaps.append(Gap(start, end, blind.get("reason") or "blind", blind.get("instance") or ""))
     kept_since = datetime.fromtimestamp(pace.now(), timezone.utc) - timedelta(days=params["retention_days"])
     findings.gaps.append(Gap(window.start, kept_since, "Sentry no longer has it"))

@@ -798,7 +798,7 @@ class Look:
         """Look at memory, and whether the kernel killed the broker for want of it."""
         service = self.params["service"]
         state, count = _host_state.memory(), _host_state.oom_count(service)
-        kills: list[dict[str, Any]] | None = _journal.oom_kills(entries or [], service)
+        kills: list[dict[str, Any]] | None = None if entries is None else _journal.oom_kills(entries, service)
         killed = [end for end in exits if end["status"] == "9/KILL"]
         if killed and not kills and count:
             line = f"the control group counts {count} OOM kills, and the unit's last run ended by 9/KILL"
@@ -964,7 +964,7 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
         },
         "process": process,
         "lifecycle": lifecycle,
-        "signatures": _broker_log.signatures(log),
+        "signatures": _broker_log.signatures(log, target.vhost if target else None),
         "dropped": _broker_log.dropped(log),
         "listeners": look.listeners(listening, process["running"]),
         "disk": {

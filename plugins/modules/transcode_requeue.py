@@ -544,6 +544,7 @@ class Run:
         self.sleep = sleep
         self.warn = warn
         self.settled: datetime | None = None
+        self.skew = timedelta(0)
         self.tracks, self.jobs = many.Ids(), many.Ids()
         self.result: dict[str, Any] = {
             "changed": False,
@@ -587,8 +588,8 @@ class Run:
         announced = self.params["announced"]
         if not announced:
             return
-        # The clock that this instant is of is neither ours nor the database's.
-        since = windows.parse_instant(announced["since"]) - windows.CLOCK_TOLERANCE
+        # The clock that this instant is of is neither ours nor the database's; it may differ as much as ours does.
+        since = windows.parse_instant(announced["since"]) - max(windows.CLOCK_TOLERANCE, self.skew)
         tracks = many.spelled_out(announced["tracks"])
         for batch in tables.made_since(since, tracks, self.params["batch_size"]):
             self.jobs.add(batch.jobs)
@@ -637,7 +638,7 @@ class Run:
     def _settled_window(self, tables: requeue.Requeue, asked: windows.Window) -> windows.Window:
         """Return the widened window; Refused while the message of a track in it may be on its way."""
         readings = tables.clock(self.now)
-        skew = windows.measured_skew(readings).bound
+        skew = self.skew = windows.measured_skew(readings).bound
         margin = timedelta(seconds=self.params["publisher_backoff"] + self.params["longest_upload"]) + skew
         window = windows.widened(asked, margin)
         self.result["window"] = {

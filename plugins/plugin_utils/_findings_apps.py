@@ -108,6 +108,7 @@ def containers(
         seen = ((evidence.get("health") or {}).get("traffic") or {}).get("queues") or []
         acked = {queue["name"] for queue in seen if queue.get("acked")}
         at_work = {one.get("worker") for one in evidence.get("queues") or [] if one["name"] in acked}
+        alive = {str(one.get("service")) for _host, one in running(evidence) if one and one.get("service")}
         for host, info in infos(evidence, "apps"):
             if info is None:
                 answers.append((host, None, []))
@@ -116,6 +117,7 @@ def containers(
             for container in info.get("containers") or []:
                 service = str(container.get("service") or "")
                 container = {**container, "now": now, "worker": service in named, "works": service in at_work}
+                container["spared"] = service in alive
                 if workers and (not of_worker(container) or container["state"] == "missing"):
                     continue
                 truth = holds(container)
@@ -136,8 +138,8 @@ def since(container: Container) -> str | None:
 
 
 def down(container: Container) -> Truth:
-    """Whether it does not run, for whatever reason."""
-    return container["state"] not in ("running", "restarting", "paused")
+    """Whether it does not run, for whatever reason; one that is being restarted does not, either."""
+    return container["state"] not in ("running", "paused")
 
 
 def in_order(container: Container) -> bool:
@@ -145,9 +147,14 @@ def in_order(container: Container) -> bool:
     return container["state"] == "exited" and container.get("exit_code") in IN_ORDER
 
 
+def stopped(container: Container) -> Truth:
+    """Whether somebody stopped a service: one of several containers of it is how it is made smaller."""
+    return in_order(container) and not container.get("spared")
+
+
 def crashed(container: Container) -> Truth:
     """Whether it does not run, and nobody stopped it."""
-    return both(down(container), not in_order(container))
+    return both(down(container), container["state"] != "restarting", not in_order(container))
 
 
 def frozen(container: Container) -> Truth:
@@ -234,7 +241,10 @@ def addresses(probe: Mapping[str, Any]) -> list[str]:
 
 
 def goes_elsewhere(evidence: Evidence) -> Finding:
-    """Whether a container that does not get through goes to none of the addresses at which its host does."""
+    """Whether a container that gets no answer goes to none of the addresses at which its host does.
+
+    A broker that refuses a login is one, at whatever address: that of a load balancer, say.
+    """
     answers: list[tuple[str, Truth, list[Proof]]] = []
     for host, info in infos(evidence, "apps"):
         own = (info or {}).get("probe")
@@ -242,9 +252,9 @@ def goes_elsewhere(evidence: Evidence) -> Finding:
             answers.append((host, None, []))
             continue
         for container in (info or {}).get("containers") or []:
-            probe = container.get("probe") or {"ok": None}
-            inside, outside = addresses(probe), addresses(own)
-            holds = None if probe["ok"] is None else bool(not probe["ok"] and inside and not {*inside} & {*outside})
+            probe = container.get("probe")
+            inside, outside = addresses(probe or {}), addresses(own)
+            holds = None if not probe else bool(not talks(probe) and inside and not {*inside} & {*outside})
             where = (
                 f"{container['name']} goes to {', '.join(inside)}, and its host gets through at {', '.join(outside)}"
             )
@@ -263,15 +273,21 @@ def docker_down(evidence: Evidence) -> Finding:
     return anywhere(answers) if answers else NO
 
 
+WARNINGS = frozenset({"quorum_critical"})
+"""Checks of rabbitmq_health that fail while nothing is wrong yet."""
+
+
 def healthy(evidence: Evidence) -> Finding:
     """Whether the broker is fit to serve, and everybody who could be asked gets through.
 
     A backend that could not be asked doesn't make the broker ill; it is listed among the unknowns.
     """
     health = evidence.get("health") or {}
-    if health.get("verdict") == "unhealthy" or all_get_through(evidence).holds is False:
+    failed = {one["name"] for one in health.get("checks") or [] if one["result"] == "fail"}
+    warned = bool(failed) and failed <= WARNINGS and not health.get("unknown")
+    if (health.get("verdict") == "unhealthy" and not warned) or all_get_through(evidence).holds is False:
         return NO
-    if health.get("verdict") != "healthy":
+    if health.get("verdict") != "healthy" and not warned:
         return UNKNOWN
     return Finding(True, [proof("controller", f"rabbitmq_health ({health['rung']})", health["reason"])])
 
@@ -300,7 +316,7 @@ FINDINGS: dict[str, Question] = {
     "engine_down": docker_down,
     "backend_down": containers(lambda one: both(down(one), not of_worker(one)), tell_state),
     "worker_down": containers(crashed, tell_state, workers=True),
-    "worker_stopped": containers(in_order, tell_state, workers=True),
+    "worker_stopped": containers(stopped, tell_state, workers=True),
     "backend_frozen": containers(lambda one: both(frozen(one), not of_worker(one)), tell_frozen),
     "worker_frozen": containers(frozen, tell_frozen, workers=True),
     "worker_crash_loops": workers_crash_loop,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from . import _findings_apps
 from ._findings import (
     MIB,
     NO,
@@ -60,6 +61,7 @@ from ._findings_process import (
     tell_stop,
 )
 from ._findings_resources import (
+    CLOCK_OFFSET,
     DISK_LIMIT,
     clock_off,
     cookie_unusable,
@@ -86,12 +88,14 @@ from ._findings_serving import (
     listens_elsewhere,
     listens_unheard,
     probed,
+    refused_elsewhere,
     renamed,
     restored,
     tell_application,
     tell_elsewhere,
     tell_filter,
     tell_probe,
+    tell_refused_elsewhere,
     tell_renamed,
 )
 
@@ -232,20 +236,24 @@ def partitioned(evidence: Evidence) -> Finding:
 def certificate_expired(evidence: Evidence) -> Finding:
     """Whether TLS fails for the age of a certificate."""
     by_check = check(evidence, "certificate", about="expire")
-    by_probe = on_brokers(
-        lambda info: None if not info.get("probe") else (
-            info["probe"]["outcome"] == "tls_failed" and "expired" in info["probe"]["message"]
-        ),
-        tell_probe,
-    )(evidence)  # fmt: skip
-    return by_check if by_check.holds or not by_probe.holds else by_probe
+    if by_check.holds:
+        return by_check
+    by_probe = on_brokers(lambda info: None if not info.get("probe") else is_expired(info["probe"]), tell_probe)
+    own, from_afar = by_probe(evidence), _findings_apps.probes(lambda seen, _one: is_expired(seen))(evidence)
+    return own if own.holds else from_afar if from_afar.holds else by_check
+
+
+def is_expired(seen: Mapping[str, Any]) -> bool:
+    """Whether a probe ended at a certificate that is too old."""
+    return seen["outcome"] == "tls_failed" and "expired" in seen["message"]
 
 
 LIVES = re.compile(
-    r"refused|banner exchange|key_exchange|permission denied|host key|reset by peer|closed by|password|sudo",
+    r"refused|banner exchange|key_exchange|permission denied|host key|reset by peer|closed by|password|sudo"
+    r"|received disconnect|too many authentication|privilege escalation|could not resolve hostname",
     re.IGNORECASE,
 )
-"""What a login says that fails, while something answers."""
+"""What a login says that fails, while something answers, or before the network was asked."""
 
 
 def asked_from_afar(evidence: Evidence) -> Iterator[Mapping[str, Any]]:
@@ -292,6 +300,17 @@ def nodes_gone(evidence: Evidence) -> list[tuple[str, Truth, list[Proof]]]:
     ]
 
 
+def talks_to_others(evidence: Evidence) -> Finding:
+    """Whether a site's only broker talks to somebody: whoever gets no answer from it, the way is at fault."""
+    return Finding(len(evidence.get("brokers") or {}) == 1 and talks_to_somebody(evidence))
+
+
+def silent(evidence: Evidence) -> Finding:
+    """Whether the broker does not talk on its own host either; one that talks to others is not silent."""
+    by_host = on_brokers(lambda info: opposite(serves_itself(info)), tell_probe)(evidence)
+    return NO if talks_to_others(evidence).holds else by_host
+
+
 def broker_gone(evidence: Evidence) -> Finding:
     """Whether no process of the broker lives: one node of a cluster that is gone rules nothing out of the others."""
     dead = [truth for _host, truth, _proofs in nodes_gone(evidence)]
@@ -313,6 +332,22 @@ def unreachable(evidence: Evidence) -> Finding:
         proof("controller", "connection", f"{host} can't be reached from here: {why}") for host, why in hosts.items()
     ]
     return Finding(True, told, sorted(hosts)) if hosts else NO
+
+
+AGREE = 5.0
+"""Seconds by which the clocks of hosts that are kept right may differ, as told by looks of different length."""
+
+
+def controller_clock_off(evidence: Evidence) -> Finding:
+    """Whether the hosts' clocks agree with one another, and differ from the controller's."""
+    seen = [info for group in ("brokers", "apps") for _host, info in infos(evidence, group) if info is not None]
+    offsets = [offset for info in seen if (offset := (info.get("clock") or {}).get("offset")) is not None]
+    if len(offsets) < 2:
+        return UNKNOWN
+    if max(offsets) - min(offsets) > AGREE or min(map(abs, offsets)) <= CLOCK_OFFSET:
+        return NO
+    text = f"the clocks of {len(offsets)} hosts are {offsets[0]:+.1f} s against this one's, and agree with one another"
+    return Finding(True, [proof("controller", "clock", text)])
 
 
 def no_files_left(evidence: Evidence) -> Finding:
@@ -396,6 +431,7 @@ FINDINGS: dict[str, Question] = {
     "disk_slow": on_brokers(slow_disk, tell_slow_disk),
     "files_exhausted": no_files_left,
     "clock_off": on_brokers(clock_off, tell_clock),
+    "controller_clock_off": controller_clock_off,
     "hangs": hanging,
     "listens_elsewhere": on_brokers(listens_elsewhere, tell_elsewhere),
     "application_stopped": on_brokers(application_stopped, tell_application),
@@ -405,8 +441,10 @@ FINDINGS: dict[str, Question] = {
     ),
     "maintenance": drained,
     "other_node_data": on_brokers(renamed, tell_renamed),
-    "broker_refuses_itself": on_brokers(lambda info: opposite(serves_itself(info)), tell_probe),
+    "broker_silent": silent,
     "broker_serves_itself": on_brokers(serves_itself, tell_probe),
+    "broker_talks_to_others": talks_to_others,
+    "broker_refused_elsewhere": on_brokers(refused_elsewhere, tell_refused_elsewhere),
     "broker_refuses_inventory": on_brokers(probed("login_refused"), tell_probe),
     "management_answers": lambda e: management(e, "ok"),
     "management_login_refused": lambda e: management(e, "login_refused"),
@@ -426,9 +464,8 @@ FINDINGS: dict[str, Question] = {
     "nodes_unheard": on_brokers(unheard, tell_unheard),
     "nodes_down": lambda e: check(e, "nodes_running"),
     "quorum_lost": leaderless,
-    "check_failed": lambda e: check(
-        e, "listeners", "quorum_critical", "virtual_hosts", "in_service", "file_descriptors"
-    ),
+    "check_failed": lambda e: check(e, "listeners", "virtual_hosts", "in_service", "file_descriptors"),
+    "quorum_critical": lambda e: check(e, "quorum_critical"),
     "certificate_expired": certificate_expired,
     "host_unreachable": unreachable,
     "broker_filtered": on_brokers(filtered, tell_filter),

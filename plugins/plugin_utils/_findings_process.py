@@ -160,9 +160,12 @@ def logged(info: Info, *names: str) -> Truth:
 
 
 def serves_itself(info: Info) -> Truth:
-    """Whether the broker talks to a client on its own host; that it refuses the inventory's login is no silence."""
+    """Whether the broker talks to a client on its own host; that it refuses the inventory's login is no silence.
+
+    Where its name is not known, nobody has asked it.
+    """
     seen = info.get("probe")
-    return talks(seen) if seen else None
+    return talks(seen) if seen and seen["outcome"] != "name_not_resolved" else None
 
 
 def failing(info: Info) -> bool:
@@ -223,7 +226,7 @@ def tell_exits(host: str, info: Info) -> list[Proof]:
 
 def ended_by(info: Info, statuses: tuple[str, ...]) -> Truth:
     """Whether the last abnormal end of the last hour was one of these."""
-    if "exits" not in info["service"] or info["service"]["exits"] is None:
+    if info["service"].get("exits") is None:
         return None
     return bool([end for end in recent_exits(info)[-1:] if end["status"] in statuses])
 
@@ -232,7 +235,7 @@ def crashed_and_back(info: Info) -> Truth:
     """Whether it died within the hour, and runs again."""
     if not runs(info):
         return runs(info)
-    if "exits" not in info["service"]:
+    if info["service"].get("exits") is None:
         return None
     return bool([end for end in recent_exits(info)[-1:] if not end["status"].startswith("1/")])
 
@@ -278,6 +281,9 @@ def oom_killed(info: Info) -> Truth:
         return True
     if info["service"].get("result") == "oom-kill":
         return True
+    exits = info["service"].get("exits")
+    if exits is None and info["service"].get("exit_signal") == "SIGKILL":
+        return None  # without a journal neither it nor the kernel's lines were read
     return None if memory.get("oom_kills") is None and recent_exits(info) else False
 
 

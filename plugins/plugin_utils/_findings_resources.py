@@ -37,13 +37,19 @@ FILES = 0.95
 
 
 def disk_is_full(info: Info) -> Truth:
-    """Whether the data directory has next to nothing left, and the broker has said so."""
+    """Whether the data directory has next to nothing left, or the broker has said so of a disk that is low.
+
+    A limit may be far above that: it is for the alarm, and no broker dies of it.
+    """
     disk = info.get("disk") or {}
     if disk.get("free") is None:
         return None
-    full = disk["free"] < (disk.get("limit") or DISK_LIMIT) or disk.get("inodes_free") == 0
-    full = full or write_fails(info, "ENOSPC")
-    return both(full, either(logged(info, "disk_full"), gone(info), booting(info), closed(info)))
+    limit = disk.get("limit") or DISK_LIMIT
+    nothing = disk["free"] < min(limit, DISK_LIMIT) or disk.get("inodes_free") == 0 or write_fails(info, "ENOSPC")
+    told = logged(info, "disk_full")
+    return either(
+        both(nothing, either(told, gone(info), booting(info), closed(info))), both(disk["free"] < limit, told)
+    )
 
 
 def tell_disk(host: str, info: Info) -> list[Proof]:
@@ -188,7 +194,7 @@ def tell_clock(host: str, info: Info) -> list[Proof]:
     """Say by how much."""
     clock = info["clock"]
     if stepped(clock):
-        return [proof(host, "logs", "the times of the log's lines run backwards", clock["stepped_at"])]
+        return [proof(host, "logs", "the clock was set to another time", clock["stepped_at"])]
     return [proof(host, "clock", f"{clock['offset']:+.1f} s against the controller's", clock.get("now"))]
 
 

@@ -190,3 +190,22 @@ def listens_unheard(info: Info) -> Truth:
     last = seen["stages"][-1]["name"] if seen["stages"] else ""
     cut = seen["outcome"] in ("timed_out", "refused", "unreachable", "reset") and last == "connect"
     return both(opposite(gone(info)), opposite(closed(info)), cut)
+
+
+EVERYWHERE = frozenset({"::", "0.0.0.0"})
+
+
+def refused_elsewhere(info: Info) -> Truth:
+    """Whether a connection is refused though the broker listens on all addresses of its host: so it went elsewhere."""
+    first, seen = next(iter(info.get("listeners") or []), None), info.get("probe")
+    if not seen or first is None or first["listening"] is None or first.get("addresses") is None:
+        return None
+    refused = seen["outcome"] == "refused" and bool(seen["stages"]) and seen["stages"][-1]["name"] == "connect"
+    return both(opposite(gone(info)), first.get("ours"), refused and bool(EVERYWHERE & {*first["addresses"]}))
+
+
+def tell_refused_elsewhere(host: str, info: Info) -> list[Proof]:
+    """Say where it listens, and what refused."""
+    first = info["listeners"][0]
+    text = f"the broker listens on port {first['port']} of all addresses of this host ({', '.join(first['addresses'])})"
+    return [proof(host, "/proc/net/tcp", text), *tell_probe(host, info)]

@@ -302,13 +302,13 @@ def _bounded(dropped: list[str], candidates: list[str], truth: Source, drops: Dr
 
 
 def _waiting(queue: dict[str, Any], case: Case) -> str:
-    """Return what may still arrive, or an empty text if the queue was seen drained."""
+    """Return what may still arrive, or an empty text if the queue was seen empty."""
     seen = case.drain.get(queue["name"])
     if seen is None:
         return "and whether the queue has drained is not known"
-    if seen.get("drained"):
-        return ""
     messages = seen.get("messages")
+    if seen.get("drained") and not messages:
+        return ""
     return f"{'an unknown number of' if messages is None else messages} messages still in the queue"
 
 

@@ -90,6 +90,8 @@ def outage_verdict(
     evidence = {**plain(evidence), "queues": plain(queues)}
     every = {name: {**cause, "name": name} for name, cause in {**causes, **_checked(own or {}, causes)}.items()}
     findings = _ask(evidence, every)
+    # What never affects anybody, and is no end of a run that did.
+    harmless = {name: one["affects"] == "nothing" and one["remedy"] not in PAST for name, one in every.items()}
     serves = _findings_apps.healthy(evidence).holds
     if serves or _back(evidence):
         # What ended a run that has another after it affects nobody any more.
@@ -120,6 +122,8 @@ def outage_verdict(
     ]
     beside = [told for other in told_too for told in other["proof"]]
     outage = _began(evidence, cause["cause"], seen.targets, [*seen.proof, *beside])
+    if named and all(harmless[name] for name in named):
+        outage = NOT_KNOWN
     return {
         "cause": cause["cause"],
         "title": cause["title"],
@@ -162,7 +166,7 @@ def others_serve(evidence: Evidence) -> bool:
 
 def _back(evidence: Evidence) -> bool:
     """Whether each broker runs, and talks to a client on its own host: what is wrong now is not how one once ended."""
-    wrong = ("process_gone", "booting", "broker_refuses_itself")
+    wrong = ("process_gone", "booting", "broker_silent")
     return all(FINDINGS[name](evidence).holds is False for name in wrong)
 
 

@@ -35,12 +35,18 @@ def _row(name: str, was: Queue | None, now: Queue | None) -> dict[str, Any]:
         "after": after,
         "difference": _difference(after["messages"], before["messages"]),
         # Only a classic queue tells them apart; a quorum queue keeps all.
-        "transient_before": _difference(before["messages"], before["persistent"]),
+        "transient_before": _transient(before),
     }
 
 
 def _difference(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one - other
+
+
+def _transient(before: Mapping[str, Any]) -> int | None:
+    """Return how many would not survive; None where the two counts can't be of one instant."""
+    transient = _difference(before["messages"], before["persistent"])
+    return None if transient is None or transient < 0 else transient
 
 
 def _summary(rows: Sequence[Mapping[str, Any]], dropped: Sequence[Mapping[str, Any]] | None) -> str:
@@ -54,9 +60,15 @@ def _counted(rows: Sequence[Mapping[str, Any]]) -> str:
     moved = [
         f"{row['name']} {row['before']['messages']} -> {row['after']['messages']}" for row in read if row["difference"]
     ]
+    lost = [f"{row['name']} {row['before']['messages']} -> not known" for row in rows if _unread(row)]
     transient = [f"{row['transient_before']} of {row['name']}" for row in read if row["transient_before"]]
-    text = f"messages before and after: {', '.join(moved)}" if moved else "as many messages in each queue as before"
+    told = [*moved, *lost]
+    text = f"messages before and after: {', '.join(told)}" if told else "as many messages in each queue as before"
     return f"{text}; transient ones, which a restart loses: {', '.join(transient)}" if transient else text
+
+
+def _unread(row: Mapping[str, Any]) -> bool:
+    return row["before"]["messages"] is not None and row["difference"] is None
 
 
 def _told(dropped: Sequence[Mapping[str, Any]] | None) -> str:

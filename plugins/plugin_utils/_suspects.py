@@ -7,9 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from datetime import timedelta
 from typing import Any
 
-from ._findings import Evidence, infos, seconds_between
+from ..module_utils._record import instant, stamp
+from ._findings import Evidence, Info, infos, seconds_between
+from ._findings_resources import CLOCK_OFFSET
 
 WITHIN = 1800.0
 """Seconds before the first error in which a change is suspect: the runbook's 30 minutes."""
@@ -32,12 +35,18 @@ def suspects(evidence: Evidence, began: str | None, about: Collection[str] | Non
 def first_error(evidence: Evidence) -> dict[str, Any] | None:
     """Return the first AMQP error of a container that is still in trouble: ``{host, name, at}``; None without any."""
     found = [
-        {"host": host, "name": container["name"], "at": errors["first_at"]}
+        {"host": host, "name": container["name"], "at": by_our_clock(errors["first_at"], info or {})}
         for host, info in infos(evidence, "apps")
         for container in (info or {}).get("containers") or []
         if (errors := _current(container, info or {})).get("first_at")
     ]
     return min(found, key=lambda one: str(one["at"]), default=None)
+
+
+def by_our_clock(at: str, info: Info) -> str:
+    """Return an instant of a host's log by the controller's clock, where the two differ by so much that it matters."""
+    offset = (info.get("clock") or {}).get("offset") or 0.0
+    return at if abs(offset) <= CLOCK_OFFSET else stamp(instant(at) - timedelta(seconds=offset))
 
 
 def _before(at: str | None, error: str | None) -> bool:

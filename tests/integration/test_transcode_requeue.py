@@ -510,6 +510,15 @@ def test_an_index_that_was_not_built_to_the_end_does_not_count(empty: Base) -> N
         run(options(empty))
 
 
+def test_the_index_of_a_table_with_children_does_not_count(empty: Base) -> None:
+    empty.run(TABLES.format(**INTEGER))
+    empty.run(INDEX)
+    empty.run(UPLOADS, 2)
+    empty.run("CREATE TABLE older_jobs () INHERITS (transcode_jobs)")
+    with pytest.raises(Refused, match="No unique index"):
+        run(options(empty))
+
+
 def test_best_effort_says_so(empty: Base) -> None:
     empty.run(TABLES.format(**INTEGER))
     empty.run(UPLOADS, 2)
@@ -1122,6 +1131,19 @@ def test_uuids(empty: Base) -> None:
     undone = run({"database_url": empty.url, "state": "absent", "jobs": shouted})
     assert undone["kept"] == []
     assert sorted(undone["jobs"]) == sorted(result["jobs"])
+
+
+def test_ids_of_a_fixed_length(empty: Base) -> None:
+    padded = "lpad(nextval('{}')::text, 26, '0')"
+    empty.run("CREATE SEQUENCE a; CREATE SEQUENCE b")
+    columns = {key: f"char(26) DEFAULT {padded.format(sequence)}" for key, sequence in (("id", "a"), ("job", "b"))}
+    empty.run(TABLES.format(**columns, ref="char(26)", at="timestamptz"))
+    empty.run(INDEX)
+    empty.run(UPLOADS, 20)
+    result = run(options(empty, batch_size=5))
+    assert (len(result["requeued"]), result["batches"]) == (20, 4)
+    undone = run({"database_url": empty.url, "state": "absent", "jobs": result["jobs"]})
+    assert (undone["jobs"], undone["kept"]) == (result["jobs"], [])
 
 
 def test_names_that_need_quotes_an_enum_and_no_zone(empty: Base) -> None:

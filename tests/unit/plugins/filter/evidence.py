@@ -260,6 +260,21 @@ EMPTY = health(
     "unknown", "login_refused", [check("vhost", "fail"), check("queues", "fail", "queue 'x' does not exist")]
 )
 
+UNNAMED = probe("name_not_resolved", "resolve")
+EXPIRED = {**probe("tls_failed", "tls"), "message": "TLS failed (certificate has expired)"}
+LOW = {"path": "/d", "free": 10 * 2**30, "total": 100 * 2**30, "limit": 16 * 2**30, "writable": True, "inodes_free": 9}
+
+
+def at(address: str, seen: dict[str, Any]) -> dict[str, Any]:
+    """Return a probe of this address."""
+    return {**seen, "addresses": [{"address": address}]}
+
+
+def fail_only(name: str) -> dict[str, Any]:
+    """Return the evidence of a broker of which all is well but one check."""
+    return evidence(fail(name), info(), probe())
+
+
 # Each situation, and the cause that it must be taken for.
 SITUATIONS = {
     "healthy": (evidence(health(), info(), probe()), "healthy"),
@@ -599,6 +614,71 @@ SITUATIONS = {
         "publishers_blocked",
     ),
     "connection limit": (at_work([queue()], "connection_limit"), "connection_limit"),
+    **{
+        f"a high limit of the disk, {what}": (evidence(DOWN, info(*state, **of_it, disk=LOW), NO_WAY), cause)
+        for what, state, of_it, cause in (
+            ("killed", ["stopped"], {"clean_stop": False, "service": KILLED}, "broker_crashed"),
+            ("booting", ["starting"], {"last": "starting", "probe": NO_WAY}, "broker_booting"),
+            ("stopped", ["stopped"], {"last": "stopped", "clean_stop": True}, "broker_stopped_on_purpose"),
+        )
+    },
+    "no name server for anybody": (
+        evidence(health("unknown", "name_not_resolved"), info(probe=UNNAMED), UNNAMED),
+        "backend_unreachable_dns",
+    ),
+    "no plugin, and a host that does not know its own name": (
+        evidence(health("unknown", "refused"), info(probe=UNNAMED), probe()),
+        "management_unavailable",
+    ),
+    "no plugin, and a name that leads the host to itself": (
+        evidence(health("unknown", "refused"), info(probe=NO_WAY), probe()),
+        "management_unavailable",
+    ),
+    "the load balancer is down": (
+        evidence(
+            DOWN,
+            info(probe=NO_WAY, listeners=[{"port": 5672, "listening": True, "ours": True, "holder": None,
+                                           "addresses": ["::"]}]),
+            NO_WAY,
+        ),
+        "broker_name_leads_elsewhere",
+    ),
+    "the API restarts again and again": (
+        evidence(health(), info(), probe(), apps={"backend-1": {"info": app(
+            container(state="restarting", restarts=40, exit_code=1, **{"seen": None, "probe": None}))}}),
+        "backend_down",
+    ),
+    "a certificate that only containers see expire": (evidence(health(), info(), EXPIRED), "certificate_expired"),
+    "one more node and it is down": (fail_only("quorum_critical"), "quorum_critical"),
+    "password rotated, behind a load balancer": (
+        evidence(health(), info(), apps={"workers": {"info": app(
+            container("w", "worker-transcode", seen=at("10.0.0.5", probe("login_refused", "login"))),
+            probe=at("10.0.0.10", probe()),
+        )}}),
+        "credentials_rotated",
+    ),
+    "one of two containers of a worker stopped": (
+        at_work([queue()], workers=app(
+            container("w-1", "worker-transcode", state="exited", exit_code=0),
+            container("w-2", "worker-transcode"),
+        )),
+        "healthy",
+    ),
+    **{
+        f"a host that the controller can't log in to: {why}": (
+            evidence(health(), info(), probe(), unreachable={"backend-2": why}), "healthy"
+        )
+        for why in (
+            "Received disconnect from 10.0.0.2 port 22:2: Too many authentication failures",
+            "ssh: Could not resolve hostname backend-2: Name or service not known",
+            "Timeout (12s) waiting for privilege escalation prompt:",
+        )
+    },
+    "the controller's clock": (
+        evidence(health(), info(clock={"now": NOW, "offset": 90.0}),
+                 apps={"backend-1": {"info": app(clock={"now": NOW, "offset": 91.0})}}),
+        "controller_clock_off",
+    ),
     "nothing seen": (evidence(None, None), "unknown"),
     "broker's host silent": (evidence(DOWN, None, NO_WAY), "unknown"),
 }  # fmt: skip

@@ -473,6 +473,31 @@ def test_of_two_troubles_the_first_to_be_seen_began_the_outage() -> None:
     assert verdict["outage"]["start"] == min(["2026-01-31T02:04:00.000Z", *told])
 
 
+@pytest.mark.parametrize(("offset", "start"), [(0.1, "01:03:10"), (-3600.0, "02:03:04"), (None, "01:03:10")])
+def test_the_first_error_of_a_host_is_told_by_the_controllers_clock(offset: float | None, start: str) -> None:
+    errors = {"first_at": "2026-01-31T01:03:10.000Z", "last_at": "2026-01-31T01:04:50.000Z", "connected_at": None}
+    clock = {"now": "2026-01-31T01:05:00.000Z", "offset": offset}
+    apps = {"backend-1": {"info": app(container(errors=errors, seen=NO_WAY), clock=clock, probe=NO_WAY)}}
+    seen = evidence(DOWN, info("stopped", clean_stop=False, service=KILLED), apps=apps)
+    assert outage_verdict(seen, causes())["outage"]["start"] == f"2026-01-31T{start}.000Z"
+
+
+@pytest.mark.parametrize("situation", ["clock", "plugin missing", "wrong management password"])
+def test_what_affects_nobody_is_no_outage(situation: str) -> None:
+    verdict = outage_verdict(SITUATIONS[situation][0], causes())
+    assert verdict["affects"] == "nothing"
+    assert verdict["outage"]["start"] is None
+
+
+@pytest.mark.parametrize("exits", [None, []])
+def test_without_a_journal_an_end_that_nobody_saw_is_not_ruled_out(exits: list | None) -> None:
+    seen = evidence(health(), info(service={"exits": exits}), probe())
+    assert ("broker_restarted" in outage_verdict(seen, causes())["not_ruled_out"]) is (exits is None)
+    killed = {"exits": exits, "exit_signal": "SIGKILL", "result": "signal"}
+    gone = evidence(DOWN, info("failed", clean_stop=False, service=killed, memory={"oom_kills": None}), NO_WAY)
+    assert ("broker_oom_killed" in outage_verdict(gone, causes())["not_ruled_out"]) is (exits is None)
+
+
 def test_an_application_that_was_in_trouble_earlier_tells_when_it_began() -> None:
     def errors(first: str) -> dict:
         told = {"first_at": first, "last_at": AT, "count": 9, "last_line": "refused", "connected_at": None}

@@ -39,3 +39,15 @@ def test_what_could_not_be_read_is_no_zero() -> None:
     assert [(row["difference"], row["transient_before"]) for row in loss["queues"]] == [(None, None)] * 2
     assert loss["summary"].endswith("dropped messages could not be read")
     assert restart_loss([queue("a", 1, 1)], [queue("a", 1, 1)], [])["summary"].startswith("as many messages")
+
+
+def test_a_queue_that_could_not_be_read_afterwards_is_not_as_it_was() -> None:
+    for after in ([queue("a", 5, 5), queue("b", None, None)], [queue("a", 5, 5)]):
+        loss = restart_loss([queue("a", 5, 5), queue("b", 700, 700)], after, [])
+        assert loss["summary"].startswith("messages before and after: b 700 -> not known; ")
+
+
+def test_counts_of_two_instants_are_no_number_of_transient_messages() -> None:
+    loss = restart_loss([queue("a", 0, 40)], [queue("a", 0, 0)], [])
+    assert loss["queues"][0]["transient_before"] is None
+    assert "transient" not in loss["summary"]

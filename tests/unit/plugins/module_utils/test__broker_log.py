@@ -372,3 +372,19 @@ def test_where_the_log_of_the_run_has_no_start_an_older_boot_that_failed_is_not_
         log = logs.read([tail(run, modified="2026-01-30T00:00:01+00:00"), tail(boot, STDOUT, at)])
         found = logs.signatures(log)
         assert {one["name"]: one["count"] for one in found} == {"boot_failed": count, "configuration": 0}
+
+
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        ("operation basic.publish caused a channel exception not_found: no exchange 'x' in vhost '/veza'", True),
+        ("operation basic.publish caused a channel exception not_found: no exchange 'x' in vhost '/veza2'", False),
+        ("access to vhost '/dev' refused for user 'veza'", False),
+        ("disk resource limit alarm set on node rabbit@a.", True),
+    ],
+)
+def test_what_another_vhost_is_told_of_is_not_ours(text: str, ours: bool) -> None:
+    log = logs.read([tail(BOOT + PREFIX + text + "\n")])
+    assert bool(logs.signatures(log, "/veza")) is ours
+    assert logs.signatures(log)
+    assert logs.signatures(log, "/vézà")  # how such a name is written is not known

@@ -239,6 +239,12 @@ EVENT = {"eventbus.status": "degraded", "kind": "transcode", "entity_id": 1}
         pytest.param({"message": json.dumps({"log": json.dumps(EVENT, separators=(",", ":"))})}, id="twice"),
         pytest.param({"fields": EVENT}, id="an object in it"),
         pytest.param({"eventbus": {"kind": "transcode", "status": "degraded"}}, id="the status by parts"),
+        pytest.param(
+            {"eventbus": {"of": {"kind": "transcode"}, "status": "degraded"}}, id="an object before the status"
+        ),
+        pytest.param({"tags": [["eventbus.status", "degraded"]]}, id="a list of pairs"),
+        pytest.param({"tags": [{"key": "eventbus.status", "value": "degraded"}]}, id="keys and values"),
+        pytest.param({"eventbus.status": None, "fields": EVENT}, id="an object beside nothing"),
     ],
 )
 def test_a_report_in_a_form_that_can_not_be_read_is_unknown_not_zero(more: dict[str, Any]) -> None:
@@ -464,3 +470,8 @@ def test_events_are_told_apart_by_all_that_they_say() -> None:
 
     assert len({event.identity() for event in [first, *others]}) == 6
     assert first.identity() == Event("a", "1", "a:1:1", "", "i", START, "log", id="9").identity()
+
+
+def test_a_line_that_is_nested_beyond_all_bounds_is_one_that_can_not_be_read() -> None:
+    complete = completeness(read(line(-5), b"[" * 200_000 + b"\n", line(60)))
+    assert (complete["state"], complete["reasons"][0][:26]) == ("at_least", "1 lines of the log can't b")

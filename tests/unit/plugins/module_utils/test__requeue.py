@@ -161,7 +161,7 @@ def test_a_batch_goes_on_where_the_one_before_it_ended(by_instant: bool) -> None
     where = '(t."created_at", t."id") > (%(created)s, %(id)s::bigint)' if by_instant else ' t."id" > %(id)s::bigint'
     assert where not in first
     assert where in onward
-    assert (values["created"], values["id"], values["size"], values["left"]) == (START, 2, 2, 7)
+    assert (values["created"], values["id"], values["size"]) == (START, 2, 2)
 
 
 def test_a_commit_that_happened_is_not_repeated() -> None:
@@ -222,6 +222,13 @@ def test_batches_before_a_failure_are_handed_out() -> None:
     assert next(batches).tracks == [1, 2]
     with pytest.raises(Rejected):
         next(batches)
+
+
+def test_a_look_at_a_commit_that_is_refused_leaves_the_batch_unsure() -> None:
+    script = Script([FIRST, LOST], [Rejected("canceling statement due to statement timeout", "57014")])
+    with pytest.raises(VezaError, match="Whether the last batch of 2 jobs was committed is unknown") as caught:
+        insert(script)
+    assert (caught.value.details["unsure_tracks"], caught.value.details["unsure_jobs"]) == ([1, 2], [11, 12])
 
 
 CLASH = Rejected("PostgreSQL at h answered: duplicate key value (SQLSTATE 23505)", "23505")
