@@ -43,4 +43,5 @@ FAULT = Fault(
     inject=inject,
     present=present,
     heal=heal,
+    sticky=True,  # a host with a frozen process can't be stopped, and so not be reset
 )
