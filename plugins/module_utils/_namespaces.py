@@ -61,7 +61,9 @@ class Visit:
         except OSError as error:
             for handle in (*handles, self.source, sink):
                 os.close(handle)
-            raise NoEntry(f"the namespaces of process {pid} can't be opened: {error.strerror}") from None
+            raise NoEntry(
+                f"the namespaces of process {pid} can't be opened (that needs root): {error.strerror}"
+            ) from None
         return handles
 
     @staticmethod

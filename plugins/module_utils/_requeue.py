@@ -67,7 +67,7 @@ WITH slice AS MATERIALIZED (
      ORDER BY {{order}} LIMIT %(size)s),
 made AS (
     INSERT INTO {{jobs}} ({{j_track}}, {{j_status}}, {{j_attempts}}, {{j_created}})
-    SELECT t.{{t_id}}, %(pending)s, 0, now() FROM slice t WHERE {{no_job}} ORDER BY t.{{t_id}}
+    SELECT t.{{t_id}}, %(pending)s, 0, now() FROM slice t WHERE {{no_job}} ORDER BY t.{{t_id}} LIMIT %(granted)s
     {{on_conflict}}
     RETURNING {{j_id}}{{j_as}} AS job, {{j_track}}{{t_as}} AS track)
 SELECT (SELECT count(*) FROM slice), last.created, last.id,
@@ -328,11 +328,11 @@ class Requeue:
         yield from side_by_side([partial(self._insert, lane, window, left, size) for lane in lanes], _first_of)
 
     def _insert(self, lane: Lane, window: Window, left: Allowance, size: int) -> Iterator[Batch]:
-        values = {**self._values(window), "pending": self._rules.live[0], "lane": lane.number}
+        values = {**self._values(window), "pending": self._rules.live[0], "size": size, "lane": lane.number}
         share = raw("") if lane.number is None else render(_OF_LANE[self._integers], **self._parts)
         after, plainly = raw(""), self.index is not None
         while granted := left.take(size):
-            values["size"] = granted
+            values["granted"] = granted
             rows: list[Any] = []
             try:
                 rows = self._plainly(lane, values, after=after, lane=share) if plainly else []
@@ -349,8 +349,10 @@ class Requeue:
             if not rows:
                 return
             yield batch
+            if len(batch.jobs) == granted < size:
+                continue  # the limit may have left out others of these tracks
             [(passed, created, track, *_made_of_it)] = rows
-            if passed < granted:
+            if passed < size:
                 return
             values |= {"created": created, "id": track}
             after = render(_AFTER[self._by_instant], **self._parts)

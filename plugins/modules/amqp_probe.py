@@ -46,7 +46,8 @@ options:
         it does, whatever its image holds, also without a shell. It needs root, starts nothing in the container and
         writes nothing.
       - Where the broker is, and the login, come from the container's environment (O(amqp_variable)). O(login_user) and
-        O(login_password), if given, are used instead of the container's. Certificate files are read inside.
+        O(login_password), if given, are used instead of the container's. Certificate files are those of this
+        host.
     type: str
   amqp_variable:
     description:
@@ -325,7 +326,7 @@ class Inside:
         try:
             answer = visit(state["Pid"], inside).answer()
         except NoEntry as reason:
-            raise BadInput(f"The container '{name}' can't be looked at from inside: {reason}. It needs root.") from None
+            raise BadInput(f"The container '{name}' can't be looked at from inside: {reason}.") from None
         return {**answer, "container": login.shown(target.password)}
 
 

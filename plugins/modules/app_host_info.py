@@ -170,7 +170,9 @@ containers:
       type: list
       elements: str
     suspended:
-      description: Whether one of its processes is stopped by a signal, and so hangs. V(null) if that can't be seen.
+      description:
+        - Whether its main process, or one that comes from it, is stopped by a signal, and so hangs. V(null) if that
+          can't be seen.
       type: bool
     amqp:
       description: The login that its environment holds. V(null) if O(amqp_variable) is not there, or no AMQP URL.

@@ -136,7 +136,8 @@ options:
   path:
     description:
       - "For the source V(log): the file with the instance's log, in JSON lines. Files that it was rotated to are read
-        as far back as the window needs, compressed or not."
+        as far back as the window needs, compressed by gzip or not. Where one is missing, or is compressed otherwise,
+        what lies before is not known."
       - A file of Docker's logging driver C(json-file) will do too. The line is then what its C(log) holds.
       - A file without a line before the window does not show that nothing was dropped, and neither does one that tells
         of it in another form.

@@ -256,7 +256,9 @@ lifecycle:
       description: When that run had been stopped in order. V(null) if it ended otherwise, or that is not known.
       type: str
 signatures:
-  description: The known bad lines that the logs show, in the order of the choices of their names.
+  description:
+    - The known bad lines that the logs show, in the order of the choices of their names. Of lines that name a virtual
+      host, those of the one of O(probe).
   returned: always
   type: list
   elements: dict
@@ -455,8 +457,9 @@ memory:
     oom_count: {description: "Processes that the kernel has killed, by the control groups' counters.", type: int}
     oom_kills:
       description:
-        - The broker's OOM kills of the last day. V(null) where nobody on this host can tell, because the container's
-          memory has reached its limit and the kernel's log is only on the machine that hosts it.
+        - The broker's OOM kills of the last day. V(null) where nobody on this host can tell, because there is no
+          journal that could be read, or the container's memory has reached its limit and the kernel's log is only on
+          the machine that hosts it.
       type: list
       elements: dict
       contains:

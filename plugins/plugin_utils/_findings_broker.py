@@ -240,7 +240,9 @@ def certificate_expired(evidence: Evidence) -> Finding:
         return by_check
     by_probe = on_brokers(lambda info: None if not info.get("probe") else is_expired(info["probe"]), tell_probe)
     own, from_afar = by_probe(evidence), _findings_apps.probes(lambda seen, _one: is_expired(seen))(evidence)
-    return own if own.holds else from_afar if from_afar.holds else by_check
+    if own.holds or not from_afar.holds or _findings_apps.some_get_through(evidence).holds:
+        return own if own.holds else by_check
+    return from_afar
 
 
 def is_expired(seen: Mapping[str, Any]) -> bool:
@@ -250,10 +252,13 @@ def is_expired(seen: Mapping[str, Any]) -> bool:
 
 LIVES = re.compile(
     r"refused|banner exchange|key_exchange|permission denied|host key|reset by peer|closed by|password|sudo"
-    r"|received disconnect|too many authentication|privilege escalation|could not resolve hostname",
+    r"|received disconnect|too many authentication|privilege escalation",
     re.IGNORECASE,
 )
-"""What a login says that fails, while something answers, or before the network was asked."""
+"""What a login says that fails, while something answers."""
+
+UNNAMED = re.compile("could not resolve hostname", re.IGNORECASE)
+"""What it says where nobody was asked: as long as something answers there, it tells nothing of the network."""
 
 
 def asked_from_afar(evidence: Evidence) -> Iterator[Mapping[str, Any]]:
@@ -301,14 +306,31 @@ def nodes_gone(evidence: Evidence) -> list[tuple[str, Truth, list[Proof]]]:
 
 
 def talks_to_others(evidence: Evidence) -> Finding:
-    """Whether a site's only broker talks to somebody: whoever gets no answer from it, the way is at fault."""
-    return Finding(len(evidence.get("brokers") or {}) == 1 and talks_to_somebody(evidence))
+    """Whether a site's only broker talks AMQP with somebody: whoever gets no answer from it, the way is at fault."""
+    talked = any(talks(seen) or seen["outcome"] == "blocked" for seen in asked_from_afar(evidence))
+    return Finding(len(evidence.get("brokers") or {}) == 1 and talked)
 
 
 def silent(evidence: Evidence) -> Finding:
-    """Whether the broker does not talk on its own host either; one that talks to others is not silent."""
+    """Whether the broker does not talk on its own host either; one that talks to others is not silent.
+
+    Where its own host does not know its name, the others tell it.
+    """
     by_host = on_brokers(lambda info: opposite(serves_itself(info)), tell_probe)(evidence)
-    return NO if talks_to_others(evidence).holds else by_host
+    if talks_to_others(evidence).holds:
+        return NO
+    seen = [info for _host, info in infos(evidence, "brokers") if info is not None]
+    unnamed = len(seen) == len(evidence.get("brokers") or {}) == 1 and probed("name_not_resolved")(seen[0])
+    asked = [probe for probe in asked_from_afar(evidence) if probe["outcome"] != "name_not_resolved"]
+    if by_host.holds is None and unnamed and asked and not management(evidence, "ok").holds:
+        return Finding(True, [proof("controller", "amqp_probe", probe["message"]) for probe in asked[:1]])
+    return by_host
+
+
+def leads_elsewhere(evidence: Evidence) -> Finding:
+    """Whether the name of the only broker leads elsewhere; of a cluster it may be that of a node that is away."""
+    one = len(evidence.get("brokers") or {}) == 1
+    return on_brokers(refused_elsewhere, tell_refused_elsewhere)(evidence) if one else NO
 
 
 def broker_gone(evidence: Evidence) -> Finding:
@@ -322,11 +344,12 @@ def broker_gone(evidence: Evidence) -> Finding:
 def unreachable(evidence: Evidence) -> Finding:
     """Whether a host can't be reached: nothing of it answers, Ansible or anybody else."""
     brokers = list(evidence.get("brokers") or {})
-    lives = brokers if peers_see_them(evidence) or (len(brokers) == 1 and answers_somebody(evidence)) else []
+    answers = answers_somebody(evidence)
+    lives = brokers if peers_see_them(evidence) or (len(brokers) == 1 and answers) else []
     hosts = {
         host: why
         for host, why in (evidence.get("unreachable") or {}).items()
-        if not LIVES.search(why) and host not in lives
+        if not LIVES.search(why) and not (answers and UNNAMED.search(why)) and host not in lives
     }
     told = [
         proof("controller", "connection", f"{host} can't be reached from here: {why}") for host, why in hosts.items()
@@ -340,8 +363,8 @@ AGREE = 5.0
 
 def controller_clock_off(evidence: Evidence) -> Finding:
     """Whether the hosts' clocks agree with one another, and differ from the controller's."""
-    seen = [info for group in ("brokers", "apps") for _host, info in infos(evidence, group) if info is not None]
-    offsets = [offset for info in seen if (offset := (info.get("clock") or {}).get("offset")) is not None]
+    seen = {host: info for group in ("brokers", "apps") for host, info in infos(evidence, group) if info is not None}
+    offsets = [offset for info in seen.values() if (offset := (info.get("clock") or {}).get("offset")) is not None]
     if len(offsets) < 2:
         return UNKNOWN
     if max(offsets) - min(offsets) > AGREE or min(map(abs, offsets)) <= CLOCK_OFFSET:
@@ -418,7 +441,7 @@ FINDINGS: dict[str, Question] = {
     "waits_for_peers": on_brokers(
         # A node that has booted has written the same when it did.
         lambda info: both(
-            booting(info), opposite(serves_itself(info)), logged(info, "waiting_for_tables", "peers_missing")
+            booting(info), serves_itself(info) is not True, logged(info, "waiting_for_tables", "peers_missing")
         ),
         tell_signature("waiting_for_tables", "peers_missing"),
     ),
@@ -444,7 +467,7 @@ FINDINGS: dict[str, Question] = {
     "broker_silent": silent,
     "broker_serves_itself": on_brokers(serves_itself, tell_probe),
     "broker_talks_to_others": talks_to_others,
-    "broker_refused_elsewhere": on_brokers(refused_elsewhere, tell_refused_elsewhere),
+    "broker_refused_elsewhere": leads_elsewhere,
     "broker_refuses_inventory": on_brokers(probed("login_refused"), tell_probe),
     "management_answers": lambda e: management(e, "ok"),
     "management_login_refused": lambda e: management(e, "login_refused"),
@@ -464,7 +487,11 @@ FINDINGS: dict[str, Question] = {
     "nodes_unheard": on_brokers(unheard, tell_unheard),
     "nodes_down": lambda e: check(e, "nodes_running"),
     "quorum_lost": leaderless,
-    "check_failed": lambda e: check(e, "listeners", "virtual_hosts", "in_service", "file_descriptors"),
+    "check_failed": lambda e: check(
+        e, "listeners", "virtual_hosts", "in_service", "file_descriptors",
+        # With a node down it may have been one too many already: RabbitMQ before 3.13 says the same of both.
+        *(["quorum_critical"] if check(e, "nodes_running").holds else []),
+    ),
     "quorum_critical": lambda e: check(e, "quorum_critical"),
     "certificate_expired": certificate_expired,
     "host_unreachable": unreachable,

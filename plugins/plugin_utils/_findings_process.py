@@ -281,9 +281,8 @@ def oom_killed(info: Info) -> Truth:
         return True
     if info["service"].get("result") == "oom-kill":
         return True
-    exits = info["service"].get("exits")
-    if exits is None and info["service"].get("exit_signal") == "SIGKILL":
-        return None  # without a journal neither it nor the kernel's lines were read
+    if info["service"].get("exits") is None and gone(info) and info["lifecycle"]["clean_stop"] is not True:
+        return None  # without a journal neither its end nor the kernel's lines were read
     return None if memory.get("oom_kills") is None and recent_exits(info) else False
 
 

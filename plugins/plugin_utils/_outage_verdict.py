@@ -90,8 +90,8 @@ def outage_verdict(
     evidence = {**plain(evidence), "queues": plain(queues)}
     every = {name: {**cause, "name": name} for name, cause in {**causes, **_checked(own or {}, causes)}.items()}
     findings = _ask(evidence, every)
-    # What never affects anybody, and is no end of a run that did.
-    harmless = {name: one["affects"] == "nothing" and one["remedy"] not in PAST for name, one in every.items()}
+    # What never affects anybody, and is not acted upon.
+    harmless = {name: one["affects"] == "nothing" and one["remedy"] == "ask" for name, one in every.items()}
     serves = _findings_apps.healthy(evidence).holds
     if serves or _back(evidence):
         # What ended a run that has another after it affects nobody any more.
@@ -122,7 +122,7 @@ def outage_verdict(
     ]
     beside = [told for other in told_too for told in other["proof"]]
     outage = _began(evidence, cause["cause"], seen.targets, [*seen.proof, *beside])
-    if named and all(harmless[name] for name in named):
+    if named and all(harmless[name] for name in named) and _suspects.first_error(evidence) is None:
         outage = NOT_KNOWN
     return {
         "cause": cause["cause"],

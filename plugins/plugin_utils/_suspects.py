@@ -12,6 +12,7 @@ from typing import Any
 
 from ..module_utils._record import instant, stamp
 from ._findings import Evidence, Info, infos, seconds_between
+from ._findings_broker import controller_clock_off
 from ._findings_resources import CLOCK_OFFSET
 
 WITHIN = 1800.0
@@ -34,8 +35,14 @@ def suspects(evidence: Evidence, began: str | None, about: Collection[str] | Non
 
 def first_error(evidence: Evidence) -> dict[str, Any] | None:
     """Return the first AMQP error of a container that is still in trouble: ``{host, name, at}``; None without any."""
+    # Where it is the controller's that is off, all hosts' instants are of one clock as they are.
+    alike = controller_clock_off(evidence).holds
     found = [
-        {"host": host, "name": container["name"], "at": by_our_clock(errors["first_at"], info or {})}
+        {
+            "host": host,
+            "name": container["name"],
+            "at": errors["first_at"] if alike else by_our_clock(errors["first_at"], info or {}),
+        }
         for host, info in infos(evidence, "apps")
         for container in (info or {}).get("containers") or []
         if (errors := _current(container, info or {})).get("first_at")

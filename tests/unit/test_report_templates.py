@@ -35,6 +35,8 @@ def macros(template: str) -> jinja2.environment.TemplateModule:
         ("# head", r"\# head"),
         ("> quoted", r"\> quoted"),
         ("a | `b`", r"a \| 'b'"),
+        (r"\[x](y) \| z", r"\\\[x](y) \\\| z"),
+        ("__b__ _e_ a_b", r"\_\_b\_\_ \_e\_ a_b"),
     ],
 )
 def test_what_others_have_chosen_becomes_no_markup(template: str, value: str, written: str) -> None:

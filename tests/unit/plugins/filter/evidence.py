@@ -674,6 +674,37 @@ SITUATIONS = {
             "Timeout (12s) waiting for privilege escalation prompt:",
         )
     },
+    "nobody knows any name, and nothing answers": (
+        evidence(SILENT, None, unreachable={"rabbitmq": "Could not resolve hostname rabbitmq"}), "network_down"
+    ),
+    "it talks to nobody, and its host does not know its name": (
+        evidence(health("unknown", "refused"), info(probe=UNNAMED), NO_WAY), "broker_unreachable"
+    ),
+    "it waits for peers, and there is no name server": (
+        evidence(
+            health("unknown", "name_not_resolved"),
+            info("starting", last="starting", probe=UNNAMED, signatures=[line("waiting_for_tables")]), UNNAMED,
+        ),
+        "broker_waits_for_peers",
+    ),
+    "the broker's load balancer is down, and the management API is asked directly": (
+        evidence(
+            health(),
+            info(probe=NO_WAY, listeners=[{"port": 5672, "listening": True, "ours": True, "holder": None,
+                                           "addresses": ["::"]}]),
+            NO_WAY,
+        ),
+        "broker_name_leads_elsewhere",
+    ),
+    "one more node and it is down, and one is": (
+        evidence(health("unhealthy", checks=[check("quorum_critical", "fail"), check("nodes_running", "fail")]), info(),
+                 probe()),
+        "cluster_node_down",
+    ),
+    "a certificate that one container sees expire": (
+        evidence(health(), info(), probe(), apps={"a": {"info": app(container(seen=EXPIRED))}, "b": {"info": app()}}),
+        "backend_cannot_reach",
+    ),
     "the controller's clock": (
         evidence(health(), info(clock={"now": NOW, "offset": 90.0}),
                  apps={"backend-1": {"info": app(clock={"now": NOW, "offset": 91.0})}}),

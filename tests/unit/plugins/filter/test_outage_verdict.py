@@ -18,6 +18,7 @@ from tests.unit.plugins.filter.evidence import (
     AT,
     CAUSES_DIR,
     DOWN,
+    DRAINED,
     DRAINED_AND_STOPPED,
     KILLED,
     LONELY,
@@ -480,6 +481,26 @@ def test_the_first_error_of_a_host_is_told_by_the_controllers_clock(offset: floa
     apps = {"backend-1": {"info": app(container(errors=errors, seen=NO_WAY), clock=clock, probe=NO_WAY)}}
     seen = evidence(DOWN, info("stopped", clean_stop=False, service=KILLED), apps=apps)
     assert outage_verdict(seen, causes())["outage"]["start"] == f"2026-01-31T{start}.000Z"
+
+
+def test_of_a_cluster_the_name_may_be_that_of_the_node_that_is_away() -> None:
+    listening = [{"port": 5672, "listening": True, "ours": True, "holder": None, "addresses": ["::"]}]
+    brokers = {"a": {"info": DRAINED}, "b": {"info": info(probe=NO_WAY, listeners=listening)}}
+    verdict = outage_verdict(evidence(DOWN, None, NO_WAY, brokers=brokers), causes())
+    assert (verdict["cause"], verdict["targets"]) == ("maintenance_mode", ["a"])
+
+
+def test_one_host_is_no_two_clocks() -> None:
+    clock = {"now": NOW, "offset": -90.0}
+    both = evidence(health(), None, brokers={"n": {"info": info(clock=clock)}}, apps={"n": {"info": app(clock=clock)}})
+    assert outage_verdict(both, causes())["cause"] == "clock_off"
+
+
+def test_a_broker_that_settles_has_been_away_since_the_first_error() -> None:
+    errors = {"first_at": "2026-01-31T02:03:10.000Z", "last_at": "2026-01-31T02:04:50.000Z", "connected_at": None}
+    seen = {**SITUATIONS["it opens its ports"][0], "apps": {"backend-1": {"info": app(container(errors=errors))}}}
+    verdict = outage_verdict(seen, causes())
+    assert (verdict["cause"], verdict["outage"]["start"]) == ("broker_settling", errors["first_at"])
 
 
 @pytest.mark.parametrize("situation", ["clock", "plugin missing", "wrong management password"])

@@ -224,6 +224,25 @@ def test_batches_before_a_failure_are_handed_out() -> None:
         next(batches)
 
 
+def test_a_limit_that_leaves_tracks_of_a_slice_out_does_not_pass_them_over() -> None:
+    given: list[dict[str, Any]] = []
+
+    class Noting(Script):
+        def rows(self, statement: Any, values: Any = None) -> list[Any]:
+            if isinstance(values, dict):
+                given.append(dict(values))
+            return super().rows(statement, values)
+
+    # Of the first slice one track got its job; the other lane gives one back.
+    left = requeue.Allowance(1)
+    script = Noting([made((11, 1), found=5)], [made((12, 2), found=5)])
+    lane = tables(script)._insert(requeue.Lane(script), WINDOW, left, 5)  # type: ignore[arg-type]
+    assert next(lane).tracks == [1]
+    left.settle(left.take(0) + 1, 0)
+    assert next(lane).tracks == [2]
+    assert [(values["size"], values["granted"], "id" in values) for values in given] == [(5, 1, False)] * 2
+
+
 def test_a_look_at_a_commit_that_is_refused_leaves_the_batch_unsure() -> None:
     script = Script([FIRST, LOST], [Rejected("canceling statement due to statement timeout", "57014")])
     with pytest.raises(VezaError, match="Whether the last batch of 2 jobs was committed is unknown") as caught:

@@ -114,3 +114,16 @@ def test_what_a_recreate_would_give_a_container(engine: str, tmp_path: Path) -> 
     assert found["containers"][0]["environment"] == {"LEVEL": "warn"}
     (tmp_path / ".env").write_text("PASSWORD=new\n")
     assert look(**asked, env_variable="PASSWORD")["containers"][0]["amqp"]["file"]["matches"] is True
+
+
+@pytest.mark.parametrize("value", ['"amqp://veza:x@h/"', "", "http://h/"])
+def test_a_container_that_has_no_url_is_said_and_no_silence(engine: str, tmp_path: Path, value: str) -> None:
+    document = json.loads(json.dumps(DOCUMENTS[0]))
+    document["State"].update(Status="running", Pid=1)
+    document["Config"]["Env"] = [f"AMQP_URL={value}"]
+    (tmp_path / "inspected.json").write_text(json.dumps([document]))
+    defaults = {name: spec.get("default") for name, spec in _amqp_options.probe_option()["options"].items()}
+    asked = {**defaults, "login_host": "127.0.0.1", "login_port": 1}
+    found = look(container_command=engine, containers=["veza_backend_api"], probe=asked)
+    assert found["containers"][0]["probe"] is None
+    assert any("AMQP_URL holds no AMQP URL that can be read" in text for text in found["unknown"])
