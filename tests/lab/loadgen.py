@@ -17,6 +17,7 @@ A request that was written down and has no outcome is unknown too: that is how a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -172,6 +173,10 @@ class Generator:
             try:
                 self._intents.put_nowait(intent)
             except queue.Full:
+                self.skipped += 1
+        # What nobody has begun is left out, too: while all requests hang, it would be for long.
+        with contextlib.suppress(queue.Empty):
+            while self._intents.get_nowait():
                 self.skipped += 1
         for _thread in self._threads:
             self._intents.put(None)
