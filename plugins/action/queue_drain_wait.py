@@ -18,6 +18,7 @@ from typing import Any
 
 from ansible import constants as C
 from ansible.errors import AnsibleError
+from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import become_loader, connection_loader
@@ -73,7 +74,8 @@ class ActionModule(Here):
 
     def _refusal(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Renew the lease; return the failure that this wait ends with if it is not ours any more, else nothing."""
-        lease = self._task.args.get("lease")
+        # It may be text. The module has read it by the same function in the first slice, so it can be read.
+        lease = check_type_dict(self._task.args.get("lease") or {})
         if not lease or self._task.check_mode:
             return {}
         host = lease.get("host")

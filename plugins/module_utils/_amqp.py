@@ -506,8 +506,12 @@ class _Run:
         """Shake hands; the certificate must name the host."""
         tls = self.target.tls or Tls()
         try:
-            context = tls.context
-        except OSError as error:
+            context = within(
+                self.remaining(),
+                lambda: tls.context,
+                lambda: Failed("timed_out", "the certificate files of this host could not be read in time"),
+            )
+        except (OSError, ValueError) as error:
             raise Failed("tls_failed", f"a certificate file can't be used: {printable(str(error))}") from None
         with self.link.bounded():
             self.link.sock = context.wrap_socket(self.link.sock, server_hostname=self.target.host.strip("[]"))
@@ -531,7 +535,10 @@ class _Run:
         """Log in with PLAIN; a broker that knows authentication_failure_close refuses with a reason."""
         if "PLAIN" not in self.start["mechanisms"]:
             raise Failed("login_refused", f"it offers {', '.join(self.start['mechanisms'])}, not PLAIN")
-        secret = "\0".join(["", self.target.user or "", self.target.password or ""]).encode()
+        try:
+            secret = "\0".join(["", self.target.user or "", self.target.password or ""]).encode()
+        except UnicodeEncodeError:  # its text would show a part of the password
+            raise Failed("login_refused", "they hold a character that UTF-8 does not know") from None
         arguments = (
             amqp.table({**_PROPERTIES, "connection_name": self.target.name})
             + amqp.short_string("PLAIN")

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote
 
+from ._errors import BadInput
 from ._http import HttpClient
 from ._tls import tls, tls_arguments
 
@@ -35,8 +37,17 @@ def management_arguments() -> dict[str, Any]:
 def management_client(params: dict[str, Any], timeout: float) -> HttpClient:
     """Return a client of the management API that management_arguments() names; nothing is sent yet.
 
-    ``timeout`` bounds each request (seconds).
+    ``timeout`` bounds each request (seconds). BadInput when they name nothing that can be asked.
     """
+    host, found = params["login_host"], []
+    if not host or re.search(r"[/@\s?#]", host) or host.count(":") == 1:
+        found.append("login_host must be a name or an address, without protocol, port, user and path")
+    if not 0 < params["login_port"] < 65536:
+        found.append(f"login_port is {params['login_port']}; a port is a number from 1 to 65535")
+    found += [f"{name} has a character that is none" for name in ("login_user", "login_password", "vhost")
+              if not is_text(params[name])]  # fmt: skip
+    if found:
+        raise BadInput("; ".join(found) + ".")
     return HttpClient(
         url(params["login_protocol"], params["login_host"], params["login_port"]),
         auth=(params["login_user"], params["login_password"]),
@@ -56,4 +67,15 @@ def url(protocol: str, host: str, port: int) -> str:
 
 def segment(name: str) -> str:
     """Return a vhost's or queue's name as one segment of a URL's path (``/veza`` becomes ``%2Fveza``)."""
+    if name in (".", ".."):
+        raise BadInput(f"'{name}' is the name of nothing that can be asked for: in a URL it is a step of the path.")
     return quote(name, safe="")
+
+
+def is_text(value: str) -> bool:
+    """Tell whether a text can be sent: what was read as another encoding than it has may hold halves of characters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -89,6 +89,9 @@ NAMES = (
 ADVISORY = frozenset({"file_descriptors", "quorum_critical", "certificate", "leaders", "in_service"})
 """Unknown here does not keep a broker from being called healthy: these warn of the future, or are unmeasured."""
 
+ALARMS = ("alarms", "local_alarms")
+"""Without an answer to these nobody is called healthy: every version that is supported has them."""
+
 # Asked first: these answer at once, even while a cluster is being partitioned and everything else hangs.
 PROMPT_CHECKS = (
     HealthCheck("alarms", "alarms"),
@@ -117,6 +120,8 @@ _CULPRITS: dict[str, Callable[[Any], str]] = {
 def health_check(check: HealthCheck, answer: Answer | None) -> Check:
     """Judge the answer of a health check; None means that it was not asked, because this version has none."""
     source = f"/api/health/checks/{check.path.split('/')[0]}"
+    if answer is not None and answer.outcome == "not_found" and check.name in ALARMS:
+        return Check(check.name, UNKNOWN, f"{answer.detail}: whether an alarm is in effect is not known", source)
     if answer is None or answer.outcome == "not_found":
         since = f" (since {'.'.join(map(str, check.since))})" if check.since else ""
         return Check(check.name, UNAVAILABLE, f"this version of RabbitMQ has no such check{since}", source)
@@ -129,6 +134,11 @@ def health_check(check: HealthCheck, answer: Answer | None) -> Check:
         return Check(check.name, FAIL, f"{reason}: {culprits}" if culprits else reason, source, 0.0)
     said = f"{answer.detail}: unexpected answer" if answer.ok else answer.detail
     return Check(check.name, UNKNOWN, said, source)
+
+
+def whole(value: Any) -> int | None:
+    """Return a figure of the broker's if it is a count: a whole number, not negative, and not beyond what it counts."""
+    return value if type(value) is int and 0 <= value < 2**63 else None
 
 
 def sees_all(seen: Seen) -> bool:
@@ -151,6 +161,8 @@ def vhost(seen: Seen, expected: Expected) -> Check:
         there = ", ".join(f"'{name}'" for name in known)
         return Check("vhost", FAIL, f"virtual host '{expected.vhost}' does not exist (there are {there})", source, 0.0)
     states = mapping(known[expected.vhost].get("cluster_state"))
+    if not states and "cluster_state" in known[expected.vhost]:
+        return Check("vhost", UNKNOWN, f"'{expected.vhost}': no node tells whether it runs", source)
     stopped = [f"{node}: {state}" for node, state in sorted(states.items()) if state != "running"]
     if stopped:
         return Check(
@@ -168,7 +180,7 @@ def queue(name: str, answer: Answer, expected: Expected, uptime: float | None) -
         return UNKNOWN, f"queue '{name}': {answer.detail}"
     if str(document.get("state")) in DEAD_STATES:
         return FAIL, f"queue '{name}' is {document['state']}"
-    if isinstance(document.get("messages"), int):
+    if whole(document.get("messages")) is not None:
         return PASS, f"'{name}' has {document['messages']} messages"
     if not expected.settled and (uptime is None or uptime < BOOT_GRACE):
         return PASS, f"'{name}' is there, its count not yet"
@@ -189,7 +201,7 @@ def uptime(seen: Seen) -> float | None:
     """Return the uptime of the youngest node in seconds; None while any is unknown."""
     nodes = [node for node in records(seen.document("nodes")) if node.get("running") is not False]
     times = [node.get("uptime") for node in nodes]
-    known = [time for time in times if isinstance(time, int)]
+    known = [time for time in map(whole, times) if time is not None]
     return min(known) / 1000 if known and len(known) == len(times) else None
 
 
@@ -197,7 +209,7 @@ def _running(nodes: list[dict[str, Any]]) -> tuple[str, str]:
     down = [str(node.get("name")) for node in nodes if node.get("running") is False]
     if down:
         return FAIL, f"not running: {', '.join(down)}"
-    if not nodes or any("running" not in node for node in nodes):
+    if not nodes or any(node.get("running") is not True for node in nodes):
         return UNKNOWN, "not every node has reported yet"
     return PASS, f"{len(nodes)} of {len(nodes)} nodes run"
 
@@ -222,11 +234,11 @@ def _partitions(nodes: list[dict[str, Any]]) -> tuple[str, str]:
 def file_descriptors(nodes: list[dict[str, Any]]) -> tuple[str, str]:
     """Judge whether each node has file descriptors left: result and detail."""
     figures = [
-        (node.get("name"), node.get("fd_used"), node.get("fd_total"))
+        (node.get("name"), whole(node.get("fd_used")), whole(node.get("fd_total")))
         for node in nodes
         if node.get("running") is not False
     ]
-    known = [(name, used, total) for name, used, total in figures if isinstance(used, int) and isinstance(total, int)]
+    known = [(name, used, total) for name, used, total in figures if used is not None and total is not None]
     short = [f"{name}: {used} of {total} in use" for name, used, total in known if used > FILE_DESCRIPTORS * total > 0]
     if short:
         return FAIL, "; ".join(short)

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from ._checks import DEAD_STATES
 from ._queues import Depth, Look
 from ._stall import MOVING, Facts, Patience, Track, classify
 
@@ -182,7 +183,7 @@ class Progress:
             return Shown("drained", "")
         if low:
             return Shown(DEAD_LETTERED, f"it has emptied into its dead letter queue, which grew by {lost}")
-        if facts.known and facts.messages <= goal.threshold:
+        if facts.known and facts.messages <= goal.threshold and str(facts.state) not in DEAD_STATES:
             return Shown("settling", reason)
         case = classify(facts)
         slow = case.name == "draining" and (left is None or self.elapsed + left > goal.timeout)
@@ -229,6 +230,8 @@ def objection(depth: Depth, goal: Goal, now: datetime) -> str:
         return depth.reason
     if goal.not_before is not None and now < goal.not_before:
         return f"publishers may still be retrying until {goal.not_before.isoformat()}"
+    if str(depth.state) in DEAD_STATES:
+        return f"the queue is {depth.state}: its count means nothing"
     if depth.type == "quorum" and depth.state != "running":
         return f"the quorum queue is {depth.state}: its count means nothing"
     if depth.type == "quorum" and (depth.statistics is None or depth.statistics > goal.threshold):

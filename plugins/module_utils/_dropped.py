@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ._window import Window, as_text, parse_instant
+from ._window import EARLIEST, LATEST, Window, as_text, parse_instant
 
 # zap's encoders write the epoch in seconds, milliseconds or nanoseconds; the magnitude tells which.
 _EPOCH_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (0.0, 1.0))
@@ -30,8 +30,20 @@ LONGEST = 1024 * 1024
 
 STATUS = "eventbus.status"
 
-_VEILED = re.compile(rb'"eventbus(?:\.status\\*"\s*:\s*|\\*"\s*:\s*\{[^{}]*"status\\*"\s*:\s*)\\*"degraded')
+DEGRADED = "degraded"
+
+_VEILED = re.compile(
+    rb'"eventbus(?:\.status\\*"\s*:\s*|\\*"\s*:\s*\{[^{}]*"status\\*"\s*:\s*)\[?\s*\\*"\s*degraded', re.IGNORECASE
+)
 """A report of a dropped event within a text or an object of another line, however deep."""
+
+INSTANTS = ("ts", "time", "timestamp")
+"""Keys of a line's instant; the first that there is counts."""
+
+_ONCE = (STATUS, "eventbus", *INSTANTS)
+"""Keys of which a line is judged: twice in one object, nobody knows which of them it means."""
+_ONCE_QUOTED = tuple(f'"{key}"'.encode() for key in _ONCE)
+
 NAMES = ("kind", "entity_id", "key", "queue", "instance")
 
 
@@ -281,9 +293,12 @@ class LogReader:
         self.last = at
         if not self.findings.window.start <= at < self.findings.window.end:
             return
-        if row.get(STATUS) == "degraded":
+        status = row.get(STATUS)
+        if isinstance(status, str) and status.strip().lower() == DEGRADED:
             self.findings.take(row, event_of(row, at, "log", ident=str(self.lines), instance=self.instance))
-        elif row.get(STATUS) is None and b"degraded" in line and (_VEILED.search(line) or is_veiled(row)):
+        elif isinstance(status, str):  # what lies within is history, such as the status before
+            self.veiled += _says_degraded(status)
+        elif DEGRADED.encode() in line.lower() and (_VEILED.search(line) or is_veiled(row)):
             self.veiled += 1
 
     def _join(self, following: datetime) -> None:
@@ -345,29 +360,53 @@ def _by_docker(row: dict[str, Any]) -> bool:
 
 def is_veiled(row: dict[str, Any]) -> bool:
     """Tell whether a line's object has a report of a dropped event somewhere within."""
-    left: list[Any] = [row]
+    left: list[tuple[Any, str]] = [(row, "")]  # with the key under which it stands
     while left:
-        found = left.pop()
-        inner = list(found.values()) if isinstance(found, dict) else found if isinstance(found, list) else []
-        pair = STATUS in inner and "degraded" in inner  # a key beside its value
-        named = isinstance(found, dict) and (found.get(STATUS) == "degraded" or _status(found) == "degraded")
-        if pair or named:
+        found, under = left.pop()
+        if under == STATUS and (_says_degraded(found) or isinstance(found, dict) and any(map(_says_degraded, found))):
             return True
-        left += inner
+        if isinstance(found, dict):
+            inner = list(found.values())
+            left += [(value, _place(under, key)) for key, value in found.items()]
+        elif isinstance(found, list):
+            inner = found
+            left += [(value, under) for value in found]
+        else:
+            continue
+        if STATUS in inner and any(map(_says_degraded, inner)):  # a key beside its value
+            return True
     return False
 
 
-def _status(found: dict[str, Any]) -> Any:
-    inner = found.get("eventbus")
-    return inner.get("status") if isinstance(inner, dict) else None
+def _place(under: str, key: str) -> str:
+    """Return the key that counts for what stands under ``key``: all within a status belongs to it."""
+    return STATUS if under == STATUS or (under, key) == ("eventbus", "status") else key
+
+
+def _says_degraded(value: Any) -> bool:
+    return isinstance(value, str) and DEGRADED in value.lower()
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; ValueError if it has a key twice of which it is judged."""
+    keys = [key for key, _value in pairs]
+    if any(keys.count(key) > 1 for key in _ONCE):
+        raise ValueError("a key is repeated")
+    return dict(pairs)
+
+
+def moved(instant: datetime, by: timedelta) -> datetime:
+    """Return an instant in UTC, moved by so much, as far as the calendar goes."""
+    return instant + min(max(by, EARLIEST - instant), LATEST - instant)
 
 
 def parse_line(line: bytes) -> tuple[dict[str, Any] | None, datetime | None]:
     """Return a log line's object and its instant; None for what it lacks."""
     try:
-        row = json.loads(line)
+        repeated = any(line.count(key) > 1 for key in _ONCE_QUOTED)  # perhaps: it may be in two objects
+        row = json.loads(line, object_pairs_hook=_once) if repeated else json.loads(line)
     except (ValueError, RecursionError):
         return None, None
     if not isinstance(row, dict):
         return None, None
-    return row, instant_of(row.get("ts", row.get("time", row.get("timestamp"))))
+    return row, instant_of(next((row[key] for key in INSTANTS if key in row), None))

@@ -20,6 +20,8 @@ import fcntl
 import hashlib
 import json
 import os
+import re
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -94,9 +96,9 @@ class Story:
         elif kind == "judging":
             self._batch(entry).tried = True
         elif kind == "head" and entry["format"] == FORMAT:
-            self.head = entry
+            self.head = {name: entry[name] for name in ("id", "vhost", "queue")}
         elif kind == "publishing":
-            self.publishing = entry
+            self.publishing = {name: entry[name] for name in ("queue", "size")}
         elif kind == "published":
             self.committed = entry["batches"]
         elif kind in ("taken", "republished"):
@@ -146,7 +148,7 @@ def story_of(lines: Iterable[bytes]) -> Story:
         try:
             entry = json.loads(line)
             story.add(entry)
-        except (ValueError, KeyError, TypeError, IndexError):
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
             raise VezaError(f"Line {number} is none of this module's: something else wrote to it.") from None
         if entry["is"] != "message":
             story.kept = read
@@ -236,6 +238,21 @@ class KeptFile:
         status = os.fstatvfs(self._file)
         return status.f_bavail * status.f_frsize - self.room
 
+    def see_name(self) -> None:
+        """Raise VezaError unless the file still stands at its path: what nobody finds again is not kept."""
+        opened = os.fstat(self._file)
+        try:
+            there = opened.st_nlink > 0 and os.path.samestat(opened, os.stat(self.path))
+        except OSError:
+            there = False
+        if not there:
+            held = self.story.held
+            before = f" {held} messages were acknowledged before; they are in that file alone." if held else ""
+            raise VezaError(
+                f"{self.path} is not the file any more that was opened: it was removed, moved or replaced meanwhile. "
+                f"Nothing more was acknowledged.{before}"
+            )
+
     def cut(self) -> None:
         """Drop what was never acknowledged; the numbers go on, so that none is used twice."""
         os.ftruncate(self._file, self.story.kept)
@@ -275,7 +292,7 @@ class KeptFile:
 def messages_of(path: str, numbers: set[int]) -> Iterator[dict[str, Any]]:
     """Yield the lines of these messages, in the file's order, and read no further."""
     left = set(numbers)
-    with open(path, "rb") as lines:
+    with open(path, "rb", opener=_regular) as lines:
         for line in lines:
             if not left:
                 return
@@ -285,6 +302,14 @@ def messages_of(path: str, numbers: set[int]) -> Iterator[dict[str, Any]]:
                 yield entry
 
 
+def shown_of(path: str, numbers: set[int]) -> list[dict[str, Any]]:
+    """Return what may be shown of these messages; nothing where another file stands there by now, or none."""
+    try:
+        return [{name: entry[name] for name in SHOWN} for entry in messages_of(path, numbers)] if numbers else []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return []
+
+
 def _line(entry: dict[str, Any]) -> bytes:
     return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
@@ -292,7 +317,7 @@ def _line(entry: dict[str, Any]) -> bytes:
 def look(path: str) -> Story:
     """Return what a file tells, without touching it; an empty story when there is none."""
     try:
-        with open(path, "rb") as lines:
+        with open(path, "rb", opener=_regular) as lines:
             return story_of(lines)
     except FileNotFoundError:
         return Story()
@@ -304,8 +329,8 @@ def look(path: str) -> Story:
 
 def check_path(path: str) -> None:
     """Raise BadInput or Refused unless ``path`` can name a file that outlives a reboot."""
-    if not os.path.isabs(path):
-        raise BadInput(f"path is {path!r}; it must be absolute.")
+    if not os.path.isabs(path) or "\0" in path:
+        raise BadInput(f"path is {path!r}; it must be absolute, and the name of a file.")
     kind = kind_at(path)
     if kind in VOLATILE:
         raise Refused(f"{path} would be on a {kind}, which a reboot empties. Name a path on a disk.")
@@ -316,8 +341,22 @@ def kind_at(path: str, mounts: str = "/proc/self/mounts") -> str:
     with open(mounts, encoding="utf-8", errors="surrogateescape") as lines:
         found = [line.split()[1:3] for line in lines]
     real = os.path.realpath(path)
-    fits = [(len(at), kind) for at, kind in found if at == "/" or real == at or real.startswith(f"{at}/")]
-    return max(fits, default=(0, "unknown"))[1]
+    longest, result = 0, "unknown"
+    for escaped, kind in found:
+        at = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), escaped)  # a space is \040
+        fits = at == "/" or real == at or real.startswith(f"{at}/")
+        if fits and len(at) >= longest:  # of two at one place, the later one is on top
+            longest, result = len(at), kind
+    return result
+
+
+def _regular(path: str, flags: int, mode: int = 0o600) -> int:
+    """Open a regular file; OSError if it is another: a named pipe would be waited for without end."""
+    file = os.open(path, flags | os.O_NONBLOCK, mode)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return file
 
 
 def _opened(path: str) -> int:
@@ -325,7 +364,7 @@ def _opened(path: str) -> int:
     with _explained(path):
         os.makedirs(folder, mode=0o700, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = os.open(path, flags, 0o600)
+        file = _regular(path, flags)
         try:
             os.fchmod(file, 0o600)
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

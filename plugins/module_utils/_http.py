@@ -11,9 +11,11 @@ daemon thread that is given up at the deadline.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import socket
+import ssl
 import time
 import traceback
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ from ansible.module_utils.basic import missing_required_lib
 
 from ._deadline import within
 from ._errors import RequestFailed, VezaError
+from ._mask import scrub
 from ._tls import Tls
 
 try:
@@ -55,6 +58,8 @@ class Reply:
     elapsed: float
     """Seconds from the request to the last byte."""
     url: str
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What a message must not quote of it: a server may repeat what it was sent."""
     _parsed: list[Any] = field(default_factory=list, repr=False, compare=False)
 
     def json(self) -> Any:
@@ -68,7 +73,10 @@ class Reply:
 
     def excerpt(self) -> str:
         """Return the start of the body, for a message."""
-        text = " ".join(self.body.decode("utf-8", "replace").split())
+        # Without zeros UTF-16 reads as well.
+        plain = self.body.replace(b"\0", b"").decode("utf-8", "replace")
+        # Masked before it is cut: half a password is one that no mask finds.
+        text = " ".join(str(scrub(plain, self.secrets)).split())
         return text[:EXCERPT] + ("…" if len(text) > EXCERPT else "")
 
 
@@ -142,7 +150,7 @@ class HttpClient:
             ) as response:
                 body = self._body(response, f"{method} {url}")
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                return Reply(response.status_code, headers, body, time.monotonic() - began, url)
+                return Reply(response.status_code, headers, body, time.monotonic() - began, url, self._secrets())
 
         try:
             return within(limit, call, lambda: self._timed_out(method, url, limit))
@@ -152,6 +160,12 @@ class HttpClient:
             if isinstance(error, VezaError):
                 raise
             raise failure_of(error, method, url) from error
+
+    def _secrets(self) -> tuple[str, ...]:
+        shown = [value.partition(" ")[2] for name, value in self._headers.items() if name.lower() == "authorization"]
+        if self._auth is not None:
+            shown += [self._auth[1], base64.b64encode(":".join(self._auth).encode()).decode()]
+        return tuple(shown)
 
     def _shares(self) -> int:
         """Return how many addresses the server's name has: none may use up the time of those after it."""
@@ -212,6 +226,21 @@ _SENTENCES = {
 
 def failure_of(error: BaseException, method: str, url: str) -> RequestFailed:
     """Put a client library's error into one of our outcomes."""
+    if isinstance(error, (requests.exceptions.InvalidURL, UnicodeError)):
+        return RequestFailed("name_not_resolved", f"{method} {url}: that is no address that can be asked ({error}).")
     text = _ASKED.sub("", repr(error)).lower()
     outcome = next((name for needles, name in _OUTCOMES if any(needle in text for needle in needles)), "not_http")
-    return RequestFailed(outcome, f"{method} {url}: {_SENTENCES[outcome]} ({type(error).__name__}).")
+    why = _of_tls(error) if outcome == "tls_failed" else type(error).__name__
+    return RequestFailed(outcome, f"{method} {url}: {_SENTENCES[outcome]} ({why}).")
+
+
+def _of_tls(error: BaseException) -> str:
+    """Return what the TLS library says, or which of our files can't be used."""
+    inner: Any = error
+    while inner is not None:
+        if isinstance(inner, ssl.SSLError):
+            return str(getattr(inner, "verify_message", "") or inner.reason or type(inner).__name__)
+        # requests and urllib3 wrap the one into the other.
+        inner = next((one for one in [*getattr(inner, "args", ()), getattr(inner, "reason", None), inner.__cause__,
+                                      inner.__context__] if isinstance(one, BaseException)), None)  # fmt: skip
+    return str(error) if type(error) is OSError else type(error).__name__

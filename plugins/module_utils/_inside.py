@@ -11,6 +11,7 @@ from typing import Any
 
 from ._amqp import Target, probe
 from ._containers import Login, login_of
+from ._deadline import within
 from ._namespaces import NoEntry, Visit
 from ._tls import Tls
 
@@ -47,9 +48,11 @@ def visit(pid: int, target: Target) -> Visit:
 
     The certificates' files are this host's, and so are read before.
     """
+    late = NoEntry("the certificate files of this host could not be read in time")
     try:
-        _ready = target.tls and target.tls.context
-    except OSError as error:
+        if tls := target.tls:
+            within(target.timeout, lambda: tls.context, lambda: late)
+    except (OSError, ValueError) as error:
         raise NoEntry(f"a certificate file of this host can't be used: {error}") from None
     return Visit(pid, lambda: asdict(probe(target)), target.timeout)
 

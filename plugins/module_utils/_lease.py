@@ -68,7 +68,8 @@ def is_dead(holder: Mapping[str, Any], me: Mapping[str, Any], started: Callable[
     """
     if any(not me.get(key) or holder.get(key) != me.get(key) for key in MACHINE):
         return False  # another machine, another boot or another container: its processes can't be seen from here
-    now = started(int(holder["pid"]))
+    pid = str(holder.get("pid"))
+    now = started(int(pid)) if pid.isdecimal() else None
     return now is not None and now != holder.get("started")
 
 

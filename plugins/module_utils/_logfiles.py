@@ -9,23 +9,35 @@ from __future__ import annotations
 import contextlib
 import glob
 import gzip
+import io
 import os
 import re
+import select
 import signal
+import stat
 import subprocess
-import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import IO, Any
 
-from ._dropped import Gap, LogReader, parse_line, unseen
+from ._dropped import Gap, LogReader, moved, parse_line, unseen
 
 MAX_LINE = 1024 * 1024
 """Bytes of a line; a longer one counts as several that can't be read."""
 
 PEEK_LINES = 1000
 """Lines that are searched for a file's first instant."""
+
+PEEK_BYTES = 4 * MAX_LINE
+"""Bytes that are searched for it."""
+
+PIECE = 64 * 1024
+"""Bytes that are read of a command's output at once."""
+
+REAP = 1.0
+"""Seconds that a command may take to end once it was killed."""
 
 LINES_BETWEEN_LOOKS = 500
 """How often the deadline is looked at."""
@@ -45,9 +57,33 @@ COMPRESSED = "gz|bz2|xz|zst|lz4|zip|Z"
 """How the names of compressed files end, of which gz can be read."""
 
 
+class NoRegularFile(OSError):
+    """A named pipe, a device, a directory: it may be waited for without end."""
+
+
 def lines_of(file: IO[bytes]) -> Iterator[bytes]:
     """Return a file's lines, as they are read."""
     return iter(lambda: file.readline(MAX_LINE), b"")
+
+
+def lines_until(deadline: float, pipe: IO[bytes]) -> Iterator[bytes]:
+    """Return the lines that come from a pipe; TimeoutError at the deadline, of the monotonic clock.
+
+    Who holds the other end may never close it, nor be a child that can be ended.
+    """
+    rest = b""
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([pipe], [], [], left)[0]:
+            raise TimeoutError
+        piece = os.read(pipe.fileno(), PIECE)
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from (line + b"\n" for line in lines)
+        if rest and (not piece or len(rest) >= MAX_LINE):
+            yield rest
+            rest = b""
+        if not piece:
+            return
 
 
 def rotated(path: str, endings: str = "gz") -> list[str]:
@@ -92,16 +128,27 @@ def _number(path: str, candidate: str) -> int | None:
     return int(digits) if candidate.startswith(f"{path}.") and digits.isdigit() else None
 
 
-def _open(path: str) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb")  # type: ignore[return-value]
+def _open(path: str, stack: contextlib.ExitStack) -> IO[bytes]:
+    """Open a regular file to read, until ``stack`` is closed."""
+    file = stack.enter_context(io.BufferedReader(io.FileIO(path, opener=_regular)))
+    return stack.enter_context(gzip.open(file)) if path.endswith(".gz") else file  # type: ignore[arg-type]
+
+
+def _regular(path: str, flags: int) -> int:
+    handle = os.open(path, flags | os.O_NONBLOCK)  # a pipe that nobody writes would be waited for
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise NoRegularFile("no regular file")
+    return handle
 
 
 def _first_instant(file: IO[bytes]) -> datetime | None:
     """Return the first instant in a file, and leave the file at its beginning."""
-    at = None
+    at, size = None, 0
     for _unused, line in zip(range(PEEK_LINES), lines_of(file)):
         at = parse_line(line)[1]
-        if at is not None:
+        size += len(line)
+        if at is not None or size > PEEK_BYTES:
             break
     file.seek(0)
     return at
@@ -118,7 +165,7 @@ def opened_back_to(path: str, start: datetime) -> Iterator[tuple[list[IO[bytes]]
         files: list[IO[bytes]] = []
         problems: list[str] = []
         seen: set[tuple[int, int]] = set()
-        newest = stack.enter_context(_open(path))
+        newest = _open(path, stack)
         before = path
         for number, candidate in enumerate([path, *rotated(path, COMPRESSED)]):
             wrong = unreadable(path, candidate, before) if number else ""
@@ -127,7 +174,7 @@ def opened_back_to(path: str, start: datetime) -> Iterator[tuple[list[IO[bytes]]
                 break
             before = candidate
             try:
-                file = newest if number == 0 else stack.enter_context(_open(candidate))
+                file = newest if number == 0 else _open(candidate, stack)
                 status = os.fstat(file.fileno())
                 if (status.st_dev, status.st_ino) in seen:
                     continue
@@ -170,7 +217,7 @@ def read_file(path: str, reader: LogReader, timeout: float, clock: Callable[[], 
     findings = reader.findings
     deadline = clock() + timeout
     try:
-        with opened_back_to(path, findings.window.start + reader.ahead) as (files, problems):
+        with opened_back_to(path, moved(findings.window.start, reader.ahead)) as (files, problems):
             findings.reasons += problems
             for file in files:
                 for number, line in enumerate(lines_of(file)):
@@ -202,7 +249,8 @@ def _cut(reader: LogReader, reason: str) -> None:
 def read_command(argv: list[str], reader: LogReader, timeout: float) -> None:
     """Feed ``reader`` what a command prints, on both streams: a container's log comes on both.
 
-    A command that fails is a gap, not an error. It and its children are ended at the deadline.
+    A command that fails is a gap, not an error. It and its children are ended at the deadline; those of its children
+    that have a session of their own go on, but are not waited for.
     """
     findings = reader.findings
     try:
@@ -212,36 +260,31 @@ def read_command(argv: list[str], reader: LogReader, timeout: float) -> None:
     except OSError as error:
         unseen(findings, f"{argv[0]} can't be run ({type(error).__name__})", reader.instance)
         return
-    ended = threading.Event()
-
-    def end() -> None:
-        ended.set()
-        _kill(process)
-
-    timer = threading.Timer(timeout, end)
-    timer.start()
+    deadline = time.monotonic() + timeout
     try:
         if process.stdout is None:
             raise AssertionError("the process was started with a pipe")
         with process.stdout:
-            for line in lines_of(process.stdout):
+            for line in lines_until(deadline, process.stdout):
                 reader.feed(line)
-        status = process.wait()
+        status = process.wait(max(0.0, deadline - time.monotonic()))
+    except (TimeoutError, subprocess.TimeoutExpired):
+        _kill(process)  # also when it has ended by itself: its children hold the pipe
+        _cut(reader, f"{argv[0]} was ended after {timeout:.3g} s")
+        return
     finally:
-        timer.cancel()
         if process.poll() is None:
             _kill(process)
-            process.wait()
-    if ended.is_set():
-        _cut(reader, f"{argv[0]} was ended after {timeout:.3g} s")
-    elif status != 0:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # another user's, by sudo: it is not ours to end
+                process.wait(REAP)
+    if status != 0:
         _failed(reader, argv[0], status)
     else:
         reader.close()
 
 
 def _kill(process: subprocess.Popen[Any]) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended by itself, or is another user's
         os.killpg(process.pid, signal.SIGKILL)
 
 

@@ -46,7 +46,8 @@ class Metrics:
         samples = self.values.get(name)
         if samples is None:
             return None
-        return int(sum(figure for has, figure in samples if labels.items() <= has.items()))
+        total = sum(figure for has, figure in samples if labels.items() <= has.items())
+        return int(total) if isfinite(total) else None
 
     def label(self, name: str, label: str) -> str | None:
         """Return a label of a metric's first sample."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ._arguments import segment
-from ._checks import PASS, PROMPT_CHECKS, health_check
+from ._checks import PASS, PROMPT_CHECKS, health_check, whole
 from ._management import Answer, Management, by_name, mapping, records, version_of
 
 SETTLED_AFTER = 10.0
@@ -182,7 +182,7 @@ def connections_of(document: Mapping[str, Any]) -> list[str]:
 def _counts(document: dict[str, Any]) -> tuple[int, int] | None:
     """Return ready and unacknowledged. The total is read at another moment: what it has beyond both counts as ready."""
     counts = [document.get(key) for key in ("messages", "messages_ready", "messages_unacknowledged")]
-    total, ready, unacked = (count if isinstance(count, int) and count >= 0 else None for count in counts)
+    total, ready, unacked = map(whole, counts)
     if total is None or ready is None or unacked is None:
         return None
     return max(ready, total - unacked), unacked
@@ -194,7 +194,7 @@ def settlement(nodes: Answer) -> tuple[bool | None, str]:
         return None, ""
     running = [node for node in records(nodes.document) if node.get("running") is not False]
     times = [node.get("uptime") for node in running]
-    known = [time / 1000 for time in times if isinstance(time, int)]
+    known = [time / 1000 for time in map(whole, times) if time is not None]
     if not nodes.ok or not known or len(known) < len(times):
         return False, "how long the broker has been up is not known"
     if min(known) < SETTLED_AFTER:

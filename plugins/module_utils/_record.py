@@ -31,8 +31,7 @@ LOCK_TIMEOUT = 10.0  # a lock is held for milliseconds; longer means a stopped p
 
 def stamp(moment: datetime) -> str:
     """Return an instant as the record writes it: UTC, ISO 8601, milliseconds, ``Z``."""
-    utc = moment.astimezone(timezone.utc)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+    return moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def instant(text: Any, what: str = "instant") -> datetime:
@@ -42,18 +41,18 @@ def instant(text: Any, what: str = "instant") -> datetime:
         iso = re.sub(r"[Zz]$", "+00:00", str(text).strip())
         iso = re.sub(r"\.(\d+)", lambda found: "." + found.group(1)[:6].ljust(6, "0"), iso)
         moment = datetime.fromisoformat(iso)
-    except ValueError:
+        if moment.tzinfo is not None:
+            return moment.astimezone(timezone.utc)
+    except (ValueError, OverflowError):  # at either end of the calendar its offset may lead beyond
         raise BadInput(f"{what} is {text!r}; it must be like 2026-01-31T02:03:04Z.") from None
-    if moment.tzinfo is None:
-        raise BadInput(f"{what} is {text!r}, which could be any time zone's; add an offset, or Z for UTC.")
-    return moment.astimezone(timezone.utc)
+    raise BadInput(f"{what} is {text!r}, which could be any time zone's; add an offset, or Z for UTC.")
 
 
 def encode(event: dict[str, Any]) -> bytes:
     """Return an event as one line; the same event always gives the same bytes."""
     try:
         return json.dumps(event, sort_keys=True, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise BadInput(f"The event's data can't be written as JSON: {error}.") from None
 
 
@@ -72,9 +71,28 @@ def decode(raw: bytes) -> tuple[list[dict[str, Any]], int]:
 def _event(line: bytes) -> dict[str, Any] | None:
     try:
         event = json.loads(line)
-    except ValueError:
+        instant(event["at"])
+        sound = (
+            isinstance(event["seq"], int)
+            and all(isinstance(event[name], str) for name in ("at", "type", "key"))
+            and isinstance(event["data"], dict)
+        )
+    except (BadInput, KeyError, TypeError, ValueError, RecursionError):
         return None
-    return event if isinstance(event, dict) and {"seq", "at", "type"} <= event.keys() else None
+    return event if sound else None
+
+
+def _is_lease(lease: Any) -> bool:
+    """Whether this has the shape that ``_lease`` relies on; KeyError, TypeError or BadInput say no as well."""
+    holder, abort = lease["holder"], lease.get("abort")
+    if not isinstance(lease["token"], int) or not isinstance(holder, (dict, type(None))):
+        return False
+    if holder is not None:
+        instant(lease["acquired_at"])
+        instant(lease["expires_at"])
+        if not all(isinstance(lease[name], (str, type(None))) for name in ("phase", "eta_at")):
+            return False
+    return not abort or (isinstance(abort["by"], dict) and "at" in abort)
 
 
 def sound_part(raw: bytes) -> tuple[int, bytes]:
@@ -118,7 +136,7 @@ class SiteDirectory:
                 f"site is {site!r}; it names a directory, so it must begin with a letter or digit and hold at most "
                 "63 letters, digits, dots, hyphens and underscores."
             )
-        if not os.path.isabs(root):
+        if not os.path.isabs(root) or "\0" in root:
             raise BadInput(f"dir is {root!r}; it must be an absolute path.")
         self.site = site
         self.root = root
@@ -176,9 +194,9 @@ class SiteDirectory:
             return None
         try:
             lease = json.loads(raw)
-            if not isinstance(lease["token"], int) or not isinstance(lease["holder"], (dict, type(None))):
+            if not _is_lease(lease):
                 raise TypeError(lease)
-        except (ValueError, KeyError, TypeError):
+        except (BadInput, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise VezaError(
                 f"{self.lease_path} is no lease. It is only ever replaced as a whole, so something else wrote to it. "
                 "See that no recovery is running, then delete it."
@@ -199,10 +217,13 @@ class SiteDirectory:
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             deadline = clock() + timeout
-            while not _try_lock(lock):
-                if clock() >= deadline:
-                    raise TimedOut(f"{path} stayed locked for {timeout:g} s. Look for a stopped process that holds it.")
-                sleep(0.05)
+            with _explained(path):  # a file server may have no locks
+                while not _try_lock(lock):
+                    if clock() >= deadline:
+                        raise TimedOut(
+                            f"{path} stayed locked for {timeout:g} s. Look for a stopped process that holds it."
+                        )
+                    sleep(0.05)
             yield
         finally:
             os.close(lock)  # this releases the lock too

@@ -10,10 +10,11 @@ import time
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, Callable
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from ._errors import BadInput, RequestFailed
 from ._http import HttpClient, Reply
+from ._mask import MASK, forms, scrub
 
 FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 8.0
@@ -22,8 +23,6 @@ SHORTEST_REMAINDER = 0.2
 
 HEALS_BY_ITSELF = frozenset({"name_not_resolved", "refused", "timed_out", "reset", "unreachable"})
 """Outcomes of RequestFailed that another attempt may mend; a bad certificate stays bad."""
-
-MASK = "********"
 
 
 @dataclass
@@ -153,30 +152,6 @@ def checked_url(url: str, option: str) -> str:
 
 def _masked(reply: Reply, secrets: list[str]) -> Reply:
     body = reply.body
-    for needle in _forms(secrets):
+    for needle in forms(secrets):
         body = body.replace(needle.encode(), MASK.encode())
     return replace(reply, body=body, headers=scrub(reply.headers, secrets), _parsed=[])
-
-
-def scrub(value: Any, secrets: list[str]) -> Any:
-    """Return ``value`` (text, or data as JSON has it) with each secret masked, wherever it stands."""
-    return _scrub(value, _forms(secrets))
-
-
-def _forms(secrets: list[str]) -> list[str]:
-    """Return how secrets may be written in an answer, the longest first: as they are, in a URL, in PHP's JSON."""
-    plain = [secret.strip() for secret in secrets if secret.strip()]
-    forms = {form for secret in plain for form in (secret, quote(secret, safe=""), secret.replace("/", "\\/"))}
-    return sorted(forms, key=len, reverse=True)
-
-
-def _scrub(value: Any, needles: list[str]) -> Any:
-    if isinstance(value, str):
-        for needle in needles:
-            value = value.replace(needle, MASK)
-        return value
-    if isinstance(value, dict):
-        return {_scrub(key, needles): _scrub(item, needles) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_scrub(item, needles) for item in value]
-    return value

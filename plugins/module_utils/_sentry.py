@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ._dropped import NAMES, Findings, event_of, instant_of
+from ._dropped import NAMES, Findings, event_of, instant_of, moved
 from ._errors import RequestFailed, VezaError
 from ._http import HttpClient, Reply
 from ._retry import Pace, Sent, send
@@ -20,7 +20,7 @@ from ._window import Window
 PER_PAGE = 100
 """The most that Sentry gives."""
 
-_LINK = re.compile(r"<[^>]*>((?:\s*;\s*[\w-]+\s*=\s*(?:\"[^\"]*\"|[^\s;,]+))*)")
+_LINK = re.compile(r"<[^<>]*>((?:\s*;\s*[\w-]+\s*=\s*(?:\"[^\"]*\"|[^\s;,]+))*)")
 _LINK_PARAMETER = re.compile(r"([\w-]+)\s*=\s*(?:\"([^\"]*)\"|([^\s;,]+))")
 
 ADVICE = {
@@ -73,7 +73,7 @@ def whole_seconds(window: Window) -> tuple[datetime, datetime]:
     """Return the smallest window of whole seconds that holds ``window``, in UTC."""
     start = window.start.astimezone(timezone.utc).replace(microsecond=0)
     end = window.end.astimezone(timezone.utc)
-    return start, end.replace(microsecond=0) + timedelta(seconds=1 if end.microsecond else 0)
+    return start, moved(end.replace(microsecond=0), timedelta(seconds=1 if end.microsecond else 0))
 
 
 def next_cursor(link: str) -> str | None:

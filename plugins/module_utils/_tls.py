@@ -33,13 +33,17 @@ class Tls:
 
     @cached_property
     def context(self) -> ssl.SSLContext:
-        """The same as a context of the standard library; OSError if a file is not what it should be."""
+        """The same as a context of the standard library; OSError if a file is not what it should be.
+
+        A file that is a pipe or lies on a dead file server may hold it up for ever.
+        """
         context = ssl.create_default_context(cafile=self.ca_cert)
         if not self.validate:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if self.client_cert:
-            context.load_cert_chain(self.client_cert, self.client_key)
+            # Without this OpenSSL asks the terminal for the pass phrase of an encrypted key, and waits.
+            context.load_cert_chain(self.client_cert, self.client_key, password=lambda: "")
         return context
 
 

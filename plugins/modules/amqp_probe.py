@@ -256,7 +256,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._amqp import SENTENCES, Target, probe
 from ..module_utils._amqp_options import probe_arguments, target_of
 from ..module_utils._containers import Engine, EngineSilent, login_of
-from ..module_utils._deadline import share
+from ..module_utils._deadline import check_durations, share
 from ..module_utils._errors import BadInput, TimedOut, VezaError
 from ..module_utils._inside import VARIABLE, environment, target_inside, visit
 from ..module_utils._namespaces import NoEntry
@@ -287,8 +287,12 @@ def argument_spec() -> dict[str, Any]:
 
 def checked(params: dict[str, Any], check_mode: bool) -> Target:
     """Return what is to be probed; BadInput if the parameters make no sense."""
-    if params["wait_timeout"] < 0:
-        raise BadInput("wait_timeout must not be negative.")
+    check_durations(params, [], ["wait_timeout"])
+    for name in ("login_user", "login_password", "vhost"):
+        try:
+            (params[name] or "").encode()
+        except UnicodeEncodeError:  # the error's own text would show a part of the password
+            raise BadInput(f"{name} holds a character that UTF-8 does not know, so no broker can be told it.") from None
     if params["publish"] and params["login_user"] is None and not params["container"]:
         raise BadInput("publish needs login_user and login_password: nobody publishes without a login.")
     return target_of(params, params["publish"] and not check_mode)

@@ -157,7 +157,7 @@ def expression(params: dict[str, Any], name: str) -> Search:
         return lambda _document: None
     try:
         search: Search = jmespath.compile(params[name]).search
-    except jmespath.exceptions.JMESPathError as error:
+    except Exception as error:  # also RecursionError, of brackets without end, and ValueError, of too long a number
         raise BadInput(f"{name} is no JMESPath expression: {error}") from None
     return search
 
@@ -166,7 +166,7 @@ def found(search: Search, document: Any) -> Any:
     """Return what an expression gives; None where it does not fit the document."""
     try:
         return search(document)
-    except jmespath.exceptions.JMESPathError:
+    except Exception:  # its functions raise what Python's do: TypeError, OverflowError, RecursionError, ...
         return None
 
 
@@ -200,6 +200,8 @@ def run(
 ) -> dict[str, Any]:
     """Ask once, or until it is as wanted; TimedOut with the last result when it never was."""
     check_durations(params, ["timeout"], ["wait_timeout"])
+    if not params["path"].startswith("/"):  # after http://host, it could name another host or port
+        raise BadInput("path must begin with a slash.")
     connected, identity = expression(params, "connected"), expression(params, "identity")
     began, wanted = clock(), {"answers": "answers", "connected": "connected"}[params["until"]]
     timeout = share(params)

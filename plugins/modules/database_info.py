@@ -84,6 +84,7 @@ elapsed:
   type: float
 """
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -118,18 +119,24 @@ def outcome_of(message: str) -> str:
     return next((outcome for pattern, outcome in _MEANINGS if re.search(pattern, text)), "error")
 
 
-def ask(database: Database, clock: Callable[[], float], now: Callable[[], float]) -> dict[str, Any]:
-    """Ask for the time and the version; raise what Database does."""
+def ask(database: Database, place: str, clock: Callable[[], float], now: Callable[[], float]) -> dict[str, Any]:
+    """Ask for the time and the version; raise what Database does, and VezaError when the answer has none."""
     try:
         with database.transaction(readonly=True) as transaction:
             began, at = clock(), now()
-            ((epoch, version),) = transaction.rows(_QUESTION)
+            rows = transaction.rows(_QUESTION)
             latency = clock() - began
     finally:
         database.close()
-    offset = epoch - (at + latency / 2)
-    # Debian's packages write what they are after the number.
-    return {"version": version.split()[0], "latency": round(latency, 6), "clock_offset": round(offset, 3)}
+    try:
+        ((epoch, version),) = rows
+        # Debian's packages write what they are after the number.
+        number, offset = version.split()[0], epoch - (at + latency / 2)
+        if not math.isfinite(offset):
+            raise ValueError(epoch)
+    except (AttributeError, IndexError, TypeError, ValueError):
+        raise VezaError(f"PostgreSQL at {place}: its answer has no time or no version.") from None
+    return {"version": number, "latency": round(latency, 6), "clock_offset": round(offset, 3)}
 
 
 def run(
@@ -146,7 +153,7 @@ def run(
         result.update(
             within(
                 seconds,
-                lambda: ask(database, clock, now),
+                lambda: ask(database, place, clock, now),
                 lambda: ConnectionLost(f"PostgreSQL at {place}: no answer within {seconds:g} s."),
             )
         )

@@ -171,11 +171,11 @@ from ..module_utils._arguments import tls, tls_arguments
 from ..module_utils._deadline import check_durations
 from ..module_utils._errors import BadInput, RequestFailed, VezaError
 from ..module_utils._http import HttpClient, Reply
-from ..module_utils._retry import Pace, Sent, bearer, checked_url, scrub, send
+from ..module_utils._mask import scrub
+from ..module_utils._retry import Pace, Sent, bearer, checked_url, send
 
 try:
     import jmespath
-    from jmespath.exceptions import JMESPathError
 
     JMESPATH_IMPORT_ERROR = None
 except ImportError:
@@ -193,6 +193,9 @@ ADVICE = {
     429: "the API limits the rate: try again later.",
 }
 
+
+BEFORE_HTML = b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"
+"""Bytes that may stand before a page's first angle bracket: marks of UTF-8 and UTF-16, the latter's zeros, spaces."""
 
 GONE = (404, 410, 451)
 """What an API answers for a track that was taken down: not found, gone, unavailable for legal reasons."""
@@ -277,7 +280,7 @@ def _checked(params: dict[str, Any]) -> dict[str, str]:
             raise VezaError(missing_required_lib("jmespath"), exception=JMESPATH_IMPORT_ERROR)
         try:
             jmespath.compile(params["proof"])
-        except JMESPathError as error:
+        except Exception as error:  # also RecursionError, of brackets without end, and ValueError, of too long a number
             raise BadInput(f"proof is no JMESPath expression: {error}") from None
     return bearer(params["token"], "token")
 
@@ -288,7 +291,7 @@ def _answer(reply: Reply) -> Any:
 
 
 def _is_html(reply: Reply) -> bool:
-    return "html" in reply.headers.get("content-type", "").lower() or reply.body.lstrip()[:1] == b"<"
+    return "html" in reply.headers.get("content-type", "").lower() or reply.body.lstrip(BEFORE_HTML)[:1] == b"<"
 
 
 def _accepted(method: str, sent: Sent) -> None:
@@ -302,6 +305,9 @@ def _accepted(method: str, sent: Sent) -> None:
                 f"front of it? {reply.excerpt()}"
             )
         return
+    if reply.status < 200:  # early hints, for instance, which hide the answer that follows them
+        unknown = "whether the flush was done" if method == "POST" else "what it would have answered"
+        raise VezaError(f"{asked}: {reply.status}, which is no final answer: it is unknown {unknown}.")
     where = f" to {reply.headers['location']}" if "location" in reply.headers else ""
     advice = ADVICE.get(reply.status, "the API failed." if reply.status >= 500 else "the API refused.")
     gave_up = f" ({sent.gave_up})" if sent.gave_up else ""
@@ -357,11 +363,12 @@ def _hold(expression: str, asked: str, answer: Reply) -> None:
     """Return if the expression is true of the answer, else raise."""
     try:
         value = jmespath.search(expression, answer.json())
-    except JMESPathError as error:
+        told = repr(value)
+    except Exception as error:  # its functions raise what Python's do: TypeError, OverflowError, RecursionError, ...
         raise VezaError(f"Flushed, but proof can't be evaluated on the answer to {asked}: {error}") from None
     if value is not True:
         raise VezaError(
-            f"Flushed, but the answer to {asked} does not prove it: '{expression}' is {value!r}, not true. "
+            f"Flushed, but the answer to {asked} does not prove it: '{expression}' is {told}, not true. "
             f"It answered: {answer.excerpt() or 'nothing'}"
         )
 

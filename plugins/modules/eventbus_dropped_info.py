@@ -292,11 +292,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._clock import NOTABLE, offset
 from ..module_utils._deadline import check_durations
-from ..module_utils._dropped import Findings, Gap, LogReader, completeness, note_unfinished_window
+from ..module_utils._dropped import Findings, Gap, LogReader, completeness, moved, note_unfinished_window
 from ..module_utils._errors import BadInput, VezaError
 from ..module_utils._http import HttpClient
 from ..module_utils._logfiles import read_command, read_file
-from ..module_utils._retry import Pace, bearer, checked_url, scrub
+from ..module_utils._mask import scrub
+from ..module_utils._retry import Pace, bearer, checked_url
 from ..module_utils._rows import read_rows
 from ..module_utils._sentry import Question, read_all
 from ..module_utils._tls import tls, tls_arguments
@@ -353,7 +354,7 @@ def run(params: dict[str, Any], *, pace: Pace | None = None) -> dict[str, Any]:
     findings = Findings(_window(params), params["max_events"])
     pace = pace or Pace(params["timeout"], params["retries"])
     pace.secrets = secrets = [params[name] for name in ("token", "database_url") if params[name]]
-    now = datetime.fromtimestamp(pace.now() - _ahead(params, pace), timezone.utc)
+    now = moved(datetime.fromtimestamp(pace.now(), timezone.utc), -timedelta(seconds=_ahead(params, pace)))
     note_unfinished_window(findings, now, params["source"])
     try:
         READERS[params["source"]](params, findings, pace)
@@ -405,7 +406,8 @@ def _from_sentry(params: dict[str, Any], findings: Findings, pace: Pace) -> None
         if blind.get("from") and blind.get("to") and end <= start:
             raise BadInput(f"blind: {blind['to']} does not come after {blind['from']}.")
         findings.gaps.append(Gap(start, end, blind.get("reason") or "blind", blind.get("instance") or ""))
-    kept_since = datetime.fromtimestamp(pace.now(), timezone.utc) - timedelta(days=params["retention_days"])
+    retention = timedelta(days=min(params["retention_days"], timedelta.max.days))
+    kept_since = moved(datetime.fromtimestamp(pace.now(), timezone.utc), -retention)
     findings.gaps.append(Gap(window.start, kept_since, "Sentry no longer has it"))
     if params["sampled"]:
         findings.reasons.append(SAMPLED)
@@ -421,6 +423,8 @@ def _from_sentry(params: dict[str, Any], findings: Findings, pace: Pace) -> None
 def _from_log(params: dict[str, Any], findings: Findings, pace: Pace) -> None:
     if params["path"] and params["command"]:
         raise BadInput("Give path or command, not both.")
+    if any("\0" in text for text in [params["path"] or "", *(params["command"] or [])]):
+        raise BadInput("path and command can't have a NUL character.")
     reader = LogReader(findings, params["instance"], live=bool(params["command"]))
     ahead = _ahead(params, pace)
     if abs(ahead) >= NOTABLE:

@@ -94,9 +94,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._arguments import tls, tls_arguments
+from ..module_utils._deadline import check_durations
 from ..module_utils._errors import BadInput, VezaError
 from ..module_utils._http import HttpClient, Reply
-from ..module_utils._retry import bearer, checked_url, scrub
+from ..module_utils._mask import scrub
+from ..module_utils._retry import bearer, checked_url
 
 ADVICE = {
     401: "the token is wrong or has expired",
@@ -157,6 +159,7 @@ def main() -> None:
     try:
         if not params["path"].startswith("/"):
             raise BadInput("path must begin with a slash.")
+        check_durations(params, ["timeout"])
         client = HttpClient(
             checked_url(params["api_url"], "api_url"),
             headers=bearer(params["token"], "token"),

@@ -375,6 +375,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._deadline import LONGEST
 from ..module_utils._errors import BadInput, Refused, VezaError
 from ..module_utils._lease import DECISIONS, Asked, Decision, view
 from ..module_utils._record import Incident, SiteDirectory, encode, instant, stamp
@@ -549,13 +550,19 @@ def overlapping(request: Request, own: str | None) -> list[dict[str, Any]]:
     start, end = (stamp(instant(request.params["overlapping"][name])) for name in ("start", "end"))
     found = []
     for incident in request.site.incidents():
-        windows = [event["data"].get("window") for event in incident.events if isinstance(event["data"], dict)]
-        known = [one for one in windows if isinstance(one, dict) and one.get("start") and one.get("end")]
-        spans = [(stamp(instant(one["start"])), stamp(instant(one["end"]))) for one in known]
-        if incident.id != own and any(first < end and last > start for first, last in spans):
+        spans = [span(event["data"].get("window")) for event in incident.events]
+        if incident.id != own and any(known and known[0] < end and known[1] > start for known in spans):
             actions = [event["data"] for event in incident.events if event["type"] == "action"]
             found.append({"incident": incident.id, "actions": [data for data in actions if "tracks" in data]})
     return found[::-1]
+
+
+def span(window: Any) -> tuple[str, str] | None:
+    """Return a window's two instants; None if there are none that can be read: it may be anybody's event."""
+    try:
+        return stamp(instant(window["start"])), stamp(instant(window["end"]))
+    except (BadInput, KeyError, TypeError):
+        return None
 
 
 def recent_actions(request: Request) -> list[dict[str, Any]]:
@@ -611,6 +618,8 @@ def work(request: Request) -> dict[str, Any]:
         said.append(plan.message)
         added = [*([plan.added] if plan.added else []), *(further(request, plan) if params["events"] else [])]
         result["changed"] = bool(added)
+    for event in added:
+        encode(event)  # what can't be written must fail before the lease and the events before it are
     if not request.check_mode:
         if new_lease is not None:
             site.write_lease(new_lease)
@@ -630,6 +639,8 @@ def run(
     site = SiteDirectory(params["dir"], params["site"])
     if params["lease"] and params["ttl"] < 1:
         raise BadInput(f"ttl is {params['ttl']}; a lease of less than a second protects nobody.")
+    if params["lease"] and params["ttl"] > LONGEST:
+        raise BadInput(f"ttl is {params['ttl']}; it must be at most {LONGEST:.0f} s.")
     if params["events"] and params["state"] != "opened":
         raise BadInput("events go with state=opened only.")
     if params["eta_at"]:

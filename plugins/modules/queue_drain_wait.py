@@ -296,7 +296,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._arguments import management_arguments, management_client
-from ..module_utils._deadline import check_durations
+from ..module_utils._deadline import LONGEST, check_durations, duration_problems
 from ..module_utils._drain import PERMANENT, PERMANENT_AT_FIRST, Goal, Progress, View, message, sample, thin
 from ..module_utils._errors import BadInput, Stuck, TimedOut, VezaError
 from ..module_utils._management import Management
@@ -364,8 +364,10 @@ def goal_of(params: dict[str, Any]) -> Goal:
         raise BadInput(f"not_before: {error}.") from error
     try:
         tasks = {name: float(seconds) for name, seconds in params["task_seconds"].items()}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadInput(f"task_seconds must have a number for each queue: {error}.") from error
+    if problems := duration_problems(tasks, [], list(tasks)):
+        raise BadInput(f"task_seconds: {'; '.join(problems)}.")
     return Goal(
         queues=tuple(dict.fromkeys(params["queues"])),
         threshold=params["threshold"],
@@ -401,8 +403,11 @@ def resumed(progress: dict[str, Any] | None, now: datetime) -> dict[str, Any]:
     try:
         since = max((now - instant(progress["at"], "resume.at")).total_seconds(), 0.0)
         first = {str(name): int(count) for name, count in progress["first"].items()}
-        return {"elapsed": float(progress["elapsed"]) + since, "first": first, "answered": True}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        elapsed = float(progress["elapsed"])
+        if not 0 <= elapsed <= LONGEST or any(count < 0 for count in first.values()):
+            raise ValueError(progress)
+        return {"elapsed": elapsed + since, "first": first, "answered": True}
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise BadInput(f"resume must be the progress that an earlier wait returned: {error!r}.") from error
 
 

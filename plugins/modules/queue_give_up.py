@@ -237,7 +237,6 @@ from ..module_utils._deadline import check_durations
 from ..module_utils._errors import BadInput, Refused, VezaError
 from ..module_utils._given_up import (
     FORMAT,
-    SHOWN,
     Batch,
     KeptFile,
     Story,
@@ -245,7 +244,7 @@ from ..module_utils._given_up import (
     entry_of,
     fate,
     look,
-    messages_of,
+    shown_of,
 )
 from ..module_utils._record import stamp
 from ..module_utils._tls import tls, tls_arguments
@@ -409,6 +408,7 @@ class Taking(Work):
                 )
             largest = max((one.size for one in messages), default=0)
             want = min(BATCH, max(1, HELD // max(1, largest)), limit - story.held)
+        self.file.see_name()
         self.file.note("taken", at=stamp(datetime.now(timezone.utc)))
         self.step("end noted")
 
@@ -453,6 +453,7 @@ class Taking(Work):
         last, number = messages[-1].message, self.story.next_number
         self.file.sync()
         self.step("synced")
+        self.file.see_name()
         self.file.note(
             "acking", first=number - len(messages), last=number - 1, left=last.left, consumers=self.consumers
         )
@@ -639,8 +640,6 @@ def result_of(params: dict[str, Any], story: Story, moved: int, depth: Depth | N
     unsure = story.count("unsure")
     verb, path = VERBS[params["state"]], params["path"]
     doubt = f" {unsure} of them may be in the queue as well, or with a consumer." if unsure else ""
-    kept = set(story.numbers()[:LISTED])
-    shown = messages_of(path, kept) if kept else []
     return {
         "changed": moved > 0,
         "moved": moved,
@@ -650,7 +649,7 @@ def result_of(params: dict[str, Any], story: Story, moved: int, depth: Depth | N
         "ready": depth.ready if depth else None,
         "consumers": depth.consumers if depth else None,
         "path": path,
-        "messages": [{name: entry[name] for name in SHOWN} for entry in shown],
+        "messages": shown_of(path, set(story.numbers()[:LISTED])),
         "message": f"{moved} messages {verb} '{params['queue']}'; {path} has {story.held}.{doubt}",
     }
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -119,6 +120,16 @@ def test_a_lease_is_renewed_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> N
     play = leased(monkeypatch, {"lease": {}}, {"lease": {}}, waits=14)
     assert play.plugin.run(task_vars={})["drained"]
     assert play.renewals == [{**LEASE, "lease": "checked", "holder": {"pid": 1}}] * 2
+
+
+@pytest.mark.parametrize(
+    "text", ["dir=/var/lib/veza/incidents site=paris token=7", json.dumps({**LEASE, "token": "7"})]
+)
+def test_a_lease_may_be_text_as_the_modules_option_allows(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    play = leased(monkeypatch, {"lease": {}}, waits=9)
+    play.task.args["lease"] = text
+    assert play.plugin.run(task_vars={})["drained"]
+    assert play.renewals == [{**LEASE, "token": "7", "lease": "checked", "holder": {"pid": 1}}]
 
 
 def test_a_lost_lease_ends_the_wait_with_the_same_keys(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import ssl
 import struct
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -601,6 +603,42 @@ def test_a_missing_certificate_file_is_an_outcome() -> None:
     found, _server = ask(steps("hold"), tls=Tls(ca_cert="/nonexistent/ca.pem"))
     assert found.outcome == "tls_failed"
     assert "certificate file" in found.message
+
+
+def test_an_encrypted_key_of_ours_is_an_outcome_and_asks_nobody(certificate: tuple[str, str], tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    command = ["openssl", "pkcs8", "-topk8", "-in", certificate[1], "-out", str(key), "-passout", "pass:s3cret"]
+    subprocess.run(command, check=True, capture_output=True)
+    found, _server = ask(steps("hold"), tls=Tls(client_cert=certificate[0], client_key=str(key)))
+    assert (found.outcome, found.stages[-1].name) == ("tls_failed", "tls")
+    assert "certificate file" in found.message
+
+
+def test_a_certificate_file_that_never_ends_costs_the_timeout(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ca.pem")
+    found, _server = ask(steps("hold"), tls=Tls(ca_cert=str(tmp_path / "ca.pem")), timeout=0.5)
+    with (tmp_path / "ca.pem").open("wb"):  # its reader ends
+        pass
+    assert (found.outcome, found.stages[-1].name) == ("timed_out", "tls")
+    assert "certificate files of this host" in found.message
+    assert found.elapsed < LONG
+
+
+def test_a_path_that_is_none_is_an_outcome() -> None:
+    found, _server = ask(steps("hold"), tls=Tls(ca_cert="/ca\0.pem"))
+    assert found.outcome == "tls_failed"
+
+
+@pytest.mark.parametrize("login", [{"user": "ve\udcffza"}, {"password": "s3cret\ud800"}])
+def test_a_login_that_is_no_text_is_not_called_another_protocol(login: dict[str, str]) -> None:
+    def script(server: Server) -> None:
+        server.greet()
+        server.hold()
+
+    found, _server = ask(script, **login)
+    assert found.outcome == "login_refused"
+    assert "UTF-8" in found.message
+    assert "s3cret" not in repr(found)
 
 
 def test_an_untrusted_certificate_and_a_trusted_one(certificate: tuple[str, str]) -> None:

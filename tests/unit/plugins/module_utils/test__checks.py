@@ -90,6 +90,16 @@ CASES: dict[str, tuple[dict[str, Answer], str, str, str, str]] = {
     "vhost stopped": (
         {"vhosts": ok([{"name": "/veza", "cluster_state": {"rabbit@mq": "stopped"}}])},
         "vhost", "fail", "rabbit@mq: stopped", "unhealthy"),
+    "vhost in no state": (
+        {"vhosts": ok([{"name": "/veza", "cluster_state": "stopped"}])}, "vhost", "unknown", "no node", "unknown"),
+    "no such check of alarms": ({"alarms": no("not_found")}, "alarms", "unknown", "not known", "unknown"),
+    "a node in no state": ({"nodes": ok([{**NODE, "running": None}])}, "nodes_running", "unknown", "", "unknown"),
+    "a node in another state": ({"nodes": ok([{**NODE, "running": "no"}])}, "nodes_running", "unknown", "", "unknown"),
+    "a count that is none": ({"q": ok({**QUEUE, "messages": True})}, "queues", "unknown", "no count", "unknown"),
+    "a count below 0": ({"q": ok({**QUEUE, "messages": -5})}, "queues", "unknown", "no count", "unknown"),
+    "figures beyond all bounds": (
+        {"nodes": ok([{**NODE, "uptime": 10**400, "fd_total": 10**400}])},
+        "file_descriptors", "unknown", "every", "healthy"),
     "vhost hidden": (
         {"vhosts": ok([]), "whoami": ok({"name": "monitor", "tags": "management"})},
         "vhost", "unknown", "needs the tag monitoring", "unknown"),

@@ -64,6 +64,8 @@ def test_a_fresh_zero_of_a_settled_classic_queue_counts_at_once() -> None:
         Depth("jobs", known=True, settled=True, confirm=False),
         depth(0, type="quorum", confirm=True),
         depth(0, type="quorum", confirm=True, state="minority"),
+        depth(0, state="down"),
+        depth(0, state="crashed"),
         depth(0, type="quorum", confirm=True, statistics=4),
         depth(0, type="quorum", confirm=True, statistics=None),
         depth(0, fresh=False, confirm=True),

@@ -20,6 +20,7 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._dropped import (
     completeness,
     event_of,
     instant_of,
+    moved,
     note_unfinished_window,
 )
 from ansible_collections.veza.rabbitmq.plugins.module_utils._window import Window
@@ -245,6 +246,13 @@ EVENT = {"eventbus.status": "degraded", "kind": "transcode", "entity_id": 1}
         pytest.param({"tags": [["eventbus.status", "degraded"]]}, id="a list of pairs"),
         pytest.param({"tags": [{"key": "eventbus.status", "value": "degraded"}]}, id="keys and values"),
         pytest.param({"eventbus.status": None, "fields": EVENT}, id="an object beside nothing"),
+        pytest.param({"eventbus.status": ["degraded"]}, id="a list"),
+        pytest.param({"eventbus.status": {"name": "Degraded"}}, id="an object"),
+        pytest.param({"eventbus.status": {"degraded": True}}, id="a key"),
+        pytest.param({"eventbus.status": "degraded: queue full"}, id="more than the word"),
+        pytest.param({"eventbus": {"status": ["degraded"]}}, id="the status by parts, a list"),
+        pytest.param({"eventbus": {"status": {"of": [{"name": " degraded "}]}}}, id="the status by parts, deep"),
+        pytest.param({"msg": json.dumps({"eventbus.status": ["DEGRADED"]})}, id="a list in a text"),
     ],
 )
 def test_a_report_in_a_form_that_can_not_be_read_is_unknown_not_zero(more: dict[str, Any]) -> None:
@@ -267,6 +275,33 @@ def test_a_report_in_a_form_that_can_not_be_read_is_unknown_not_zero(more: dict[
 )
 def test_what_is_no_report_is_passed_over(more: dict[str, Any]) -> None:
     assert completeness(read(line(-5), line(1, **more), line(60)))["state"] == "exact"
+
+
+@pytest.mark.parametrize("status", ["Degraded", "degraded ", "\tDEGRADED\n"])
+def test_case_and_spaces_of_a_status_do_not_matter(status: str) -> None:
+    found = read(line(-5), line(1, **{**EVENT, "eventbus.status": status}), line(60))
+    assert (entities(found), completeness(found)["state"]) == (["1"], "exact")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("eventbus.status", "retrying"), ("ts", "2020-01-01T00:00:00Z"), ("eventbus", None)],
+)
+def test_a_line_with_a_key_twice_can_not_be_read(key: str, value: str | None) -> None:
+    twice = dropped(1, eventbus={}).strip()[:-1] + f', "{key}": {json.dumps(value)}}}\n'.encode()
+    complete = completeness(read(line(-5), twice, line(60)))
+    assert (complete["state"], complete["reasons"]) == ("at_least", ["1 lines of the log can't be read on backend-1"])
+
+
+def test_a_key_in_two_objects_of_a_line_is_not_there_twice() -> None:
+    found = read(line(-5), dropped(1, cause={"ts": 1, "eventbus.status": "connected"}), line(60))
+    assert (entities(found), completeness(found)["state"]) == (["1"], "exact")
+
+
+def test_an_instant_is_moved_as_far_as_the_calendar_goes() -> None:
+    assert moved(START, timedelta(minutes=-1)) == at(-1)
+    assert moved(START, timedelta(days=9_000 * 365)) == datetime.max.replace(tzinfo=UTC)
+    assert moved(START, timedelta(days=-9_000 * 365)) == datetime.min.replace(tzinfo=UTC)
 
 
 def test_events_are_sorted_by_instant() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -173,9 +174,55 @@ def test_the_kind_of_file_system_is_that_of_the_nearest_mount(tmp_path: Path) ->
     assert kinds == ["ext4", "tmpfs", "ext4", "xfs"]
 
 
+def test_a_memory_file_system_is_seen_on_top_of_a_disk_and_behind_a_space(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "/dev/a / ext4 rw 0 0\ntmpfs /mnt/my\\040ram tmpfs rw 0 0\n"
+        "/dev/b /data xfs rw 0 0\ntmpfs /data tmpfs rw 0 0\ntmpfs /disk tmpfs rw 0 0\n/dev/c /disk xfs rw 0 0\n"
+    )
+    kinds = [kind_at(path, str(mounts)) for path in ("/mnt/my ram/x", "/data/x", "/disk/x")]
+    assert kinds == ["tmpfs", "tmpfs", "xfs"]
+
+
+@pytest.mark.parametrize("missing", ["id", "vhost", "queue"])
+def test_a_head_that_lacks_something_is_none_of_ours(missing: str) -> None:
+    with pytest.raises(VezaError, match="Line 1 is none of this module's"):
+        story_of(lines({name: value for name, value in HEAD.items() if name != missing}))
+
+
+def test_brackets_without_end_are_none_of_ours() -> None:
+    with pytest.raises(VezaError, match="Line 2 is none of this module's"):
+        story_of([*lines(HEAD), b"[" * 100_000 + b"\n"])
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "file")
+    with pytest.raises(VezaError, match="no regular file"):
+        look(str(tmp_path / "file"))
+    with pytest.raises(VezaError, match="no regular file"):
+        KeptFile(str(tmp_path / "file"), 0)
+
+
+@pytest.mark.parametrize("change", ["removed", "moved", "replaced"])
+def test_a_file_that_is_not_at_its_path_any_more_is_said(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "file"
+    with KeptFile(str(path), 0) as file:
+        file.see_name()
+        if change == "removed":
+            path.unlink()
+        else:
+            path.rename(tmp_path / "other")
+        if change == "replaced":
+            path.touch()
+        with pytest.raises(VezaError, match="Nothing more was acknowledged"):
+            file.see_name()
+
+
 def test_a_path_must_be_absolute() -> None:
     with pytest.raises(BadInput, match="must be absolute"):
         check_path("file")
+    with pytest.raises(BadInput, match="the name of a file"):
+        check_path("/var/a\0b")
 
 
 def test_headers_that_nobody_can_read_are_kept_as_they_came() -> None:

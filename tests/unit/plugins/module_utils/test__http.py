@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import RequestFailed
 from ansible_collections.veza.rabbitmq.plugins.module_utils._http import HttpClient
+from ansible_collections.veza.rabbitmq.plugins.module_utils._tls import Tls
 
 Served = Callable[[Callable[[socket.socket], None]], str]
 
@@ -153,3 +155,23 @@ def test_a_proxy_of_the_environment_is_not_asked(served: Served, monkeypatch: py
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
     assert HttpClient(served(polite), timeout=LONG).get("/").status == 200
+
+
+def test_what_a_server_repeats_of_the_login_is_not_quoted(served: Served) -> None:
+    def repeat(connection: socket.socket) -> None:
+        body = b"x" * 250 + b" bad gateway for Basic bW9uaXRvcjpodW50ZXIy, hunter2"
+        connection.sendall(b"HTTP/1.1 502 No\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    client = HttpClient(served(repeat), auth=("monitor", "hunter2"), timeout=LONG)
+    said = client.get("/").excerpt()
+    assert said.endswith(" bad gateway for Basic ********, ********")
+    token = HttpClient(served(repeat), headers={"Authorization": "Bearer hunter2"}, timeout=LONG)
+    assert "hunter2" not in token.get("/").excerpt()
+
+
+def test_why_tls_failed_is_told(served: Served, tmp_path: Path) -> None:
+    url = served(banner).replace("http:", "https:")
+    with pytest.raises(RequestFailed, match=r"TLS failed \((WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE)\)"):
+        HttpClient(url, timeout=LONG).get("/")
+    with pytest.raises(RequestFailed, match=r"TLS failed \(.*nowhere"):
+        HttpClient(url, tls=Tls(ca_cert=str(tmp_path / "nowhere")), timeout=LONG).get("/")

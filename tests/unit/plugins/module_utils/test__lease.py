@@ -228,3 +228,8 @@ def test_a_run_that_came_after_the_look_and_has_ended_is_no_licence_to_act_on_it
     assert (decision.what, decision.lease) == ("overtaken", None)
     seen = asked(BOB, dead_token=dead["token"], previous_token=dead["token"])
     assert acquire(dead, seen, after(1)).what == "acquired"
+
+
+@pytest.mark.parametrize("pid", [None, "", "x", -1, []])
+def test_a_holder_without_a_process_is_never_called_dead(pid: Any) -> None:
+    assert not is_dead({**ALICE, "pid": pid}, ALICE, lambda _pid: GONE)

@@ -6,12 +6,21 @@ from __future__ import annotations
 
 import gzip
 import os
+import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.veza.rabbitmq.plugins.module_utils._logfiles import opened_back_to, rotated
+from ansible_collections.veza.rabbitmq.plugins.module_utils import _logfiles
+from ansible_collections.veza.rabbitmq.plugins.module_utils._logfiles import (
+    MAX_LINE,
+    NoRegularFile,
+    lines_until,
+    opened_back_to,
+    rotated,
+)
 
 START = datetime(2026, 11, 23, 20, 15, tzinfo=UTC)
 
@@ -58,3 +67,64 @@ def test_what_lies_between_the_log_and_its_predecessors_is_not_taken_for_silence
     with opened_back_to(write(tmp_path, *names), START) as (files, problems):
         assert len(files) == read
         assert [text.removeprefix(f"{tmp_path}/") for text in problems] == ([problem] if problem else [])
+
+
+@pytest.mark.parametrize("name", ["api.log", "api.log.gz"])
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(NoRegularFile), opened_back_to(str(tmp_path / name), START):
+        pass
+
+
+@pytest.mark.parametrize("name", ["api.log.1", "api.log.1.gz"])
+def test_a_predecessor_that_is_a_named_pipe_is_said(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "api.log"
+    path.write_bytes(b"")
+    os.mkfifo(tmp_path / name)
+    with opened_back_to(str(path), START) as (files, problems):
+        assert (len(files), problems) == (1, [f"{tmp_path}/{name} can't be read (NoRegularFile)"])
+
+
+def test_a_files_first_instant_is_searched_for_in_its_beginning_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[int] = []
+
+    def without_instant(line: bytes) -> tuple[None, None]:
+        looked_at.append(len(line))
+        return None, None
+
+    monkeypatch.setattr(_logfiles, "parse_line", without_instant)
+    path = tmp_path / "api.log"
+    path.write_bytes(b"")
+    os.truncate(path, 100 * MAX_LINE)  # one line of zeros, which takes no room on the disk
+    with opened_back_to(str(path), START) as (files, _problems):
+        assert files[0].tell() == 0
+    assert sum(looked_at) <= _logfiles.PEEK_BYTES + MAX_LINE
+
+
+def test_the_lines_of_a_pipe() -> None:
+    told = b"one\n\ntwo\n" + b"x" * (MAX_LINE + 70_000) + b"\nend"
+    ours, theirs = os.pipe()
+
+    def write_all() -> None:
+        with os.fdopen(theirs, "wb") as pipe:
+            pipe.write(told)
+
+    writer = threading.Thread(target=write_all)
+    writer.start()
+    with os.fdopen(ours, "rb") as pipe:
+        lines = list(lines_until(time.monotonic() + 60, pipe))
+    writer.join()
+    assert (lines[:3], lines[-1], b"".join(lines)) == ([b"one\n", b"\n", b"two\n"], b"end", told)
+    assert max(map(len, lines)) < 2 * MAX_LINE
+
+
+def test_a_pipe_that_stays_open_is_left_at_the_deadline() -> None:
+    ours, theirs = os.pipe()
+    os.write(theirs, b"one\ntw")
+    with os.fdopen(theirs, "wb"), os.fdopen(ours, "rb") as pipe:
+        lines = lines_until(time.monotonic() + 0.3, pipe)
+        assert next(lines) == b"one\n"
+        with pytest.raises(TimeoutError):
+            next(lines)

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from ansible_collections.veza.rabbitmq.plugins.module_utils._mask import masked
+from ansible_collections.veza.rabbitmq.plugins.module_utils._mask import masked, scrub
 
 SECRETS = [
     ("amqp://veza:hunter2@h/", "amqp://veza:***@h/"),
@@ -41,3 +43,29 @@ def test_other_lines_are_as_they_were(line: str) -> None:
 def test_a_long_line_is_cut_after_it_was_masked() -> None:
     assert masked("x" * 290 + " password=hunter2", 305) == "x" * 290 + " password=***"
     assert len(masked("x" * 1000)) == 300
+
+
+SECRET = "hunter2+/é&'x"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        SECRET,
+        "hunter2%2B%2F%C3%A9%26%27x",
+        json.dumps(SECRET)[1:-1],
+        "hunter2+/é&amp;&#x27;x",
+        "hunter2+/é&amp;&#39;x",
+        "hunter2\\u002b\\u002fé\\u0026\\u0027x",
+        "hunter2\\u002B\\u002Fé\\u0026\\u0027x",
+    ],
+)
+def test_a_secret_is_masked_however_a_server_writes_it(written: str) -> None:
+    assert scrub({"said": [f"token {written}!"]}, [SECRET]) == {"said": ["token ********!"]}
+
+
+def test_what_is_nested_beyond_all_bounds_is_not_shown() -> None:
+    nested: list[object] = []
+    for _level in range(5000):
+        nested = [nested]
+    assert scrub(nested, [SECRET]) == "********"

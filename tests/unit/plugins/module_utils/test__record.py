@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import stat
 from datetime import UTC, datetime
@@ -49,13 +51,14 @@ def write(site: SiteDirectory, *events: dict[str, Any], incident: str = NAME) ->
         ("2026-01-31T02:03:04.5Z", "2026-01-31T02:03:04.500Z"),
         ("2026-01-31T02:03:04.123456789+01:00", "2026-01-31T01:03:04.123Z"),
         ("2026-01-31 02:03:04-00:30", "2026-01-31T02:33:04.000Z"),
+        ("0999-01-31T02:03:04Z", "0999-01-31T02:03:04.000Z"),
     ],
 )
 def test_instants_are_written_in_utc_with_milliseconds(text: str, expected: str) -> None:
     assert stamp(instant(text)) == expected
 
 
-@pytest.mark.parametrize("text", ["2026-01-31T02:03:04", "yesterday", "", None, 17])
+@pytest.mark.parametrize("text", ["2026-01-31T02:03:04", "yesterday", "", None, 17, "0001-01-01T00:00:00+14:00"])
 def test_what_could_be_any_time_is_refused(text: Any) -> None:
     with pytest.raises(BadInput, match="started_at"):
         instant(text, "started_at")
@@ -65,7 +68,14 @@ def test_the_same_event_gives_the_same_bytes_whatever_the_order_of_its_keys() ->
     assert encode({"b": 1, "a": "é"}) == encode({"a": "é", "b": 1}) == b'{"a":"\\u00e9","b":1}\n'
 
 
-@pytest.mark.parametrize("value", [float("nan"), {1, 2}])
+def deep(levels: int) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for _level in range(levels):
+        data = {"a": data}
+    return data
+
+
+@pytest.mark.parametrize("value", [float("nan"), {1, 2}, deep(100_000)], ids=["nan", "set", "deep"])
 def test_what_json_does_not_know_is_refused(value: Any) -> None:
     with pytest.raises(BadInput, match="as JSON"):
         encode({"a": value})
@@ -80,6 +90,37 @@ def test_a_torn_last_line_is_passed_over_and_a_whole_one_counts() -> None:
 def test_a_damaged_line_in_the_middle_is_counted_and_does_not_hide_the_rest() -> None:
     raw = encode(event(1)) + b"\x00\x00\n" + b"[]\n" + b"\n" + encode(event(2))
     assert decode(raw) == ([event(1), event(2)], 2)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"seq": "1"},
+        {"seq": float("nan")},
+        {"at": 5},
+        {"at": None},
+        {"at": "soon"},
+        {"at": "0001-01-01T00:00:00+14:00"},
+        {"type": ["opened"]},
+        {"key": None},
+        {"data": None},
+        {"data": []},
+    ],
+)
+def test_a_line_of_another_shape_is_a_damaged_one(odd: dict[str, Any]) -> None:
+    raw = json.dumps({**event(2), **odd}).encode() + b"\n"
+    assert decode(encode(event(1)) + raw + encode(event(3))) == ([event(1), event(3)], 1)
+    assert decode(raw[:-1]) == ([], 0)
+
+
+@pytest.mark.parametrize("name", ["seq", "at", "type", "key", "data"])
+def test_a_line_that_lacks_something_is_a_damaged_one(name: str) -> None:
+    raw = encode({key: value for key, value in event(2).items() if key != name})
+    assert decode(raw + encode(event(3))) == ([event(3)], 1)
+
+
+def test_a_line_as_deep_as_no_parser_goes_is_a_damaged_one() -> None:
+    assert decode(b"[" * 100_000 + b"\n" + encode(event(1))) == ([event(1)], 1)
 
 
 def test_healing_keeps_what_is_whole_and_drops_what_is_torn() -> None:
@@ -154,9 +195,10 @@ def test_a_site_can_not_lead_elsewhere(name: str, tmp_path: Path) -> None:
         SiteDirectory(str(tmp_path), name)
 
 
-def test_a_relative_directory_is_refused() -> None:
+@pytest.mark.parametrize("path", ["incidents", "/var/\0"])
+def test_a_directory_that_is_no_absolute_path_is_refused(path: str) -> None:
     with pytest.raises(BadInput, match="absolute"):
-        SiteDirectory("incidents", "paris")
+        SiteDirectory(path, "paris")
 
 
 @pytest.mark.parametrize(
@@ -205,17 +247,48 @@ def test_a_lock_that_stays_held_is_given_up_on(site: SiteDirectory) -> None:
         pass
 
 
+def test_a_file_server_without_locks_is_explained(site: SiteDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_arguments: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(_record.fcntl, "flock", no_locks)
+    with pytest.raises(VezaError, match="No locks available"):
+        write(site, event(1))
+
+
+def held(**changes: Any) -> dict[str, Any]:
+    at = "2026-01-31T02:03:04.000Z"
+    lease = {"token": 2, "holder": {}, "acquired_at": at, "expires_at": at, "phase": None, "eta_at": None}
+    return {**lease, "abort": None, **changes}
+
+
 def test_the_lease_is_replaced_as_a_whole(site: SiteDirectory) -> None:
     with site.locked():
         site.write_lease({"token": 1, "holder": None})
-        site.write_lease({"token": 2, "holder": {}})
-    assert site.lease() == {"token": 2, "holder": {}}
+        site.write_lease(held())
+    assert site.lease() == held()
     assert not [path for path in Path(site.path).iterdir() if path.name.endswith(".new")]
     assert stat.S_IMODE(Path(site.lease_path).stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"token": "x", "holder": null}', '{"token": 1}', '{"token": 1, "holder": 3}']
+    "text",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        '{"token": "x", "holder": null}',
+        '{"token": 1}',
+        '{"token": 1, "holder": 3}',
+        '{"token": 1, "holder": {}}',
+        json.dumps(held(expires_at=None)),
+        json.dumps(held(expires_at="0001-01-01T00:00:00+14:00")),
+        json.dumps(held(acquired_at=7)),
+        json.dumps(held(phase=["drain"])),
+        json.dumps(held(abort="yes")),
+        json.dumps(held(abort={"at": "2026-01-31T02:03:04.000Z", "by": "bob"})),
+        json.dumps(held(abort={"by": {}})),
+    ],
 )
 def test_a_lease_that_something_else_wrote_is_never_guessed_at(site: SiteDirectory, text: str) -> None:
     with site.locked():

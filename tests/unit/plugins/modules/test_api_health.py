@@ -71,10 +71,31 @@ def test_whose_process_it_is(ask: Callable[..., Any], reply: Callable[..., Any])
     assert ask([reply(CONNECTED)])["identity"] is None
 
 
-@pytest.mark.parametrize("params", [{"connected": "["}, {"timeout": 0}, {"wait_timeout": -1}, {"identity": "["}])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"connected": "["},
+        {"timeout": 0},
+        {"wait_timeout": -1},
+        {"identity": "["},
+        {"connected": "(" * 100_000},
+        {"path": "health"},
+        {"path": "evil.example:80/x"},
+        {"path": ""},
+    ],
+)
 def test_parameters_that_make_no_sense_are_refused(ask: Callable[..., Any], params: dict[str, Any]) -> None:
     with pytest.raises(BadInput):
         ask([], **params)
+
+
+@pytest.mark.parametrize("raises", ["contains(eventbus, bus)", "ceil(n)", "eventbus[::0]", "list[::0]"])
+def test_an_expression_that_does_not_fit_the_answer_finds_nothing(
+    ask: Callable[..., Any], reply: Callable[..., Any], raises: str
+) -> None:
+    document = {**CONNECTED, "n": float("inf"), "list": []}
+    seen = ask([reply(document)], connected=raises, identity=raises)
+    assert (seen["outcome"], seen["identity"]) == ("unclear", None)
 
 
 def test_main_asks(run_main: Callable[..., Any], served: Callable[..., str]) -> None:

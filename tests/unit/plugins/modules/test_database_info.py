@@ -103,6 +103,24 @@ def test_a_question_that_is_refused_is_an_error(clock: Any) -> None:
     assert look(clock, Rejected("answered: no (SQLSTATE 25006)", "25006"))["outcome"] == "error"
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param([], id="no row"),
+        pytest.param([(5002.1,)], id="no version"),
+        pytest.param([(5002.1, "")], id="an empty version"),
+        pytest.param([(5002.1, None)], id="null for the version"),
+        pytest.param([(None, "17.6")], id="null for the time"),
+        pytest.param([(float("nan"), "17.6")], id="no number for the time"),
+        pytest.param([(float("inf"), "17.6")], id="an endless time"),
+    ],
+)
+def test_an_answer_without_a_time_or_a_version_is_an_error(clock: Any, rows: Any) -> None:
+    result = look(clock, rows)
+    assert (result["outcome"], result["version"], result["clock_offset"]) == ("error", None, None)
+    assert "no time or no version" in result["detail"]
+
+
 def test_a_server_that_accepts_and_says_nothing_costs_the_timeout(run_main: Callable[..., Any]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://veza:s3cret-never-shown@127.0.0.1:{silent.getsockname()[1]}/veza"

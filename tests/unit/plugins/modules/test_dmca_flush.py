@@ -115,6 +115,12 @@ def test_any_2xx_of_an_api_is_believed(fake: FakeTime, answer: Answer) -> None:
         pytest.param(Answer(418, {"error": "teapot"}), "teapot", id="another"),
         pytest.param(LOGIN_PAGE, "200 with an HTML page", id="a login page"),
         pytest.param(Answer(200, "  <html>"), "200 with an HTML page", id="a page without its type"),
+        pytest.param(Answer(200, "\ufeff <html>"), "200 with an HTML page", id="a page with its mark"),
+        pytest.param(Answer(200, "\ufeff\n<html>".encode("utf-16-le")), "200 with an HTML page", id="UTF-16"),
+        pytest.param(Answer(200, "\ufeff<html>".encode("utf-16-be")), "200 with an HTML page", id="UTF-16, the other"),
+        pytest.param(
+            Answer(103), "103, which is no final answer: it is unknown whether the flush was", id="early hints"
+        ),
     ],
 )
 def test_a_refusal_is_said_as_such_and_not_repeated(fake: FakeTime, answer: Answer, said: str) -> None:
@@ -249,6 +255,9 @@ def test_proof_that_holds(fake: FakeTime, proof: str, body: Any) -> None:
         pytest.param("ok", Answer(200, "OK"), id="no JSON"),
         pytest.param("ok", Answer(204), id="no answer"),
         pytest.param("length(ok) > `0`", Answer(200, {"ok": 1}), id="the wrong type"),
+        pytest.param("contains(a, b)", Answer(200, {"a": "x"}), id="a TypeError"),
+        pytest.param("ceil(n)", Answer(200, '{"n": Infinity}'), id="an OverflowError"),
+        pytest.param("list[::0]", Answer(200, {"list": []}), id="a step of 0"),
     ],
 )
 def test_proof_that_fails(fake: FakeTime, proof: str, answer: Answer) -> None:
@@ -325,6 +334,8 @@ def test_a_track_that_is_not_served_any_more_is_the_proof(
         pytest.param({}, Answer(401, {"error": "who?"}), "401, not 404 or 410 or 451: that tells nothing", id="401"),
         pytest.param({}, Answer(302, "", {"Location": "/login"}), "that tells nothing of the cache", id="a login"),
         pytest.param({}, PAGE_404, "404, but with an HTML page", id="a proxy's page"),
+        pytest.param({}, Answer(404, "\ufeff<html>"), "404, but with an HTML page", id="a proxy's page with its mark"),
+        pytest.param({}, Answer(103), "103, not 404 or 410 or 451: that tells nothing", id="early hints"),
         pytest.param({"proof_status": [451]}, Answer(404), "404, not 451", id="another than was asked for"),
         pytest.param({"proof_status": [451], "proof": "gone"}, Answer(451, {}), "'gone' is None", id="half of it"),
         pytest.param({"proof": "blocked"}, Answer(451, {"blocked": True}), "451", id="an expression wants 2xx"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import stat
 import sys
 import time
@@ -435,6 +436,27 @@ def test_the_link_header(header: str, cursor: str | None) -> None:
     assert next_cursor(header) == cursor
 
 
+def test_a_link_header_of_brackets_takes_no_time() -> None:
+    began = time.process_time()
+    with pytest.raises(ValueError, match="names no next page"):
+        next_cursor("<" * 240_000)
+    assert time.process_time() - began < 1.0
+
+
+@pytest.mark.parametrize("days", [999_999, 10**12])
+def test_a_retention_beyond_the_calendar_is_for_ever(fake: FakeTime, days: int) -> None:
+    assert (
+        asked_sentry(scripted(last([])), fake, sampled=False, retention_days=days)["completeness"]["state"] == "exact"
+    )
+
+
+def test_a_window_up_to_the_calendars_end_is_asked_for(fake: FakeTime) -> None:
+    with served(scripted(last([]))) as server:
+        ask(server, fake, end="9999-12-31T23:59:59.5Z")
+
+    assert server.asked[0].param("end") == "9999-12-31T23:59:59"
+
+
 # -- log ---------------------------------------------------------------------------------------------------------------
 
 
@@ -658,6 +680,22 @@ def test_a_log_that_is_a_directory_is_unknown(fake: FakeTime, tmp_path: Path) ->
     assert read_log(fake, tmp_path)["completeness"]["state"] == "unknown"
 
 
+def test_a_log_that_is_a_named_pipe_is_unknown(fake: FakeTime, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "api.log")
+    result = read_log(fake, tmp_path / "api.log")
+
+    assert result["completeness"]["state"] == "unknown"
+    assert "(NoRegularFile)" in reasons(result)
+
+
+@pytest.mark.parametrize("reference", ["9999-12-31T00:00:00Z", "0001-01-01T00:00:00Z"])
+def test_a_clock_that_is_off_by_ages_is_never_exact(fake: FakeTime, tmp_path: Path, reference: str) -> None:
+    path = tmp_path / "api.log"
+    path.write_text(line(-1) + line(60))
+
+    assert read_log(fake, path, reference=reference)["completeness"]["state"] in ("at_least", "unknown")
+
+
 def test_a_line_beyond_all_bounds_does_not_fill_the_memory(fake: FakeTime, tmp_path: Path) -> None:
     path = tmp_path / "api.log"
     path.write_text(line(-1) + "x" * 3_000_000 + "\n" + dropped(1, 1))
@@ -734,6 +772,24 @@ def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None
     while any(_alive(pid) for pid in pids.read_text().split()):  # a process that was killed takes a moment to go
         assert time.monotonic() - began < 40.0
         os.sched_yield()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_child_in_a_session_of_its_own_is_not_waited_for(tmp_path: Path, ends: bool) -> None:
+    pid = tmp_path / "pid"
+    body = (
+        "import subprocess\n"
+        "child = subprocess.Popen(['sleep', '30'], start_new_session=True)\n"
+        f"open({str(pid)!r}, 'w').write(str(child.pid))\n"
+        f"print({line(-1)!r}, end='', flush=True)\n" + ("" if ends else "child.wait()")
+    )
+    began = time.monotonic()
+    try:
+        result = eventbus_dropped_info.run(options("log", command=script(tmp_path, body), timeout=2.0))
+        assert time.monotonic() - began < 20.0
+        assert "was ended after 2 s" in reasons(result)
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 def _alive(pid: str) -> bool:
@@ -875,6 +931,12 @@ def test_bad_options_are_refused(fake: FakeTime, given: dict[str, Any], said: st
         run(fake, options("sentry", **{"organization": "veza", "token": TOKEN, **given}))
 
     assert "hunter2" not in caught.value.message
+
+
+@pytest.mark.parametrize("given", [{"path": "/x\0"}, {"command": ["cat", "\0"]}])
+def test_a_nul_character_is_refused(fake: FakeTime, given: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="NUL"):
+        run(fake, options("log", **given))
 
 
 def test_path_and_command_exclude_each_other(fake: FakeTime) -> None:

@@ -282,7 +282,7 @@ def test_reading_tells_who_is_at_work(world: World) -> None:
     assert told == (True, ALICE, "drain", "2026-01-31T02:10:00.000Z", 100.0)
 
 
-@pytest.mark.parametrize("changes", [{"ttl": 0}, {"ttl": -5}, {"eta_at": "soon"}])
+@pytest.mark.parametrize("changes", [{"ttl": 0}, {"ttl": -5}, {"ttl": 10**12}, {"eta_at": "soon"}])
 def test_a_lease_without_sense_is_refused(world: World, changes: dict[str, Any]) -> None:
     with pytest.raises(BadInput):
         world.run(lease="acquired", **changes)
@@ -350,6 +350,37 @@ def test_events_that_come_with_the_opening_are_written_once(world: World) -> Non
         world.run(state="read", events=FURTHER)
     with pytest.raises(BadInput):
         world.run(state="opened", events=[{**FURTHER[0], "type": "closed"}])
+
+
+def test_what_can_not_be_written_fails_before_anything_is(world: World) -> None:
+    odd = {**FURTHER[1], "data": {"x": float("nan")}}
+    for check_mode in (True, False):
+        with pytest.raises(BadInput, match="as JSON"):
+            world.run(check_mode, state="opened", lease="acquired", events=[FURTHER[0], odd])
+    assert not [name for name in world.files() if not name.endswith(".lock")]
+
+
+@pytest.mark.parametrize(
+    "window", ["soon", {"start": "soon", "end": "later"}, {"start": "2026-01-31T02:00:00Z"}, {"start": 5, "end": []}]
+)
+def test_a_window_that_can_not_be_read_does_not_hide_the_others(world: World, window: Any) -> None:
+    sound = {"start": "2026-01-31T02:00:00Z", "end": "2026-01-31T02:30:00Z"}
+    other = world.run(state="opened", data={"window": window})["id"]
+    note(world, data={"window": sound})
+    world.run(state="closed")
+    mine = world.run(state="opened", key="mine")["id"]
+    told = world.run(state="read", id=mine, overlapping=sound)["overlapping"]
+    assert told == [{"incident": other, "actions": []}]
+
+
+def test_a_record_that_something_else_wrote_to_can_still_be_used(world: World) -> None:
+    path = Path(world.run(state="opened")["file"])
+    sound = json.loads(path.read_text())
+    odd = {**sound, "type": "action", "data": None}
+    path.write_text("".join(json.dumps(line) + "\n" for line in ({**sound, "key": None}, sound, odd)))
+    assert note(world)["event"]["seq"] == 2
+    told = world.run(state="read", overlapping={"start": "2026-01-31T02:00:00Z", "end": "2026-01-31T03:00:00Z"})
+    assert (told["open"], told["damaged"], len(told["events"]), told["recent_actions"]) == (True, 2, 2, [])
 
 
 def test_a_lease_that_another_run_has_had_since_the_look_is_refused_and_nothing_opened(world: World) -> None:

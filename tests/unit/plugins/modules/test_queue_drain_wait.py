@@ -17,6 +17,11 @@ from ansible_collections.veza.rabbitmq.plugins.modules import queue_drain_wait
 
 Made = Callable[..., Any]
 START = datetime(2026, 1, 31, 2, 3, 4, tzinfo=UTC)
+ODD_PROGRESS: list[dict[str, Any]] = [
+    *({"elapsed": odd} for odd in (float("nan"), "nan", float("inf"), -1e9, 1e300, 10**400)),
+    *({"first": {"jobs.dlq": odd}} for odd in (float("inf"), float("nan"), -1)),
+    {"at": "0001-01-01T00:00:00+14:00"},
+]
 
 
 def depth(ready: int, unacked: int = 0, name: str = "jobs", **more: Any) -> Depth:
@@ -294,7 +299,12 @@ def test_a_slice_that_starts_after_the_end_looks_once_more_and_fails(run: Made, 
         {"given_up": ["mails"]},
         {"resume": {"elapsed": 5}},
         {"resume": {"elapsed": 5, "at": "yesterday", "first": {}}},
+        *({"resume": {"elapsed": 5, "at": START.isoformat(), "first": {}, **odd}} for odd in ODD_PROGRESS),
         {"task_seconds": {"mails": 5}},
+        {"task_seconds": {"jobs": 10**400}},
+        {"task_seconds": {"jobs": float("inf")}},
+        {"task_seconds": {"jobs": float("nan")}},
+        {"task_seconds": {"jobs": -1}},
         {"task_seconds": {"jobs": "long"}},
         {"stuck_after": -1},
         {"max_dead_lettered": -1},

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils import _given_up
-from ansible_collections.veza.rabbitmq.plugins.module_utils._amqp_channel import Depth
-from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import Refused
+from ansible_collections.veza.rabbitmq.plugins.module_utils._amqp_channel import Depth, Message
+from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import Refused, VezaError
 from ansible_collections.veza.rabbitmq.plugins.module_utils._given_up import Batch, Story
 from ansible_collections.veza.rabbitmq.plugins.modules import queue_give_up
 
@@ -52,7 +53,7 @@ def write(path: Path, *entries: dict[str, Any]) -> None:
         ({"state": "republished"}, [], "there is nothing to put back"),
         ({"count": 1}, [{**HEAD, "queue": "other"}], "messages of the queue 'other', not of 'q'"),
         ({"count": 1}, [{**HEAD, "vhost": "/"}], "virtual host '/', not of '/veza'"),
-        ({"count": 1}, [HEAD, {"is": "publishing", "queue": "q"}], "are being put back, or were"),
+        ({"count": 1}, [HEAD, {"is": "publishing", "queue": "q", "size": 50}], "are being put back, or were"),
         ({"count": 1}, [HEAD, {"is": "nonsense"}], "Line 2 is none of this module's"),
     ],
 )
@@ -105,3 +106,41 @@ def test_how_many_would_be_moved(given: dict[str, Any], story: Story, ready: int
 def test_one_more_than_typed_is_refused() -> None:
     with pytest.raises(Refused, match="holds 7 messages, and 4 were taken before: more than the 10"):
         queue_give_up.would_move(PARAMS, SOME, Depth(7, 0))
+
+
+class OneMessage:
+    """A channel to a queue with one message."""
+
+    def __init__(self, *_link: object) -> None:
+        self.acknowledged: list[int] = []
+
+    def depth(self, _queue: str) -> Depth:
+        return Depth(1 - len(self.acknowledged), 0)
+
+    def get(self, *_how: object) -> Iterator[Message]:
+        yield Message(1, False, "", "q", 0, b"\0\0", b"precious")
+
+    def acknowledge(self, tag: int) -> None:
+        self.acknowledged.append(tag)
+
+
+@pytest.mark.parametrize(("when", "acknowledged"), [("got", []), ("synced", []), ("acknowledged", [1]), ("", [1])])
+def test_what_no_file_keeps_is_not_acknowledged(
+    monkeypatch: pytest.MonkeyPatch, params_of: Callable[..., Any], tmp_path: Path, when: str, acknowledged: list[int]
+) -> None:
+    channel, path = OneMessage(), tmp_path / "file"
+    monkeypatch.setattr(queue_give_up, "connected", lambda _target: nullcontext())
+    monkeypatch.setattr(queue_give_up, "Channel", lambda *_link: channel)
+    login = {"login_user": "veza", "login_password": PASSWORD}
+    params = params_of(queue_give_up.argument_spec(), queue="q", count=1, path=str(path), keep_free=0, **login)
+
+    def step(name: str) -> None:
+        if name == when:
+            path.unlink()
+
+    with pytest.raises(VezaError, match="removed, moved or replaced") if when else nullcontext() as failed:
+        assert queue_give_up.run(params, False, step)["moved"] == 1
+    assert channel.acknowledged == acknowledged
+    if failed:
+        assert (failed.value.details["moved"], failed.value.details["messages"]) == (len(acknowledged), [])
+        assert ("acknowledged before" in failed.value.message) == bool(acknowledged)
