@@ -138,7 +138,7 @@ def health_check(check: HealthCheck, answer: Answer | None) -> Check:
 
 def whole(value: Any) -> int | None:
     """Return a figure of the broker's if it is a count: a whole number, not negative, and not beyond what it counts."""
-    return value if type(value) is int and 0 <= value < 2**63 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None
 
 
 def sees_all(seen: Seen) -> bool:

@@ -243,4 +243,4 @@ def _of_tls(error: BaseException) -> str:
         # requests and urllib3 wrap the one into the other.
         inner = next((one for one in [*getattr(inner, "args", ()), getattr(inner, "reason", None), inner.__cause__,
                                       inner.__context__] if isinstance(one, BaseException)), None)  # fmt: skip
-    return str(error) if type(error) is OSError else type(error).__name__
+    return type(error).__name__ if isinstance(error, requests.RequestException) else str(error)

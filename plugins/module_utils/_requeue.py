@@ -330,15 +330,15 @@ class Requeue:
     def _insert(self, lane: Lane, window: Window, left: Allowance, size: int) -> Iterator[Batch]:
         values = {**self._values(window), "pending": self._rules.live[0], "size": size, "lane": lane.number}
         share = raw("") if lane.number is None else render(_OF_LANE[self._integers], **self._parts)
-        after, plainly = raw(""), self.index is not None
+        after, index = raw(""), self.index
         while granted := left.take(size):
             values["granted"] = granted
             rows: list[Any] = []
             try:
-                rows = self._plainly(lane, values, after=after, lane=share) if plainly else []
+                rows = self._plainly(lane, index, values, after=after, lane=share) if index else []
                 # No rows: a clash, or the index is gone, or nothing is left. From here on nothing is taken for granted.
-                plainly = bool(rows)
-                if not plainly:
+                if not rows:
+                    index = None
                     statement = self._statement(
                         _INSERT, if_index=raw(""), on_conflict=self._on_conflict(), after=after, lane=share
                     )
@@ -357,13 +357,12 @@ class Requeue:
             values |= {"created": created, "id": track}
             after = render(_AFTER[self._by_instant], **self._parts)
 
-    def _plainly(self, at: Lane, values: dict[str, Any], **parts: Any) -> list[Any]:
+    def _plainly(self, at: Lane, index: catalog.UniqueIndex, values: dict[str, Any], **parts: Any) -> list[Any]:
         """Insert a batch without ON CONFLICT, which costs a quarter more of PostgreSQL's time for each job.
 
         A clash ends it with an error. Returns no rows if it wrote nothing: for that, or as the index no longer stands.
         """
-        assert self.index
-        stands = render(_IF_INDEX, oid=raw(str(self.index.oid)))
+        stands = render(_IF_INDEX, oid=raw(str(index.oid)))
         statement = self._statement(_INSERT, if_index=stands, on_conflict=raw(""), **parts)
         try:
             return self._settled(at, statement, values, _made, gone=False)
