@@ -1046,7 +1046,7 @@ def test_a_batch_of_which_nobody_knows_is_found_by_the_next_audit(base: Base, ba
     about = {"dir": f"{tmp_path}/incidents", "site": "{{ veza_site }}"}
     opened = {**about, "state": "opened", "lease": "acquired", "data": {"cause": "killed"}}
     role = {"name": "veza.rabbitmq.outage_audit", "tasks_from": "requeue"}
-    drained = {"queues": [{"name": "transcode_jobs", "drained": True}]}
+    drained = {"queues": [{"name": "transcode_jobs", "drained": True, "messages": 0}]}
     play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [
         {"veza.rabbitmq.incident": opened, "register": "opened"},
         {"veza.rabbitmq.incident": {**about, "state": "read"}, "register": "__outage_audit_record"},
