@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from ._errors import BadInput
 from ._http import HttpClient
+from ._text import is_text
 from ._tls import tls, tls_arguments
 
 MAX_DOCUMENT = 16 * 1024 * 1024
@@ -70,12 +71,3 @@ def segment(name: str) -> str:
     if name in (".", ".."):
         raise BadInput(f"'{name}' is the name of nothing that can be asked for: in a URL it is a step of the path.")
     return quote(name, safe="")
-
-
-def is_text(value: str) -> bool:
-    """Tell whether a text can be sent: what was read as another encoding than it has may hold halves of characters."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

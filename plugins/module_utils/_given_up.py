@@ -21,7 +21,6 @@ import hashlib
 import json
 import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from typing import Any, Literal
 from ._amqp_channel import Message
 from ._amqp_frames import properties_of, without_headers
 from ._errors import BadInput, Refused, VezaError
+from ._files import regular
 
 State = Literal["acking", "acked", "void", "unsure"]
 Fate = Literal["acked", "returned", "unsure"]
@@ -292,7 +292,7 @@ class KeptFile:
 def messages_of(path: str, numbers: set[int]) -> Iterator[dict[str, Any]]:
     """Yield the lines of these messages, in the file's order, and read no further."""
     left = set(numbers)
-    with open(path, "rb", opener=_regular) as lines:
+    with open(path, "rb", opener=regular) as lines:
         for line in lines:
             if not left:
                 return
@@ -317,7 +317,7 @@ def _line(entry: dict[str, Any]) -> bytes:
 def look(path: str) -> Story:
     """Return what a file tells, without touching it; an empty story when there is none."""
     try:
-        with open(path, "rb", opener=_regular) as lines:
+        with open(path, "rb", opener=regular) as lines:
             return story_of(lines)
     except FileNotFoundError:
         return Story()
@@ -350,21 +350,12 @@ def kind_at(path: str, mounts: str = "/proc/self/mounts") -> str:
     return result
 
 
-def _regular(path: str, flags: int, mode: int = 0o600) -> int:
-    """Open a regular file; OSError if it is another: a named pipe would be waited for without end."""
-    file = os.open(path, flags | os.O_NONBLOCK, mode)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise OSError(errno.EINVAL, "it is no regular file")
-    return file
-
-
 def _opened(path: str) -> int:
     folder = os.path.dirname(path)
     with _explained(path):
         os.makedirs(folder, mode=0o700, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = _regular(path, flags)
+        file = regular(path, flags)
         try:
             os.fchmod(file, 0o600)
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

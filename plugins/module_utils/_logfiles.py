@@ -14,7 +14,6 @@ import os
 import re
 import select
 import signal
-import stat
 import subprocess
 import time
 import zlib
@@ -23,6 +22,7 @@ from datetime import datetime
 from typing import IO, Any
 
 from ._dropped import Gap, LogReader, moved, parse_line, unseen
+from ._files import regular
 
 MAX_LINE = 1024 * 1024
 """Bytes of a line; a longer one counts as several that can't be read."""
@@ -55,10 +55,6 @@ _ROTATED = (
 
 COMPRESSED = "gz|bz2|xz|zst|lz4|zip|Z"
 """How the names of compressed files end, of which gz can be read."""
-
-
-class NoRegularFile(OSError):
-    """A named pipe, a device, a directory: it may be waited for without end."""
 
 
 def lines_of(file: IO[bytes]) -> Iterator[bytes]:
@@ -130,16 +126,8 @@ def _number(path: str, candidate: str) -> int | None:
 
 def _open(path: str, stack: contextlib.ExitStack) -> IO[bytes]:
     """Open a regular file to read, until ``stack`` is closed."""
-    file = stack.enter_context(io.BufferedReader(io.FileIO(path, opener=_regular)))
+    file = stack.enter_context(io.BufferedReader(io.FileIO(path, opener=regular)))
     return stack.enter_context(gzip.open(file)) if path.endswith(".gz") else file  # type: ignore[arg-type]
-
-
-def _regular(path: str, flags: int) -> int:
-    handle = os.open(path, flags | os.O_NONBLOCK)  # a pipe that nobody writes would be waited for
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise NoRegularFile("no regular file")
-    return handle
 
 
 def _first_instant(file: IO[bytes]) -> datetime | None:

@@ -260,6 +260,7 @@ from ..module_utils._deadline import check_durations, share
 from ..module_utils._errors import BadInput, TimedOut, VezaError
 from ..module_utils._inside import VARIABLE, environment, target_inside, visit
 from ..module_utils._namespaces import NoEntry
+from ..module_utils._text import is_text
 from ..module_utils._tls import tls
 
 Answer = dict[str, Any]
@@ -289,10 +290,8 @@ def checked(params: dict[str, Any], check_mode: bool) -> Target:
     """Return what is to be probed; BadInput if the parameters make no sense."""
     check_durations(params, [], ["wait_timeout"])
     for name in ("login_user", "login_password", "vhost"):
-        try:
-            (params[name] or "").encode()
-        except UnicodeEncodeError:  # the error's own text would show a part of the password
-            raise BadInput(f"{name} holds a character that UTF-8 does not know, so no broker can be told it.") from None
+        if not is_text(params[name] or ""):
+            raise BadInput(f"{name} holds a character that UTF-8 does not know, so no broker can be told it.")
     if params["publish"] and params["login_user"] is None and not params["container"]:
         raise BadInput("publish needs login_user and login_password: nobody publishes without a login.")
     return target_of(params, params["publish"] and not check_mode)

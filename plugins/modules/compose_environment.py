@@ -190,7 +190,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _compose, _containers, _dotenv
-from ..module_utils._containers import Engine, EngineSilent, labels
+from ..module_utils._containers import Engine, EngineSilent, labels, name_of
 from ..module_utils._errors import BadInput, Refused, VezaError
 from ..module_utils._inside import environment
 from ..module_utils._mask import masked
@@ -295,11 +295,6 @@ def env_file_of(document: Document, given: str | None) -> str:
     if not given and not directory:
         raise Refused(f"{name_of(document)} was not made by compose: where its environment comes from is not known.")
     return os.path.realpath(given or f"{directory}/.env")
-
-
-def name_of(document: Document) -> str:
-    """Return a container's name."""
-    return str(document.get("Name", "")).lstrip("/")
 
 
 def read(path: str) -> str:

@@ -530,18 +530,25 @@ def test_best_effort_says_so(empty: Base) -> None:
     assert not run(options(empty, uniqueness="best_effort"))["changed"]
 
 
-def test_an_index_dropped_in_between_fails_instead_of_doubling(base: Base) -> None:
-    base.run(UPLOADS, 20)
-    dropped = threading.Event()
+@contextlib.contextmanager
+def before_the_insert(base: Base, act: Callable[[], object]) -> Iterator[str]:
+    """Do something once, when the first batch is about to be inserted; yields the URL for that."""
+    done = threading.Event()
 
-    def drop(message: bytes) -> str:
-        if message.lstrip().startswith(b"WITH slice") and not dropped.is_set():
-            dropped.set()
-            base.run("DROP INDEX one_live")
+    def look(message: bytes) -> str:
+        if message.lstrip().startswith(b"WITH slice") and not done.is_set():
+            done.set()
+            act()
         return "pass"
 
-    with Proxy(base.server, drop) as proxy:
-        given = options(base, database_url=base.server.url(base.name, port=proxy.port))
+    with Proxy(base.server, look) as proxy:
+        yield base.server.url(base.name, port=proxy.port)
+
+
+def test_an_index_dropped_in_between_fails_instead_of_doubling(base: Base) -> None:
+    base.run(UPLOADS, 20)
+    with before_the_insert(base, lambda: base.run("DROP INDEX one_live")) as url:
+        given = options(base, database_url=url)
         with pytest.raises(VezaError, match="no unique or exclusion constraint"):
             run(given)
     assert base.one("SELECT count(*) FROM transcode_jobs") == 0
@@ -549,17 +556,10 @@ def test_an_index_dropped_in_between_fails_instead_of_doubling(base: Base) -> No
 
 def test_an_index_rebuilt_in_between_keeps_its_promise(base: Base) -> None:
     base.run(UPLOADS, 20)
-    rebuilt = threading.Event()
-
-    def rebuild(message: bytes) -> str:
-        if message.lstrip().startswith(b"WITH slice") and not rebuilt.is_set():
-            rebuilt.set()
-            base.run("REINDEX INDEX CONCURRENTLY one_live")  # another index by now, under the same name
-        return "pass"
-
     before = base.one("SELECT 'one_live'::regclass::oid::bigint")
-    with Proxy(base.server, rebuild) as proxy:
-        result = run(options(base, database_url=base.server.url(base.name, port=proxy.port), batch_size=5))
+    # Another index by then, under the same name.
+    with before_the_insert(base, lambda: base.run("REINDEX INDEX CONCURRENTLY one_live")) as url:
+        result = run(options(base, database_url=url, batch_size=5))
     assert result["requeued"] == list(range(1, 21))
     assert base.one("SELECT 'one_live'::regclass::oid::bigint") != before
     assert tuple(base.run(ONCE)[0]) == (20, 20)
@@ -714,34 +714,23 @@ def test_the_application_inserting_at_the_same_time(base: Base) -> None:
 def test_a_job_that_the_application_commits_while_we_insert_is_no_failure(base: Base) -> None:
     base.run(UPLOADS, 20)
     with contextlib.closing(psycopg2.connect(base.url)) as application:
-        begun: list[threading.Timer] = []
+        commit = threading.Timer(0.5, application.commit)  # our own insert waits for it
 
-        def insert_meanwhile(message: bytes) -> str:
-            if message.lstrip().startswith(b"WITH slice") and not begun:
-                application.cursor().execute(JOB, (7, "pending", 0))
-                begun.append(threading.Timer(0.5, application.commit))  # our own insert waits for it
-                begun[0].start()
-            return "pass"
+        def insert() -> None:
+            application.cursor().execute(JOB, (7, "pending", 0))
+            commit.start()
 
-        with Proxy(base.server, insert_meanwhile) as proxy:
-            result = run(options(base, database_url=base.server.url(base.name, port=proxy.port), batch_size=5))
-        begun[0].join(PATIENCE)
+        with before_the_insert(base, insert) as url:
+            result = run(options(base, database_url=url, batch_size=5))
+        commit.join(PATIENCE)
     assert result["requeued"] == [track for track in range(1, 21) if track != 7]
     assert tuple(base.run(ONCE)[0]) == (20, 20)
 
 
 def test_a_job_that_failed_between_plan_and_insert_is_not_followed_by_another(base: Base) -> None:
     base.run(UPLOADS, 3)
-    seen = threading.Event()
-
-    def fail_meanwhile(message: bytes) -> str:
-        if message.lstrip().startswith(b"WITH slice") and not seen.is_set():
-            seen.set()
-            base.run(JOB, 2, "failed", 5)
-        return "pass"
-
-    with Proxy(base.server, fail_meanwhile) as proxy:
-        result = run(options(base, database_url=base.server.url(base.name, port=proxy.port)))
+    with before_the_insert(base, lambda: base.run(JOB, 2, "failed", 5)) as url:
+        result = run(options(base, database_url=url))
     assert result["candidates"] == 3
     assert result["requeued"] == [1, 3]
 

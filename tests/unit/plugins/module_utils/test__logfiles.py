@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils import _logfiles
+from ansible_collections.veza.rabbitmq.plugins.module_utils._files import NoRegularFile
 from ansible_collections.veza.rabbitmq.plugins.module_utils._logfiles import (
     MAX_LINE,
-    NoRegularFile,
     lines_until,
     opened_back_to,
     rotated,
