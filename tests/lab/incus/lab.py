@@ -117,14 +117,14 @@ class IncusLab(Lab):
             return
         resolv_conf = os.path.realpath("/etc/resolv.conf").encode()
         with open(f"/proc/{self.init.pid}/ns/net") as network:
-            _system_call("setns", network.fileno(), CLONE_NEWNET)
+            system_call("setns", network.fileno(), CLONE_NEWNET)
         # Its own view of one file: the hosts' names, instead of this machine's.
-        _system_call("unshare", CLONE_NEWNS)
-        _system_call("mount", None, b"/", None, MS_REC | MS_PRIVATE, None)
+        system_call("unshare", CLONE_NEWNS)
+        system_call("mount", None, b"/", None, MS_REC | MS_PRIVATE, None)
         # Of another lab that it had entered: mounted over, its file could not be removed.
         with contextlib.suppress(LabError):
-            _system_call("umount2", resolv_conf, MNT_DETACH)
-        _system_call("mount", str(self.dir / "resolv.conf").encode(), resolv_conf, None, MS_BIND, None)
+            system_call("umount2", resolv_conf, MNT_DETACH)
+        system_call("mount", str(self.dir / "resolv.conf").encode(), resolv_conf, None, MS_BIND, None)
 
     def attempts_text(self) -> str:
         """Return the workers' sink, which lies on their host."""
@@ -179,7 +179,7 @@ class IncusLab(Lab):
         take_down(self.dir)
 
 
-def _system_call(name: str, *arguments: object) -> None:
+def system_call(name: str, *arguments: object) -> None:
     """Call into the C library: Python 3.11 has none of these."""
     library = ctypes.CDLL(None, use_errno=True)
     if getattr(library, name)(*arguments) != 0:
