@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ._errors import VezaError
+from ._jmespath import Search
 from ._management import SEES_ALL, Answer, by_name, mapping, records, version_of
 
 PASS, FAIL, UNKNOWN, UNAVAILABLE = "pass", "fail", "unknown", "unavailable"
@@ -347,12 +349,12 @@ def is_asked(check: HealthCheck, version: str | None, expected: Expected) -> boo
     return not check.since or version_of(version) >= check.since
 
 
-def user_check(name: str, query: Callable[[Any], Any], expect: Any, documents: Mapping[str, Any]) -> Check:
+def user_check(name: str, query: Search, expect: Any, documents: Mapping[str, Any]) -> Check:
     """Judge a user's expression over the documents; what is not there is unknown, not a failure."""
     try:
         found = query(documents)
-    except Exception as error:  # a function of the expression got null, or what it can't work on
-        return Check(name, UNKNOWN, f"the expression can't be evaluated: {error}", "query")
+    except VezaError as error:  # a function of the expression got null, or what it can't work on
+        return Check(name, UNKNOWN, error.message, "query")
     if found is None and expect is not None:
         return Check(name, UNKNOWN, "the expression finds nothing in the documents", "query")
     # 1 is not true here.

@@ -17,6 +17,7 @@ from ._amqp import Probe, Target
 from ._arguments import segment
 from ._checks import FAIL, PASS, UNKNOWN, Check, Expected, Seen
 from ._deadline import Later
+from ._jmespath import Search
 from ._management import Answer, Management
 from ._metrics import Metrics
 
@@ -73,7 +74,7 @@ class Query:
     """A user's check: ``search`` takes the documents, ``expect`` is what it must return."""
 
     name: str
-    search: Callable[[Any], Any]
+    search: Search
     expect: Any
 
 

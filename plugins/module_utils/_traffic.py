@@ -59,6 +59,7 @@ COUNTERS = {
 LIMITS = {
     "ttl": ("x-message-ttl", "message-ttl"),
     "max_length": ("x-max-length", "max-length"),
+    "max_bytes": ("x-max-length-bytes", "max-length-bytes"),
     "delivery_limit": ("x-delivery-limit", "delivery-limit"),
 }
 
@@ -80,7 +81,8 @@ _SPAN = {"age": HISTORY, "incr": STEP}
 # What is read of queues that are listed; who consumes them is told one by one only.
 _QUEUE = (
     "name", "type", "state", "consumers", "messages", "messages_ready", "messages_unacknowledged",
-    "messages_persistent", "messages_details", "message_stats", "arguments", "effective_policy_definition",
+    "messages_persistent", "message_bytes_ready", "messages_details", "message_stats", "arguments",
+    "effective_policy_definition",
 )  # fmt: skip
 
 _NODE = (
@@ -460,6 +462,7 @@ def _queue(name: str, of: str | None, first: Sample, second: Sample | None, arou
         "ready": depth.ready,
         "unacked": depth.unacked,
         "persistent": now.get("messages_persistent"),
+        "ready_bytes": now.get("message_bytes_ready"),
         "age": age(depth),
         "consumers": depth.consumers,
         "consumer_hosts": consumer_hosts(now),
@@ -474,6 +477,7 @@ def _queue(name: str, of: str | None, first: Sample, second: Sample | None, arou
         "policy": mapping(now.get("effective_policy_definition")),
         "dead_letter_target": around.targets.get(name),
         "limits": limits(now, last.overview),
+        "overflow": overflow(now),
     }
 
 
@@ -505,6 +509,13 @@ def limits(document: Mapping[str, Any], overview: Answer | None) -> dict[str, in
     if document.get("type") == "quorum" and found["delivery_limit"] is None and version >= (4, 0, 0):
         found["delivery_limit"] = DELIVERY_LIMIT
     return found
+
+
+def overflow(document: Mapping[str, Any]) -> str | None:
+    """Return what a full queue does with what comes; None where nothing is said, and it drops its oldest message."""
+    arguments, policy = mapping(document.get("arguments")), mapping(document.get("effective_policy_definition"))
+    said = arguments.get("x-overflow", policy.get("overflow"))
+    return said if isinstance(said, str) else None
 
 
 def _connections(answer: Answer | None) -> dict[str, Any] | None:

@@ -110,29 +110,20 @@ elapsed:
 """
 
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._arguments import tls, tls_arguments
 from ..module_utils._deadline import check_durations, share
 from ..module_utils._errors import BadInput, RequestFailed, TimedOut, VezaError
 from ..module_utils._http import HttpClient, Reply
+from ..module_utils._jmespath import Search, compiled
 from ..module_utils._retry import checked_url
-
-try:
-    import jmespath
-
-    JMESPATH_IMPORT_ERROR = None
-except ImportError:
-    JMESPATH_IMPORT_ERROR = traceback.format_exc()
 
 PAUSE = 0.5
 """Seconds between two questions."""
-
-Search = Callable[[Any], Any]
 
 
 def argument_spec() -> dict[str, Any]:
@@ -150,23 +141,15 @@ def argument_spec() -> dict[str, Any]:
 
 
 def expression(params: dict[str, Any], name: str) -> Search:
-    """Return what an option's expression finds; BadInput if it is none."""
-    if JMESPATH_IMPORT_ERROR is not None:
-        raise BadInput(missing_required_lib("jmespath"), exception=JMESPATH_IMPORT_ERROR)
-    if not params[name]:
-        return lambda _document: None
-    try:
-        search: Search = jmespath.compile(params[name]).search
-    except Exception as error:  # also RecursionError, of brackets without end, and ValueError, of too long a number
-        raise BadInput(f"{name} is no JMESPath expression: {error}") from None
-    return search
+    """Return what an option's expression finds, which is None without one; BadInput if it is none."""
+    return compiled(params[name], name) if params[name] else lambda _document: None
 
 
 def found(search: Search, document: Any) -> Any:
     """Return what an expression gives; None where it does not fit the document."""
     try:
         return search(document)
-    except Exception:  # its functions raise what Python's do: TypeError, OverflowError, RecursionError, ...
+    except VezaError:
         return None
 
 

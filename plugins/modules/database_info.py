@@ -59,7 +59,7 @@ outcome:
       has no word of its own, such as a server that is starting.
   returned: always
   type: str
-  choices: [ok, name_not_resolved, refused, timed_out, login_refused, database_missing, error]
+  choices: [ok, name_not_resolved, refused, timed_out, tls_failed, login_refused, database_missing, error]
 detail:
   description: The same in a sentence, with what PostgreSQL or libpq said.
   returned: always
@@ -104,6 +104,10 @@ _MEANINGS = (
         r"authentication failed|role \"[^\"]*\" (does not exist|is not permitted)|no pg_hba\.conf entry|no password "
         r"supplied|pg_hba\.conf rejects|permission denied for database|no such user",
         "login_refused",
+    ),
+    (
+        r"not support ssl|ssl error|certificate verify failed|root certificate file|valid client certificate",
+        "tls_failed",
     ),
     (r"connection refused|no such file or directory", "refused"),
     (r"timeout expired|timed out|no connection within|no answer within", "timed_out"),

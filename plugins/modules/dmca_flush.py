@@ -162,24 +162,17 @@ message:
   returned: always
 """
 
-import traceback
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._arguments import tls, tls_arguments
 from ..module_utils._deadline import check_durations
 from ..module_utils._errors import BadInput, RequestFailed, VezaError
 from ..module_utils._http import HttpClient, Reply
+from ..module_utils._jmespath import compiled
 from ..module_utils._mask import scrub
 from ..module_utils._retry import Pace, Sent, bearer, checked_url, send
-
-try:
-    import jmespath
-
-    JMESPATH_IMPORT_ERROR = None
-except ImportError:
-    JMESPATH_IMPORT_ERROR = traceback.format_exc()
 
 ADVICE = {
     301: "is api_url the public one, with https?",
@@ -276,12 +269,7 @@ def _checked(params: dict[str, Any]) -> dict[str, str]:
     if not all(100 <= status <= 599 for status in params["proof_status"]):
         raise BadInput("proof_status must be statuses of HTTP, from 100 to 599.")
     if params["proof"]:
-        if JMESPATH_IMPORT_ERROR is not None:
-            raise VezaError(missing_required_lib("jmespath"), exception=JMESPATH_IMPORT_ERROR)
-        try:
-            jmespath.compile(params["proof"])
-        except Exception as error:  # also RecursionError, of brackets without end, and ValueError, of too long a number
-            raise BadInput(f"proof is no JMESPath expression: {error}") from None
+        compiled(params["proof"], "proof")
     return bearer(params["token"], "token")
 
 
@@ -362,9 +350,9 @@ def _expected(sent: Sent, expected: tuple[int, ...]) -> None:
 def _hold(expression: str, asked: str, answer: Reply) -> None:
     """Return if the expression is true of the answer, else raise."""
     try:
-        value = jmespath.search(expression, answer.json())
+        value = compiled(expression, "proof")(answer.json())
         told = repr(value)
-    except Exception as error:  # its functions raise what Python's do: TypeError, OverflowError, RecursionError, ...
+    except Exception as error:  # the answer is no JSON, or what the expression gives has no text
         raise VezaError(f"Flushed, but proof can't be evaluated on the answer to {asked}: {error}") from None
     if value is not True:
         raise VezaError(

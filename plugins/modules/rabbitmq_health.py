@@ -282,6 +282,9 @@ traffic:
             Seconds by which RV(traffic.queues[].messages), ready and unacked may lag. Everything else about a queue may
             lag by 10 s.
           type: float
+        ready_bytes:
+          description: Bytes of the messages that are ready.
+          type: int
         consumers:
           description: How many consumers it has.
           type: int
@@ -342,8 +345,12 @@ traffic:
             - Null when it has no dead letter exchange, or the exchange's bindings are not known.
           type: str
         limits:
-          description: C(ttl) in milliseconds, C(max_length), and C(delivery_limit); null where there is none.
+          description: >-
+            C(ttl) in milliseconds, C(max_length), C(max_bytes), and C(delivery_limit); null where there is none.
           type: dict
+        overflow:
+          description: What it does once it is full, such as V(reject-publish). Null where nothing is said of it.
+          type: str
     connections:
       description: Connections as the statistics know them. Null without the tag monitoring, which sees them all.
       type: dict
@@ -385,12 +392,11 @@ elapsed:
 """
 
 import time
-import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._amqp import Target, probe
 from ..module_utils._arguments import PLAIN, management_arguments, management_client, url
@@ -399,16 +405,10 @@ from ..module_utils._deadline import check_durations, share
 from ..module_utils._errors import BadInput, TimedOut, VezaError
 from ..module_utils._health import Query, Rungs, look
 from ..module_utils._http import HttpClient
+from ..module_utils._jmespath import compiled
 from ..module_utils._management import Management
 from ..module_utils._metrics import MAX_METRICS, read_metrics
 from ..module_utils._traffic import Traffic
-
-try:
-    import jmespath
-
-    JMESPATH_IMPORT_ERROR = None
-except ImportError:
-    JMESPATH_IMPORT_ERROR = traceback.format_exc()
 
 PAUSE = 1.0
 """Seconds between two looks."""
@@ -440,16 +440,11 @@ def argument_spec() -> dict[str, Any]:
 
 def queries_of(params: dict[str, Any]) -> list[Query]:
     """Return the user's checks, compiled; BadInput if one is not an expression."""
-    if params["checks"] and JMESPATH_IMPORT_ERROR is not None:
-        raise BadInput(missing_required_lib("jmespath"), exception=JMESPATH_IMPORT_ERROR)
     queries: list[Query] = []
     for check in params["checks"]:
         if check["name"] in (*NAMES, *(query.name for query in queries)):
             raise BadInput(f"checks: the name '{check['name']}' is taken.")
-        try:
-            search = jmespath.compile(check["query"]).search
-        except jmespath.exceptions.JMESPathError as error:
-            raise BadInput(f"checks: the query of '{check['name']}' is no JMESPath expression: {error}") from error
+        search = compiled(check["query"], f"checks: the query of '{check['name']}'")
         queries.append(Query(check["name"], search, check["expect"]))
     return queries
 

@@ -42,6 +42,7 @@ from ._findings_process import (
     failing_boot,
     gone,
     logged,
+    logs_reach_back,
     logs_read,
     may_be_oom,
     oom_killed,
@@ -82,6 +83,7 @@ from ._findings_resources import (
 )
 from ._findings_serving import (
     application_stopped,
+    being_stopped,
     closed,
     filtered,
     hanging,
@@ -92,6 +94,7 @@ from ._findings_serving import (
     renamed,
     restored,
     tell_application,
+    tell_being_stopped,
     tell_elsewhere,
     tell_filter,
     tell_probe,
@@ -114,7 +117,7 @@ def check(evidence: Evidence, *names: str, about: str = "") -> Finding:
 def lasts(info: Info, began: str, ended: str) -> Truth:
     """Whether the broker's log tells that something began, and not that it has ended since."""
     begun, over = ((signature(info, name) or [{}])[0].get("last_at") or "" for name in (began, ended))
-    return begun > over if begun else False if logs_read(info) else None
+    return begun > over if begun else False if logs_reach_back(info) else None
 
 
 def alarm(resource: str, set_line: str, cleared: str, tell: Callable[[str, Info], list[Proof]]) -> Question:
@@ -458,6 +461,7 @@ FINDINGS: dict[str, Question] = {
     "hangs": hanging,
     "listens_elsewhere": on_brokers(listens_elsewhere, tell_elsewhere),
     "application_stopped": on_brokers(application_stopped, tell_application),
+    "being_stopped": on_brokers(being_stopped, tell_being_stopped),
     "minority_paused": on_brokers(
         lambda info: both(opposite(gone(info)), closed(info), logged(info, "minority_paused")),
         tell_signature("minority_paused"),

@@ -79,10 +79,16 @@ def tell_stop(host: str, info: Info) -> list[Proof]:
     lifecycle, stopped_by = info["lifecycle"], info["service"].get("stopped_by") or {}
     by = " by ".join(["", *filter(None, [lifecycle.get("by"), stopped_by.get("who")])])
     at = lifecycle.get("stopped_at") or lifecycle.get("at")
-    told = [proof(host, str(lifecycle.get("file") or "broker log"), f"stopped in order{by}: {lifecycle['line']}", at)]
-    if stopped_by.get("how"):
-        told.append(proof(host, "journal", f"{stopped_by['who']}: {stopped_by['how']}", stopped_by.get("at")))
-    return told
+    said = proof(host, str(lifecycle.get("file") or "broker log"), f"stopped in order{by}: {lifecycle['line']}", at)
+    return [said, *tell_stopper(host, info)]
+
+
+def tell_stopper(host: str, info: Info) -> list[Proof]:
+    """Say how somebody stopped it, where the journal tells."""
+    stopped_by = info["service"].get("stopped_by") or {}
+    if not stopped_by.get("how"):
+        return []
+    return [proof(host, "journal", f"{stopped_by['who']}: {stopped_by['how']}", stopped_by.get("at"))]
 
 
 def tell_death(host: str, info: Info) -> list[Proof]:
@@ -152,6 +158,12 @@ def tell_signature(*names: str) -> Callable[[str, Info], list[Proof]]:
 def logs_read(info: Info) -> bool:
     """Whether a line that is not there was not written."""
     return bool(info.get("logs"))
+
+
+def logs_reach_back(info: Info) -> bool:
+    """Whether what was read of the logs goes back to the broker's start: what it said once is not repeated."""
+    whole = all(log.get("whole", True) for log in info.get("logs") or [])
+    return logs_read(info) and (whole or bool(info["lifecycle"].get("started_at")))
 
 
 def logged(info: Info, *names: str) -> Truth:

@@ -25,7 +25,7 @@ from ._findings import (
     proof,
     seconds_between,
 )
-from ._findings_process import gone
+from ._findings_process import gone, tell_service, tell_stopper
 
 LOOPBACK = re.compile(r"127\.|::1$")
 
@@ -71,6 +71,17 @@ def tell_application(host: str, info: Info) -> list[Proof]:
     return [
         proof(host, str(lifecycle.get("file") or "broker log"), text, lifecycle.get("stopped_at") or lifecycle["at"])
     ]
+
+
+def being_stopped(info: Info) -> Truth:
+    """Whether its service manager is at stopping it, which a broker that hangs can take its time for."""
+    state = info["service"]["state"]
+    return both(opposite(gone(info)), None if state == "unknown" else state == "stopping")
+
+
+def tell_being_stopped(host: str, info: Info) -> list[Proof]:
+    """Say since when, and who asked for it."""
+    return [*tell_service(host, info), *tell_stopper(host, info)]
 
 
 def hangs(info: Info) -> Truth:

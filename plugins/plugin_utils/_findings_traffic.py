@@ -40,7 +40,7 @@ REPEATED = 120.0
 """Seconds within which a client that is refused has tried again: their backoff ends at 30 s."""
 
 DATABASE_AWAY = ("refused", "timed_out", "name_not_resolved", "error")
-"""What a database answers that is down, or cut off; a login that is refused tells of the inventory only."""
+"""What a database answers that is down, or cut off; what is refused to this login, or to TLS, tells of us only."""
 
 QUIET, PAUSES = 40.0, 5.0
 """Seconds, and a multiple of the usual pause between two lines, after which a trouble is over; the longer of them."""
@@ -207,6 +207,28 @@ def no_target(queue: Queue) -> Truth:
     return "x-dead-letter-exchange" not in queue["arguments"] and "dead-letter-exchange" not in queue["policy"]
 
 
+REFUSES = ("reject-publish", "reject-publish-dlx")
+"""What the overflow of a queue is called that takes nothing more once it is full."""
+
+
+def full(queue: Queue) -> list[str]:
+    """Return which limits of a queue are reached, and by how much: a limit counts what is ready."""
+    limits = queue.get("limits") or {}
+    found = []
+    for name, held, unit in (("max_length", "ready", "messages"), ("max_bytes", "ready_bytes", "bytes")):
+        limit, count = limits.get(name), queue.get(held)
+        if limit is not None and isinstance(count, int) and count >= limit:
+            found.append(f"{count} {unit} are ready, {limit} are allowed")
+    return found
+
+
+def refuses(queue: Queue) -> Truth:
+    """Whether a queue refuses what is published because it is full."""
+    if queue.get("overflow") not in REFUSES:
+        return None if queue.get("type") is None else False
+    return None if queue.get("ready") is None else bool(full(queue))
+
+
 def publishers_blocked(evidence: Evidence) -> Finding:
     """Whether connections are blocked."""
     seen = (traffic(evidence) or {}).get("connections")
@@ -329,9 +351,12 @@ FINDINGS: dict[str, Question] = {
         lambda q: f"{q['name']} has no binding: what is published for it is unroutable",
     ),
     "queue_is_limited": queues(
-        lambda q: bool((q.get("limits") or {}).get("ttl") is not None
-                       or (q.get("limits") or {}).get("max_length") is not None),
+        lambda q: any((q.get("limits") or {}).get(limit) is not None for limit in ("ttl", "max_length", "max_bytes")),
         lambda q: f"{q['name']} is limited: " + ", ".join(f"{k}={v}" for k, v in q["limits"].items() if v is not None),
+    ),
+    "queue_refuses": queues(
+        refuses,
+        lambda q: f"{q['name']} refuses what is published ({q['overflow']}): {', '.join(full(q))}",
     ),
     "nothing_keeps_dead_letters": queues(
         no_target,

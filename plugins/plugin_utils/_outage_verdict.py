@@ -12,6 +12,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import VezaError
+from ansible_collections.veza.rabbitmq.plugins.module_utils._jmespath import compiled
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils import (
     _findings_apps,
     _findings_broker,
@@ -33,14 +35,6 @@ from ansible_collections.veza.rabbitmq.plugins.plugin_utils._untrusted import pl
 
 FINDINGS = {**_findings_broker.FINDINGS, **_findings_apps.FINDINGS, **_findings_traffic.FINDINGS}
 """Every question by its name."""
-
-try:
-    import jmespath
-    from jmespath.exceptions import JMESPathError
-
-    HAS_JMESPATH = True
-except ImportError:
-    HAS_JMESPATH = False
 
 UNKNOWN = {
     "cause": "unknown",
@@ -172,8 +166,6 @@ def _back(evidence: Evidence) -> bool:
 
 def _checked(own: Causes, causes: Causes) -> dict[str, dict[str, Any]]:
     """Return the operator's causes complete; AnsibleFilterError with all that is wrong with them."""
-    if own and not HAS_JMESPATH:
-        raise AnsibleFilterError("outage_diagnose_own_causes: the controller lacks the Python library jmespath.")
     wrong = []
     for name, cause in own.items():
         strange = sorted(set(cause) - _OWN_KEYS)
@@ -187,9 +179,9 @@ def _checked(own: Causes, causes: Causes) -> dict[str, dict[str, Any]]:
         unknown = sorted(set(cause.get("explains", [])) - set(causes) - set(own))
         wrong += [f"{name}: explains no cause: {', '.join(unknown)}"] if unknown else []
         try:
-            jmespath.compile(str(cause.get("when", "@")))
-        except JMESPathError as error:
-            wrong.append(f"{name}: when: {' '.join(str(error).split())}")
+            compiled(str(cause.get("when", "@")), f"{name}: when")
+        except VezaError as error:
+            wrong.append(error.message)
     if wrong:
         raise AnsibleFilterError(f"outage_diagnose_own_causes: {'; '.join(wrong)}.")
     return {name: {**OWN, **cause} for name, cause in own.items()}
@@ -218,10 +210,9 @@ def _own(name: str) -> str:
 
 def _evaluated(name: str, expression: str, evidence: Evidence) -> Finding:
     try:
-        found = jmespath.search(expression, evidence)
-    except JMESPathError as error:
-        text = f"{name} can't be judged: {' '.join(str(error).split())}"
-        return Finding(None, [proof("controller", "outage_diagnose_own_causes", text)])
+        found = compiled(expression, name)(evidence)
+    except VezaError as error:
+        return Finding(None, [proof("controller", "outage_diagnose_own_causes", error.message)])
     if found is None:
         return Finding(None)
     return Finding(
@@ -413,6 +404,7 @@ def _unseen(evidence: Evidence) -> list[str]:
 # Causes whose outage began with the broker's own end, and whether a stop in its log may be that end.
 _ENDS = {
     "broker_stopped_on_purpose": True,
+    "broker_stopping": True,
     "broker_down": True,
     "broker_crashed": False,
     "broker_segfault": False,

@@ -116,6 +116,15 @@ def publish(lab: IncusLab, routing_key: str, body: bytes, message_id: str = "") 
     return True
 
 
+def refuses(lab: IncusLab, kind: str) -> bool:
+    """Whether the queue refuses what is published: one more message of an event that is done, which honours its key."""
+    try:
+        publish(lab, QUEUES[kind], _body(lab, kind, {}))
+    except pika.exceptions.NackError:
+        return True
+    return False
+
+
 def poisonous(lab: IncusLab, kind: str) -> bytes:
     """Return the body of an event that ends its worker: PostgreSQL's text holds no NUL, and nobody foresaw one."""
     return _body(lab, kind, {"kind": f"{kind}\0"})

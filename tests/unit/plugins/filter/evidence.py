@@ -372,6 +372,18 @@ SITUATIONS = {
     ),
     "refuses, nobody knows why": (evidence(DOWN, info(probe=NO_WAY), NO_WAY), "broker_unreachable"),
     "stop_app": (evidence(DOWN, APP_STOPPED, NO_WAY), "app_stopped"),
+    "a stop under way": (
+        evidence(DOWN, {**APP_STOPPED, "service": info("stopping")["service"]}, NO_WAY), "broker_stopping"
+    ),
+    "a stop that hangs": (
+        evidence(
+            SILENT,
+            info("stopping", last="stopping", process={"running": True, "pid": 1, "suspended": True},
+                 probe=probe("timed_out", "header")),
+            probe("timed_out", "header"),
+        ),
+        "broker_stopping",
+    ),
     "maintenance": (evidence(DOWN, DRAINED, NO_WAY), "maintenance_mode"),
     "maintenance, then stop_app": (evidence(DOWN, DRAINED_AND_STOPPED, NO_WAY), "app_stopped"),
     "minority": (evidence(DOWN, PAUSED, NO_WAY), "minority_paused"),
@@ -566,6 +578,14 @@ SITUATIONS = {
         ),
         "messages_expire",
     ),
+    "full": (
+        at_work([queue(overflow="reject-publish", limits={"max_length": 2, "max_bytes": None})]), "queue_full"
+    ),
+    "full of bytes": (
+        at_work([queue(overflow="reject-publish-dlx", ready_bytes=900, limits={"max_bytes": 900})]), "queue_full"
+    ),
+    "nearly full": (at_work([queue(overflow="reject-publish", limits={"max_length": 3})]), "healthy"),
+    "full, and drops its oldest": (at_work([queue(limits={"max_length": 2})]), "healthy"),
     "given up": (
         at_work([queue(arguments={})], traffic={"dropped": {"rejected": counter(3, 1, 3)}}),
         "delivery_limit_drops",

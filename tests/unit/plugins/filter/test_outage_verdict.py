@@ -21,6 +21,7 @@ from tests.unit.plugins.filter.evidence import (
     DRAINED,
     DRAINED_AND_STOPPED,
     KILLED,
+    LOG,
     LONELY,
     NO_WAY,
     NOW,
@@ -455,7 +456,7 @@ def test_all_that_is_wrong_with_own_causes_is_said_at_once() -> None:
     wrong = {"healthy": OWN, "moon": {"title": "t", "when": "[?", "advise": "x", "explains": ["sun"], "affects": "us"}}
     with pytest.raises(AnsibleFilterError) as caught:
         outage_verdict({}, causes(), (), wrong)
-    for part in ("has a cause of this name", "advise", "lacks advice", "sun", "affects must be", "when: "):
+    for part in ("has a cause of this name", "advise", "lacks advice", "sun", "affects must be", "when is no JMESPath"):
         assert part in str(caught.value)
 
 
@@ -727,6 +728,17 @@ GONE = info("stopped", last="stopped", clean_stop=True, probe=NO_WAY)
 )
 def test_one_node_that_is_gone_rules_nothing_out_of_the_others(beside: dict, infos: tuple, cause: str) -> None:
     assert named(cluster(beside, *infos, down=("rabbit@a",))) == ["broker_stopped_on_purpose", cause]
+
+
+@pytest.mark.parametrize(
+    ("whole", "started_at", "truth"), [(True, None, False), (False, AT, False), (False, None, None)]
+)
+def test_an_alarm_is_ruled_out_by_a_log_that_goes_back_to_the_start_only(
+    whole: bool, started_at: str | None, truth: bool | None
+) -> None:
+    tail = [{"path": LOG, "modified_at": AT, "whole": whole}]
+    seen = evidence(SILENT, info(logs=tail, lifecycle=lifecycle("started", started_at=started_at)), probe())
+    assert FINDINGS["disk_alarm"](seen).holds is truth
 
 
 def test_no_alarm_is_in_effect_where_every_node_is_gone() -> None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import jmespath
 import pytest
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils import _checks
 from ansible_collections.veza.rabbitmq.plugins.module_utils._checks import Check, Expected, Seen
+from ansible_collections.veza.rabbitmq.plugins.module_utils._jmespath import compiled
 from ansible_collections.veza.rabbitmq.plugins.module_utils._management import Answer
 
 EXPECTED = Expected(vhost="/veza", queues=("transcode_jobs",), user="monitor")
@@ -192,9 +192,10 @@ def test_only_what_the_version_has_is_asked(version: str | None, asked: bool) ->
         ("overview.nonesuch", True, "unknown"),
         ("overview.nonesuch", None, "pass"),
         ("length(nonesuch)", 1, "unknown"),
+        ("overview.cluster_name[::0] || nodes[::0]", 1, "unknown"),
         ("`1`", True, "fail"),
     ],
 )
 def test_checks_of_the_user(query: str, expect: Any, result: str) -> None:
-    check = _checks.user_check("mine", jmespath.compile(query).search, expect, seen().as_documents())
+    check = _checks.user_check("mine", compiled(query, "mine"), expect, seen().as_documents())
     assert check.result == result, check

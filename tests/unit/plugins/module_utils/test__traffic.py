@@ -24,6 +24,7 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._traffic import (
     dead_letters,
     is_open,
     limits,
+    overflow,
     past,
     receivers,
     report,
@@ -446,7 +447,22 @@ def test_the_smaller_limit_counts_and_new_quorum_queues_have_one(kind: str, vers
     arguments, policy = {"x-max-length": 9, "x-message-ttl": "x"}, {"max-length": 5, "message-ttl": 100}
     document = {"type": kind, "arguments": arguments, "effective_policy_definition": policy}
     found = limits(document, Answer("ok", "", {"rabbitmq_version": version}))
-    assert found == {"ttl": 100, "max_length": 5, "delivery_limit": limit}
+    assert found == {"ttl": 100, "max_length": 5, "max_bytes": None, "delivery_limit": limit}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "policy", "said"),
+    [
+        ({}, {}, None),
+        ({}, {"overflow": "reject-publish"}, "reject-publish"),
+        ({"x-overflow": "drop-head"}, {"overflow": "reject-publish"}, "drop-head"),
+        ({"x-overflow": 7}, {}, None),
+    ],
+)
+def test_an_argument_says_what_a_full_queue_does_before_a_policy(
+    arguments: dict[str, Any], policy: dict[str, Any], said: str | None
+) -> None:
+    assert overflow({"arguments": arguments, "effective_policy_definition": policy}) == said
 
 
 def test_consumers_are_found_at_their_hosts() -> None:

@@ -19,7 +19,16 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadIn
 from ansible_collections.veza.rabbitmq.plugins.modules import database_info
 
 URL = "postgresql://veza:s3cret-never-shown@db:5432/veza"
-OUTCOMES = {"ok", "name_not_resolved", "refused", "timed_out", "login_refused", "database_missing", "error"}
+OUTCOMES = {
+    "ok",
+    "name_not_resolved",
+    "refused",
+    "tls_failed",
+    "timed_out",
+    "login_refused",
+    "database_missing",
+    "error",
+}
 
 
 class Fake:
@@ -85,6 +94,10 @@ def test_a_database_that_answers(clock: Any) -> None:
         ("FATAL: the database system is starting up", "error"),
         ("FATAL: sorry, too many clients already", "error"),
         ("server closed the connection unexpectedly", "error"),
+        ("server does not support SSL, but SSL was required", "tls_failed"),
+        ("SSL error: certificate verify failed", "tls_failed"),
+        ('root certificate file "/root/.postgresql/root.crt" does not exist', "tls_failed"),
+        ("FATAL: connection requires a valid client certificate", "tls_failed"),
         (
             'connection to server at "::1" failed: Connection refused connection to server at "127.0.0.1" failed: '
             'FATAL: password authentication failed for user "veza"',
