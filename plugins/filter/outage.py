@@ -22,6 +22,7 @@ FILES = {
     "game_day_guard": "_game_day_guard",
     "game_day_report": "_game_day_report",
     "guilty_workers": "_workers",
+    "markdown_text": "_markdown_text",
     "outage_accounted": "_outage_plan",
     "outage_accounting": "_outage_accounting",
     "outage_alerts": "_outage_alerts",
