@@ -82,6 +82,8 @@ def event_of(row: dict[str, Any], at: datetime, source: str, *, ident: str = "",
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list) and len(value) == 1:  # as Sentry writes what an event may have several of
+        (value,) = value
     return "" if value is None else str(value)
 
 

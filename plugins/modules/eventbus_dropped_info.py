@@ -286,10 +286,10 @@ message:
 
 from datetime import datetime, timedelta, timezone
 from typing import Any, Callable
-from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._arguments import segment
 from ..module_utils._clock import NOTABLE, offset
 from ..module_utils._deadline import check_durations
 from ..module_utils._dropped import Findings, Gap, LogReader, completeness, moved, note_unfinished_window
@@ -412,7 +412,7 @@ def _from_sentry(params: dict[str, Any], findings: Findings, pace: Pace) -> None
     if params["sampled"]:
         findings.reasons.append(SAMPLED)
     question = Question(
-        quote(params["organization"], safe=""),
+        segment(params["organization"]),
         params["project"] or "",
         params["query"] or "eventbus.status:degraded",
         tuple(params["environment"]),

@@ -510,3 +510,7 @@ def test_events_are_told_apart_by_all_that_they_say() -> None:
 def test_a_line_that_is_nested_beyond_all_bounds_is_one_that_can_not_be_read() -> None:
     complete = completeness(read(line(-5), b"[" * 200_000 + b"\n", line(60)))
     assert (complete["state"], complete["reasons"][0][:26]) == ("at_least", "1 lines of the log can't b")
+
+
+def test_a_tag_of_several_values_that_has_one_is_that_one() -> None:
+    assert event_of({"kind": ["a"], "entity_id": 1}, at(1), "sentry").kind == "a"

@@ -923,6 +923,7 @@ def test_a_database_that_can_not_be_reached_shows_no_password() -> None:
             {"sentry_url": "https://a:hunter2@sentry"}, "holds a user or a password", id="URL with a password"
         ),
         pytest.param({"token": "\n"}, "token is empty", id="no token"),
+        pytest.param({"organization": ".."}, "step of the path", id="no organization"),
         pytest.param({"blind": [{"from": "20:15"}]}, "from: '20:15' is no instant", id="blind since when"),
     ],
 )
