@@ -380,6 +380,7 @@ FINDINGS: dict[str, Question] = {
     "work_fails": work_fails,
     "arguments_refused": logged("arguments_refused"),
     "permission_refused": logged("permission_refused"),
+    "localhost_only": logged("guest_from_afar"),
     "exclusive_use": logged("exclusive_use"),
     "exchange_missing": logged("exchange_missing"),
     "operation_refused": logged("operation_refused"),

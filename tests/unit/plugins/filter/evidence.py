@@ -521,6 +521,10 @@ SITUATIONS = {
         evidence(health(), info(probe=probe("login_refused", "login")), probe("login_refused", "login")),
         "login_unknown",
     ),
+    "guest": (
+        evidence(health(), info(signatures=[line("guest_from_afar", at=NOW)]), probe("login_refused", "login")),
+        "login_from_localhost_only",
+    ),
     "password rotated": (evidence(health(), info(), probe("login_refused", "login")), "credentials_rotated"),
     "inventory's password old": (
         evidence(health(), info(probe=probe("login_refused", "login")), probe()),
