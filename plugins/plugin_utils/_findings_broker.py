@@ -65,6 +65,7 @@ from ._findings_resources import (
     CLOCK_OFFSET,
     DISK_LIMIT,
     clock_off,
+    clock_stepped,
     cookie_unusable,
     disk_is_full,
     files_exhausted,
@@ -79,6 +80,7 @@ from ._findings_resources import (
     tell_port,
     tell_quota,
     tell_slow_disk,
+    tell_step,
     tell_unusable,
 )
 from ._findings_serving import (
@@ -457,6 +459,7 @@ FINDINGS: dict[str, Question] = {
     "disk_slow": on_brokers(slow_disk, tell_slow_disk),
     "files_exhausted": no_files_left,
     "clock_off": on_brokers(clock_off, tell_clock),
+    "clock_stepped": on_brokers(clock_stepped, tell_step),
     "controller_clock_off": controller_clock_off,
     "hangs": hanging,
     "listens_elsewhere": on_brokers(listens_elsewhere, tell_elsewhere),

@@ -176,25 +176,27 @@ def tell_files(host: str, info: Info) -> list[Proof]:
     return [proof(host, "/proc", text), *tell_signature("file_descriptors")(host, info)]
 
 
-def stepped(clock: Mapping[str, Any]) -> bool:
-    """Whether a clock was set by more than some seconds within the hour."""
+def clock_stepped(info: Info) -> Truth:
+    """Whether the host's clock was set by more than some seconds within the hour."""
+    clock = info.get("clock") or {}
     at = clock.get("stepped_at")
     return bool(at) and (seconds_between(at, clock.get("now")) or 0.0) < RECENT
 
 
+def tell_step(host: str, info: Info) -> list[Proof]:
+    """Say when."""
+    return [proof(host, "logs", "the clock was set to another time", info["clock"]["stepped_at"])]
+
+
 def clock_off(info: Info) -> Truth:
-    """Whether the host's clock differs from the controller's, or was set lately."""
-    clock = info.get("clock") or {}
-    if stepped(clock):
-        return True
-    return None if clock.get("offset") is None else abs(clock["offset"]) > CLOCK_OFFSET
+    """Whether the host's clock differs from the controller's."""
+    offset = (info.get("clock") or {}).get("offset")
+    return None if offset is None else abs(offset) > CLOCK_OFFSET
 
 
 def tell_clock(host: str, info: Info) -> list[Proof]:
     """Say by how much."""
     clock = info["clock"]
-    if stepped(clock):
-        return [proof(host, "logs", "the clock was set to another time", clock["stepped_at"])]
     return [proof(host, "clock", f"{clock['offset']:+.1f} s against the controller's", clock.get("now"))]
 
 

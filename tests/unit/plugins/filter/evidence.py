@@ -439,6 +439,12 @@ SITUATIONS = {
         "disk_slow",
     ),
     "stuck disk": (evidence(health(), info(pressure={"io_full": None, "stuck": True}), probe()), "disk_slow"),
+    "clock that was set": (
+        evidence(
+            health(), info(clock={"now": NOW, "offset": 0.1, "stepped_at": "2026-01-31T01:30:00.000Z"}), probe()
+        ),
+        "clock_stepped",
+    ),
     "clock": (evidence(health(), info(clock={"now": NOW, "offset": 90.0}), probe()), "clock_off"),
     "certificate": (
         evidence(
