@@ -131,7 +131,8 @@ def test_each_query_of_the_queue_table_is_asked_and_accounted_for() -> None:
 
 
 def test_a_log_is_read_against_the_controllers_clock_and_sentry_in_the_environments_that_count() -> None:
-    tasks = {task["register"]: task for task in load("outage_audit", "tasks/read.yml") if "register" in task}
+    every = [*load("outage_audit", "tasks/logged.yml"), *load("outage_audit", "tasks/read.yml")]
+    tasks = {task["register"]: task for task in every if "register" in task}
     log, sentry = (
         tasks[f"__outage_audit_{name}"]["veza.rabbitmq.eventbus_dropped_info"] for name in ("logs", "sentry")
     )
