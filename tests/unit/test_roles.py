@@ -57,6 +57,30 @@ def test_a_table_fits_its_specification(table: str) -> None:
         assert {name for name, option in known.items() if option.get("required")} <= set(entry)
 
 
+@pytest.mark.parametrize(
+    ("queues", "workers"),
+    [
+        pytest.param([{"name": "a"}, {"name": "b", "worker": "w"}, {"name": "c", "worker": "w"}], ["w"], id="optional"),
+        # Ansible's own check of the types names these, and it has to get that far.
+        pytest.param("x", [], id="a text"),
+        pytest.param(5, [], id="a number"),
+        pytest.param([1, None], [], id="no dicts"),
+        pytest.param(None, [], id="null"),
+    ],
+)
+@pytest.mark.parametrize("part", ["defaults/main.yml", "meta/argument_specs.yml"])
+def test_a_queue_needs_no_worker_and_a_wrong_table_hides_no_other_setting(
+    part: str, queues: Any, workers: list[str]
+) -> None:
+    found = load("veza", part)
+    options = found if "veza_queues" in found else found["argument_specs"]["main"]["options"]
+    given = options["veza_worker_services"]
+    text = given if isinstance(given, str) else given["default"]
+    environment = jinja2.nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined)
+
+    assert environment.from_string(text).render(veza_queues=queues) == workers
+
+
 def test_the_whole_table_is_accounted_for_and_an_artifact_names_queues_only() -> None:
     account, _record, stats = load("outage_audit", "tasks/account.yml")
 
