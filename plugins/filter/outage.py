@@ -45,6 +45,8 @@ FILES = {
     "outage_verdict": "_outage_verdict",
     "restart_loss": "_restart_loss",
     "shift_instant": "_shift_instant",
+    "wrong_numbers": "_wrong_numbers",
+    "wrong_window": "_wrong_window",
 }
 """The file of each filter."""
 

@@ -74,12 +74,18 @@ def _zone(offset: str) -> timezone:
 
 
 def asked_window(
-    start: str, end: str, *, now: datetime, longest: timedelta, names: tuple[str, str] = ("outage_start", "outage_end")
+    start: str,
+    end: str,
+    *,
+    now: datetime,
+    longest: timedelta,
+    names: tuple[str, str] = ("outage_start", "outage_end"),
+    limit: str = "max_window",
 ) -> tuple[Window | None, list[str]]:
     """Return the window between two texts, and all that is wrong with it; the window is None if anything is.
 
-    ``now`` is our clock's reading, ``longest`` the longest window that is believed, ``names`` is what the two texts are
-    called in the sentences.
+    ``now`` is our clock's reading, ``longest`` the longest window that is believed. ``names`` and ``limit`` are what
+    the two texts and ``longest`` are called in the sentences.
     """
     instants: list[datetime] = []
     problems: list[str] = []
@@ -88,7 +94,7 @@ def asked_window(
         with contextlib.suppress(ValueError):
             instants.append(parse_instant(text))
     if len(instants) == 2:
-        problems += _problems_of_pair(instants[0], instants[1], longest, names)
+        problems += _problems_of_pair(instants[0], instants[1], longest, names, limit)
     return (None if problems else Window(instants[0], instants[1])), problems
 
 
@@ -103,12 +109,14 @@ def instant_problems(name: str, text: str, *, now: datetime) -> list[str]:
     return []
 
 
-def _problems_of_pair(start: datetime, end: datetime, longest: timedelta, names: tuple[str, str]) -> list[str]:
+def _problems_of_pair(
+    start: datetime, end: datetime, longest: timedelta, names: tuple[str, str], limit: str
+) -> list[str]:
     if end <= start:
         return [f"{names[1]}: {as_text(end)} does not come after {names[0]}, {as_text(start)}."]
     if end - start > longest:
         return [
-            f"{names[1]}: the window is {(end - start).total_seconds():.0f} s long, and max_window allows "
+            f"{names[1]}: the window is {(end - start).total_seconds():.0f} s long, and {limit} allows "
             f"{longest.total_seconds():.0f} s: is a date mistyped?"
         ]
     return []

@@ -12,6 +12,8 @@ The evidence is plain data, gathered by the role ``outage_diagnose``::
     apps         {host: {info: result of app_host_info, with the probes of its containers}}
     unreachable  {host: why Ansible did not get through to it}
     failed       {host: why it gave no answer, though it was reached}
+    unanswered   {health or database: why there is no result of it}
+    hypervisors  {host of veza_incus: why it gave no answer}
     queues       veza_queues, which names each queue's worker (added by the filter)
 
 A result that is missing is None, and what depends on it is unknown: missing evidence is never "no".

@@ -24,7 +24,7 @@ SAME = 30.0
 TOLD = ("disk", "memory", "oom_kills")
 """What a hypervisor tells about a broker's instance."""
 
-FINISHED = {"brokers": "service", "apps": "containers", "health": "verdict", "database": "outcome"}
+FINISHED = {"brokers": "service", "apps": "containers", "health": "verdict", "database": "outcome", "incus": "found"}
 """A key that only a finished look has."""
 
 
@@ -43,13 +43,21 @@ def outage_evidence(
     asked: dict[str, list[Mapping[str, Any]]] = {}
     for answer in (controller.get("incus") or {}).get("results") or []:
         asked.setdefault(answer["__outage_diagnose_pair"][0], []).append(answer)
+    asked_by_us = {name: controller.get(name) or {} for name in ("health", "database")}
     silent = {host: look for (group, host), look in looks.items() if look and not _finished(group, look)}
     return {
-        **{name: _finished(name, controller.get(name)) for name in ("health", "database")},
+        **{name: _finished(name, look) for name, look in asked_by_us.items()},
         "brokers": {host: _with_hypervisor(view, asked.get(host, [])) for host, view in views.items()},
         "apps": {host: {"info": _finished("apps", looks["apps", host])} for host in apps},
         "unreachable": {host: _why(look) for host, look in silent.items() if look.get("unreachable")},
         "failed": {host: _why(look) for host, look in silent.items() if not look.get("unreachable")},
+        "unanswered": {name: _why(look) for name, look in asked_by_us.items() if _gave_up(name, look)},
+        "hypervisors": {
+            answer["__outage_diagnose_pair"][1]: _why(answer)
+            for answers in asked.values()
+            for answer in answers
+            if _gave_up("incus", answer)
+        },
     }
 
 
@@ -101,6 +109,11 @@ def _look(group: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _finished(name: str, result: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return result if result and FINISHED[name] in result else None
+
+
+def _gave_up(name: str, result: Mapping[str, Any]) -> bool:
+    """Whether a look ended with a reason instead of an answer, for instance as its options make no sense."""
+    return bool(result.get("msg")) and not result.get("skipped") and not _finished(name, result)
 
 
 def _why(look: Mapping[str, Any]) -> str:

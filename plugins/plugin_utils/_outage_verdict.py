@@ -390,15 +390,17 @@ def _unseen(evidence: Evidence) -> list[str]:
                 unseen.append(f"{host}: not seen: {why or 'it gave no answer'}")
             else:
                 unseen.extend(f"{host}: {text}" for text in info.get("unknown") or [])
+    why = evidence.get("unanswered") or {}
     health = evidence.get("health") or {}
     if not health:
-        unseen.append("controller: rabbitmq_health gave no answer")
+        unseen.append(": ".join(["controller: rabbitmq_health gave no answer", *filter(None, [why.get("health")])]))
     elif health.get("unknown"):
         unseen.append(f"controller: checks without an answer: {', '.join(health['unknown'])}")
     database = evidence.get("database")
-    if database and database["outcome"] != "ok":
-        unseen.append(f"controller: the database: {database['detail']}; an audit can't tell what was lost without it")
-    return unseen
+    wrong = why.get("database") if not database else database["detail"] if database["outcome"] != "ok" else None
+    if wrong:
+        unseen.append(f"controller: the database: {wrong}; an audit can't tell what was lost without it")
+    return unseen + [f"{host}: its instances: {text}" for host, text in (evidence.get("hypervisors") or {}).items()]
 
 
 # Causes whose outage began with the broker's own end, and whether a stop in its log may be that end.

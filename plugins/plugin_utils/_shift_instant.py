@@ -6,20 +6,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta, timezone
 
 from ansible.errors import AnsibleFilterError
+
+from ansible_collections.veza.rabbitmq.plugins.module_utils._window import parse_instant
 
 
 def shift_instant(instant: str, seconds: float = 0.0) -> str:
     """Return ``instant`` (ISO 8601 with an offset) moved by ``seconds``, in UTC with milliseconds."""
     try:
-        moment = datetime.fromisoformat(str(instant).replace("Z", "+00:00"))
+        moment = parse_instant(str(instant))
     except ValueError as error:
-        raise AnsibleFilterError(f"shift_instant: {instant!r} is not an instant in ISO 8601.") from error
-    if moment.tzinfo is None:
-        raise AnsibleFilterError(
-            f"shift_instant: {instant!r} has no offset; write for instance 2026-11-23T02:00:00+01:00."
-        )
-    moved = (moment + timedelta(seconds=float(seconds))).astimezone(timezone.utc)
+        raise AnsibleFilterError(f"shift_instant: {error}.") from error
+    try:
+        moved = (moment + timedelta(seconds=float(seconds))).astimezone(timezone.utc)
+    except (ValueError, OverflowError) as error:
+        raise AnsibleFilterError(f"shift_instant: {instant!r} can't be moved by {seconds!r} s: {error}.") from error
     return moved.isoformat(timespec="milliseconds").replace("+00:00", "Z")

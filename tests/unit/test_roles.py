@@ -17,8 +17,11 @@ import pytest
 import yaml
 from ansible.plugins.filter.core import FilterModule
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils._deadline import LONGEST
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_record import outage_record
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._shift_instant import shift_instant
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._wrong_numbers import wrong_numbers
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._wrong_window import wrong_window
 
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
@@ -26,6 +29,9 @@ ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 
 TABLES = ("veza_queues", "veza_subsystems")
 """Whose default is too long to be told twice."""
+
+
+INSTANTS = {"veza.rabbitmq.shift_instant": shift_instant, "veza.rabbitmq.wrong_window": wrong_window}
 
 
 def load(role: str, part: str) -> Any:
@@ -55,6 +61,94 @@ def test_a_table_fits_its_specification(table: str) -> None:
     for entry in load("veza", "defaults/main.yml")[table]:
         assert set(entry) <= set(known)
         assert {name for name, option in known.items() if option.get("required")} <= set(entry)
+
+
+@pytest.mark.parametrize(
+    ("queues", "workers"),
+    [
+        pytest.param([{"name": "a"}, {"name": "b", "worker": "w"}, {"name": "c", "worker": "w"}], ["w"], id="optional"),
+        # Ansible's own check of the types names these, and it has to get that far.
+        pytest.param("x", [], id="a text"),
+        pytest.param(5, [], id="a number"),
+        pytest.param([1, None], [], id="no dicts"),
+        pytest.param(None, [], id="null"),
+    ],
+)
+@pytest.mark.parametrize("part", ["defaults/main.yml", "meta/argument_specs.yml"])
+def test_a_queue_needs_no_worker_and_a_wrong_table_hides_no_other_setting(
+    part: str, queues: Any, workers: list[str]
+) -> None:
+    found = load("veza", part)
+    options = found if "veza_queues" in found else found["argument_specs"]["main"]["options"]
+    given = options["veza_worker_services"]
+    text = given if isinstance(given, str) else given["default"]
+    environment = jinja2.nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined)
+
+    assert environment.from_string(text).render(veza_queues=queues) == workers
+
+
+CALLERS = {"outage_audit_lease_token"}
+"""Numbers that no person sets."""
+
+
+def numbers(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the default of each option that is a number, and of those that options have the same."""
+    found: dict[str, Any] = {}
+    for name, option in options.items():
+        if option.get("type") in ("int", "float"):
+            found[name] = option.get("default", 1)
+        elif inner := numbers(option.get("options", {})):
+            found[name] = inner
+    return found
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_number_that_a_person_sets_has_its_limits(role: str) -> None:
+    limits = load("veza", "vars/main.yml")["__veza_limits"]
+    for entry in load(role, "meta/argument_specs.yml")["argument_specs"].values():
+        defaults = {name: value for name, value in numbers(entry["options"]).items() if name not in CALLERS}
+        for name, value in defaults.items():
+            assert not isinstance(value, dict) or set(value) == set(limits[name])
+        assert set(defaults) <= set(limits)
+        assert wrong_numbers(defaults, limits) == []
+
+
+def test_no_duration_is_longer_than_a_module_takes() -> None:
+    """The lease of a wait lasts two minutes longer than it."""
+    limits = load("veza", "vars/main.yml")["__veza_limits"]
+    assert limits["veza_publisher_backoff"][1] == limits["veza_longest_upload"][1] == LONGEST
+    assert limits["outage_recover_boot_timeout"][1] + 120 <= LONGEST
+    assert limits["outage_audit_drain_timeout"][1] + 120 <= LONGEST
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("veza_publisher_backoff", float("nan"), "veza_publisher_backoff is nan"),
+        ("veza_publisher_backoff", 1e18, "veza_publisher_backoff is 1e+18"),
+        ("veza_rabbitmq_port", 0, "veza_rabbitmq_port is 0"),
+        ("veza_queues", [{"name": "a", "drain_seconds": 10**18}], "veza_queues[a].drain_seconds is 1"),
+        ("outage_recover_drain_timeout", -5, "outage_recover_drain_timeout is -5"),
+        ("outage_recover_boot_timeout", -1, "outage_recover_boot_timeout is -1"),
+        ("outage_recover_boot_timeout", 10**15, "outage_recover_boot_timeout is 1000000000000000, not"),
+        ("outage_recover_give_up", {"queue": "nope", "count": "x"}, "outage_recover_give_up.count is x"),
+        ("outage_mitigate_timeout", "inf", "outage_mitigate_timeout is inf"),
+        ("outage_audit_drain_timeout", "abc", "outage_audit_drain_timeout is abc"),
+        ("outage_diagnose_timeout", 0, "outage_diagnose_timeout is 0"),
+    ],
+)
+def test_a_number_that_would_fail_in_the_middle_is_refused_before(name: str, value: Any, said: str) -> None:
+    limits = load("veza", "vars/main.yml")["__veza_limits"]
+    environment = jinja2.nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined)
+    environment.filters["zip"] = zip
+    environment.globals["query"] = lambda _plugin, *names, default: [value if one == name else default for one in names]
+    text = load("veza", "vars/main.yml")["__veza_numbers"].strip()
+    given = environment.from_string(text).render(__veza_limits=limits)
+
+    [found] = wrong_numbers(given, limits)
+    assert found.startswith(said)
+    problems = load("veza", "tasks/main.yml")[0]["vars"]["veza_problems"]
+    assert problems.endswith("+ __veza_numbers | veza.rabbitmq.wrong_numbers(__veza_limits) }}")
 
 
 def test_the_whole_table_is_accounted_for_and_an_artifact_names_queues_only() -> None:
@@ -194,17 +288,105 @@ def test_the_start_that_a_person_gives_reaches_the_record_of_an_open_incident(
         "at": "2026-01-31T01:50:00Z"}}])["outage"]["start_source"] == "given by a person"  # fmt: skip
 
 
+def clock(utc: bool) -> datetime:
+    return datetime(2026, 1, 31, 3, tzinfo=None if utc else UTC)
+
+
+def audited(name: str, start: Any, end: Any, **known: Any) -> Any:
+    given = {"outage_audit_start": start, "outage_audit_end": end, "veza_transcode_requeue": {}, "now": clock}
+    return rendered("outage_audit", name, given | known, **INSTANTS)
+
+
+@pytest.mark.parametrize(
+    ("start", "form"),
+    [
+        pytest.param("2026-01-31 03:00:00 +01:00", "2026-01-31T02:00:00.000Z", id="with blanks"),
+        pytest.param("2026-01-31T02:00:00,5Z", "2026-01-31T02:00:00.500Z", id="with a comma"),
+        pytest.param(datetime(2026, 1, 31, 2, tzinfo=UTC), "2026-01-31T02:00:00.000Z", id="a date of AWX"),
+        pytest.param("", "", id="empty"),
+        pytest.param(None, "", id="null"),
+    ],
+)
+def test_an_instant_is_handed_on_in_one_form(start: Any, form: str) -> None:
+    assert audited("__outage_audit_wrong", start, "") == []
+    assert audited("__outage_audit_start", start, "") == audited("__outage_audit_end", "", start) == form
+
+
+def test_a_window_is_refused_before_anything_is_read_or_leased() -> None:
+    tasks = load("outage_audit", "tasks/alone.yml")
+    lease = next(number for number, task in enumerate(tasks) if "block" in task)
+    mixed = [task for task in tasks[:lease] if "__outage_audit_wrong_with_record" in str(task)]
+
+    assert tasks[0]["ansible.builtin.assert"]["that"] == "__outage_audit_wrong | length == 0"
+    assert [task["when"] for task in mixed] == ["__outage_audit_start != '' or __outage_audit_end != ''"]
+    assert [text.split(":")[0] for text in audited("__outage_audit_wrong", "noon", "2026-01-31T02:00:00")] == [
+        "outage_audit_start", "outage_audit_end",
+    ]  # fmt: skip
+    [long] = audited("__outage_audit_wrong", "0001-01-01T00:00:10Z", "2026-01-31T02:00:00Z")
+    assert "veza_transcode_requeue.max_window allows 604800 s: is a date mistyped?" in long
+    year = {"veza_transcode_requeue": {"max_window": 31622400}}
+    assert audited("__outage_audit_wrong", "2025-02-01T00:00:00Z", "2026-01-31T02:00:00Z", **year) == []
+
+
+def test_a_window_up_to_the_end_that_the_record_has_is_refused_too() -> None:
+    asked = ["2025-01-31T02:00:00.000Z", "2026-01-31T02:30:00.000Z"]
+    assert audited("__outage_audit_wrong", asked[0], "") == []
+    [said] = audited("__outage_audit_wrong_with_record", asked[0], "", __outage_audit_asked=asked)
+    assert said.startswith("the end in the record: the window is 31537800 s long")
+
+
+def wrong_recovery(**known: Any) -> list[str]:
+    """Return what the check of a recovery's settings says."""
+    [task] = load("outage_recover", "tasks/check.yml")
+    assert task["ansible.builtin.assert"]["that"] == "__outage_recover_problems | length == 0"
+    given = {"outage_recover_give_up": {}, "outage_recover_set_aside": {}, "veza_transcode_requeue": {}, "now": clock}
+    found: list[str] = rendered(
+        "outage_recover", "__outage_recover_problems", given | known, texts=task["vars"], **INSTANTS
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        pytest.param({}, [], id="nothing was set"),
+        pytest.param({"outage_audit_start": None}, [], id="null"),
+        pytest.param({"outage_audit_start": "2026-01-31 02:00:00Z"}, [], id="an hour ago"),
+        pytest.param({"outage_audit_start": "2016-01-31T02:00:00Z"}, ["the outage until now: the window is 3"],
+                     id="years ago"),
+        pytest.param({"outage_audit_start": "2036-01-31T02:00:00Z"}, ["outage_audit_start: 2036"], id="to come"),
+        pytest.param({"outage_audit_start": "x", "outage_recover_give_up": {"queue": "q"},
+                      "outage_recover_set_aside": {"foo": 1}},
+                     ["outage_audit_start: 'x'", "outage_recover_give_up needs", "outage_recover_set_aside needs"],
+                     id="all at once"),
+        pytest.param({"outage_recover_give_up": {"queue": "q", "count": 5},
+                      "outage_recover_set_aside": {"queue": "q", "count": "1"}}, [], id="both are whole"),
+    ],
+)  # fmt: skip
+def test_what_a_recovery_could_not_carry_out_is_refused_at_once(known: dict[str, Any], said: list[str]) -> None:
+    found = wrong_recovery(**known)
+    assert [text[: len(beginning)] for text, beginning in zip(found, said, strict=True)] == said
+
+
+def test_a_recovery_checks_its_settings_before_it_asks_any_host() -> None:
+    first, look, _recover = yaml.safe_load((ROOT / "playbooks/recover_rabbitmq.yml").read_text(encoding="utf-8"))
+    [check] = first["tasks"]
+
+    assert check["ansible.builtin.import_role"] == {"name": "veza.rabbitmq.outage_recover", "tasks_from": "check"}
+    assert look["ansible.builtin.import_playbook"] == "look_rabbitmq.yml"
+
+
 def opened_event() -> dict[str, Any]:
     data = {"started_at": "2026-01-31T02:00:00Z", "start_source": "broker log", "confidence": "exact"}
     return {"seq": 1, "at": "2026-01-31T02:05:00Z", "type": "opened", "key": "opened", "data": data}
 
 
-def rendered(role: str, name: str, known: dict[str, Any], **filters: Any) -> Any:
-    """Return a variable of a role, with those that it is made of, as Ansible would."""
+def rendered(role: str, name: str, known: dict[str, Any], texts: Any = None, **filters: Any) -> Any:
+    """Return a variable of a role (or one of ``texts``), with those that it is made of, as Ansible would."""
     environment = jinja2.nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined)
     known_filters = FilterModule().filters()
-    environment.filters.update({name: known_filters[name] for name in ("combine", "items2dict")} | filters)
-    texts = load(role, "vars/main.yml")
+    environment.filters.update({name: known_filters[name] for name in ("combine", "items2dict", "ternary")} | filters)
+    texts = texts or load(role, "vars/main.yml")
 
     class Lazy(dict):  # type: ignore[type-arg]
         def __missing__(self, key: str) -> Any:

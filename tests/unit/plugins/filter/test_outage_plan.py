@@ -226,16 +226,25 @@ def test_without_a_database_nothing_is_queued_again() -> None:
         ("2026-01-31T02:03:04Z", 0, "2026-01-31T02:03:04.000Z"),
         ("2026-01-31T02:03:04+01:00", -3600, "2026-01-31T00:03:04.000Z"),
         ("2026-01-31T02:03:04.250Z", 0.5, "2026-01-31T02:03:04.750Z"),
+        ("2026-01-31 02:03:04 +00:00", 0, "2026-01-31T02:03:04.000Z"),
     ],
 )
 def test_shift_instant(instant: str, seconds: float, shifted: str) -> None:
     assert shift_instant(instant, seconds) == shifted
 
 
-@pytest.mark.parametrize("instant", ["2026-01-31T02:03:04", "yesterday", ""])
+@pytest.mark.parametrize(
+    "instant", ["2026-01-31T02:03:04", "yesterday", "", "2026-01-31T02:03:04T+00:00", "2026-01-31x02:03:04Z"]
+)
 def test_shift_instant_refuses_what_is_no_instant(instant: str) -> None:
     with pytest.raises(AnsibleFilterError):
         shift_instant(instant)
+
+
+@pytest.mark.parametrize("seconds", [1e18, float("nan"), float("inf"), -1e11])
+def test_shift_instant_refuses_what_leaves_the_calendar(seconds: float) -> None:
+    with pytest.raises(AnsibleFilterError, match="can't be moved"):
+        shift_instant("2026-01-31T02:03:04Z", seconds)
 
 
 WORKER = "worker-transcode@workers"

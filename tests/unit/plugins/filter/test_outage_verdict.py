@@ -10,7 +10,10 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils._database import secrets_of
+from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import BadInput
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_evidence import outage_evidence
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_summary import outage_summary
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_verdict import FINDINGS, REACH, outage_verdict
 from tests.tools import causes_page
 from tests.unit.plugins.filter.evidence import (
@@ -242,6 +245,34 @@ def test_evidence_keeps_results_and_says_why_there_is_none() -> None:
     assert [host for host, views in seen["apps"].items() if views["info"]] == ["backend-1"]
     assert seen["unreachable"] == {"rabbitmq": "no route"}
     assert seen["failed"] == {"backend-2": "no python: sh: No"}
+
+
+def test_what_ended_with_a_reason_instead_of_an_answer_is_unknown_and_told_though_all_is_well() -> None:
+    with pytest.raises(BadInput) as refused:
+        secrets_of("hello SEKRET")
+    hypervisors = [
+        {"__outage_diagnose_pair": ["rabbitmq", "h1"], "failed": True, "msg": "no incus"},
+        {"__outage_diagnose_pair": ["rabbitmq", "h2"], "found": False, "msg": "not here"},
+    ]
+    controller = {"health": health(), "database": {"msg": str(refused.value)}, "incus": {"results": hypervisors}}
+    hosts = {"rabbitmq": {"__outage_diagnose_broker": info()}, "backend-1": {"__outage_diagnose_app": app()}}
+    verdict = outage_verdict(outage_evidence(controller, hosts, ["rabbitmq"], ["backend-1"]), causes())
+    lines = outage_summary({"verdict": verdict})
+
+    assert lines[0].endswith("[healthy]")
+    assert "SEKRET" not in str(lines)
+    [database] = [text for text in verdict["unknown"] if "the database: " in text]
+    assert database.startswith("controller: the database: database_url can't be read as a URL")
+    assert "h1: its instances: no incus" in verdict["unknown"]
+    assert not any(text.startswith("h2") for text in verdict["unknown"])
+    assert [line for line in lines if line.startswith("UNKNOWN")]
+
+
+@pytest.mark.parametrize("left_out", [None, {"skipped": True, "msg": "no URL"}, {"skipped": True}])
+def test_a_database_that_nobody_asked_is_no_gap(left_out: dict | None) -> None:
+    seen = outage_evidence({"health": {"msg": "boom:"}, "database": left_out}, {}, [], [])
+    unknown = outage_verdict(seen, causes())["unknown"]
+    assert unknown == ["controller: rabbitmq_health gave no answer: boom"]
 
 
 @pytest.mark.parametrize(
