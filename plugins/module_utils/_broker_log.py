@@ -50,10 +50,15 @@ class Event:
     at: datetime
 
 
+# Erlang ends this line with "done"; where it can't write the dump, it ends it not at all, and the next run's first words
+# stand behind it.
+_GLUED = re.compile(r"(?m)^(Crash dump is being written to: .*?\.\.\.)(?!done$)(?=\S)")
+
+
 def parse(tail: Tail) -> list[Line]:
-    """Return the lines of a file's end, without the empty ones."""
+    """Return the lines of a file's end, without the empty ones; what two runs have written on one line is two."""
     lines: list[Line] = []
-    for raw in tail.text.splitlines():
+    for raw in _GLUED.sub(r"\1\n", tail.text).splitlines():
         if raw.strip():
             lines.append(line_of(raw.rstrip(), tail.path, lines[-1].near if lines else None))
     return lines

@@ -125,6 +125,13 @@ error:{badmatch,{error,{{shutdown,{failed_to_start_child,auth,\
 Crash dump is being written to: erl_crash.dump...done
 """
 
+# 4.0.5: the dump could not be written, so that the line has no end; the next run's words, as the file has them.
+UNWRITTEN_DUMP_STDERR = """\
+Kernel pid terminated (application_controller) ("{application_start_failure,rabbit,{{cannot_log_to_file,\
+\\"/var/log/rabbitmq/rabbit@rabbitmq.log\\",eacces},{rabbit,start,[normal,[]]}}}")
+
+Crash dump is being written to: /var/log/rabbitmq/erl_crash.dump..."""
+
 HALTED = "Gracefully halting Erlang VM\n"
 
 FAULTS = """\

@@ -30,6 +30,7 @@ from tests.unit.plugins.module_utils.broker_logs import (
     SIGTERM,
     STDERR,
     STDOUT,
+    UNWRITTEN_DUMP_STDERR,
     tail,
 )
 
@@ -214,6 +215,18 @@ def test_a_failure_is_not_taken_for_the_one_before_it() -> None:
     assert (again["configuration"][0] > 0, again["cookie_file"][0]) == (True, 0)
     no_dump = COOKIE_STDERR.rpartition("Crash dump")[0]
     assert counts(main, tail(no_dump + HALTED, STDERR, written))["cookie_file"][0] == 0
+
+
+def test_what_follows_a_dump_that_could_not_be_written_is_of_the_next_run() -> None:
+    """Its line has no end: `...erl_crash.dump...Gracefully halting Erlang VM` is the last line of the file."""
+    main, written = tail(SERVED, MAIN, "2026-11-24T11:06:22.510+00:00"), "2026-11-24T11:06:22.600+00:00"
+    stopped = counts(main, tail(UNWRITTEN_DUMP_STDERR + HALTED, STDERR, written))
+    assert stopped == {"boot_failed": (0, 1), "crash_dump": (0, 1), "permissions": (0, 1)}
+    # The dump of a boot that fails after the run counts, and so does a failure that is told on such a line.
+    failed = counts(main, tail(HALTED + UNWRITTEN_DUMP_STDERR, STDERR, written))
+    assert failed == {"boot_failed": (1, 1), "crash_dump": (1, 1), "permissions": (1, 1)}
+    told = counts(main, tail(UNWRITTEN_DUMP_STDERR + COOKIE_STDERR.partition("\n\n")[0], STDERR, written))
+    assert (told["permissions"], told["boot_failed"], told["cookie_file"]) == ((0, 1), (1, 2), (1, 1))
 
 
 def test_what_a_boot_says_before_it_fails_belongs_to_it() -> None:
