@@ -228,6 +228,8 @@ DOWN = health("unhealthy", "refused", [check("reachable", "fail")])
 SILENT = health("unknown", "timed_out")
 NO_WAY = probe("refused", "connect")
 LONELY = probe("timed_out", "connect")
+UNANSWERED = probe("timed_out", "header")
+NO_PROMPT = "Task failed: Timeout (22s) waiting for privilege escalation prompt"
 KILLED = {"exits": [{"at": AT, "status": "9/KILL"}]}
 
 
@@ -268,6 +270,12 @@ LOW = {"path": "/d", "free": 10 * 2**30, "total": 100 * 2**30, "limit": 16 * 2**
 def at(address: str, seen: dict[str, Any]) -> dict[str, Any]:
     """Return a probe of this address."""
     return {**seen, "addresses": [{"address": address}]}
+
+
+def instance(status: str) -> dict[str, Any]:
+    """Return a broker's host that told nothing, and what its hypervisor says of its instance."""
+    told = {"instance": "rabbitmq", "project": "veza", "status": status, "hypervisor": "h1"}
+    return {"rabbitmq": {"info": None, "incus": told}}
 
 
 def fail_only(name: str) -> dict[str, Any]:
@@ -547,6 +555,45 @@ SITUATIONS = {
     ),
     "ssh and the broker are down": (evidence(DOWN, None, NO_WAY, unreachable={"rabbitmq": "timed out"}), "unknown"),
     "ssh starves": (evidence(SILENT, None, LONELY, unreachable={"rabbitmq": "during banner exchange"}), "unknown"),
+    **{
+        f"the broker's instance is {what}": (
+            evidence(SILENT, None, seen, unreachable={"rabbitmq": why}, brokers=instance(status)), cause
+        )
+        for what, status, seen, why, cause in (
+            ("frozen", "Frozen", UNANSWERED, NO_PROMPT, "instance_frozen"),
+            ("frozen, and SSH is new to it", "Frozen", UNANSWERED, "timed out during banner exchange",
+             "instance_frozen"),
+            ("stopped", "Stopped", LONELY, "Connection timed out", "instance_stopped"),
+            ("running and starves", "Running", UNANSWERED, NO_PROMPT, "broker_host_silent"),
+            ("running, its network is down", "Running", LONELY, "Connection timed out", "network_down"),
+        )
+    },
+    "the broker's host takes connections and answers none": (
+        evidence(SILENT, None, UNANSWERED, unreachable={"rabbitmq": NO_PROMPT}), "broker_host_silent"
+    ),
+    "the broker hangs, and its host is slow to log in to": (
+        evidence(DOWN, None, UNANSWERED, unreachable={"rabbitmq": NO_PROMPT}), "unknown"
+    ),
+    "sudo is slow on the broker's host": (evidence(health(), None, probe(), unreachable={"rabbitmq": NO_PROMPT}),
+                                          "healthy"),
+    "another instance of the name is stopped": (
+        evidence(health(), None, probe(), unreachable={"rabbitmq": NO_PROMPT}, brokers=instance("Stopped")), "healthy"
+    ),
+    "no consumer, and the workers' host is frozen": (
+        evidence(health(traffic=traffic([queue(consumers=0)])), info(), unreachable={"workers": NO_PROMPT},
+                 apps={"backend-1": {"info": app()}, "workers": {"info": None}}),
+        "worker_host_silent",
+    ),
+    "no consumer, and the workers' host is cut off": (
+        evidence(health(traffic=traffic([queue(consumers=0)])), info(), unreachable={"workers": "timed out"},
+                 apps={"backend-1": {"info": app()}, "workers": {"info": None}}),
+        "network_down",
+    ),
+    "no consumer, and a backend's host does not answer": (
+        evidence(health(traffic=traffic([queue(consumers=0)])), info(), unreachable={"backend-1": NO_PROMPT},
+                 apps={"backend-1": {"info": None}, "workers": {"info": worker()}}),
+        "no_consumers",
+    ),
     "a host unreachable": (
         evidence(health(), info(), probe(), unreachable={"backend-1": "no route to host"}),
         "network_down",

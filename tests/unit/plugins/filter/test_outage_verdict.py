@@ -291,6 +291,18 @@ def test_whom_the_kernel_killed_only_the_hypervisor_can_tell(kills: list[dict] |
         assert "its container may use 300 MiB, of which RabbitMQ knows nothing" in str(verdict["proof"])
 
 
+def test_what_the_hypervisor_says_of_the_instance_comes_with_the_command_that_wakes_it() -> None:
+    answer = {"found": True, "instance": "rabbitmq", "project": "veza", "status": "Frozen", "running": False}
+    frozen = {"unreachable": True, "msg": "Timeout (22s) waiting for privilege escalation prompt:"}
+    asked = {"results": [{**answer, "__outage_diagnose_pair": ["rabbitmq", "h2"]}]}
+    hostvars = {"rabbitmq": {"__outage_diagnose_broker": frozen}}
+    verdict = outage_verdict(outage_evidence({"health": SILENT, "incus": asked}, hostvars, ["rabbitmq"], []), causes())
+    assert (verdict["cause"], verdict["targets"], verdict["remedy"]) == ("instance_frozen", ["rabbitmq"], "ask")
+    (told,) = verdict["proof"]
+    assert told["host"] == "h2"
+    assert told["text"].endswith("is Frozen; on this hypervisor: incus --project veza resume rabbitmq")
+
+
 def test_an_alarm_names_the_queue_and_its_consumer() -> None:
     full = queue(messages=5000, acked=0, consumer_hosts=["198.18.77.30"])
     broker = info(memory={"used": 500 * 2**20, "watermark": 200 * 2**20, "oom_kills": []})
