@@ -90,6 +90,25 @@ REFUSED = """\
 {{shutdown,{failed_to_start_child,prelaunch,failed_to_prepare_configuration}},{rabbit_prelaunch_app,start,[normal,[]]}
 """
 
+# 4.0.5: a certificate that is not there, and a syntax error in advanced.config.
+NO_CERTIFICATE = """\
+2026-11-28 05:16:26.442718+00:00 [error] <0.151.0> Error preparing configuration in phase validation:
+2026-11-28 05:16:26.442793+00:00 [error] <0.151.0>   - ssl_options.certfile invalid, file does not exist or cannot be \
+read by the node
+2026-11-28 05:16:26.445951+00:00 [error] <0.151.0> BOOT FAILED
+2026-11-28 05:16:26.445951+00:00 [error] <0.151.0> Error during startup: {error,failed_to_prepare_configuration}
+2026-11-28 05:16:27.455248+00:00 [error] <0.151.0>                              failed_to_prepare_configuration}},
+"""
+
+NO_SYNTAX = """\
+2026-11-28 05:14:13.680000+00:00 [error] <0.151.0> Failed to load advanced configuration file \
+"/etc/rabbitmq/advanced.config": 1: syntax error before: '{'
+2026-11-28 05:14:13.690000+00:00 [error] <0.151.0> BOOT FAILED
+2026-11-28 05:14:13.690000+00:00 [error] <0.151.0> Error during startup: \
+{error,failed_to_read_advanced_configuration_file}
+2026-11-28 05:14:14.695000+00:00 [error] <0.151.0>     reason: failed_to_read_advanced_configuration_file
+"""
+
 SERVED = """\
 2026-11-24 11:06:16.000000+00:00 [notice] <0.216.0> Logging: configured log handlers are now ACTIVE
 2026-11-24 11:06:19.000000+00:00 [info] <0.586.0> Server startup complete; 4 plugins started.

@@ -21,6 +21,8 @@ from tests.unit.plugins.module_utils.broker_logs import (
     FAULTS,
     HALTED,
     MAIN,
+    NO_CERTIFICATE,
+    NO_SYNTAX,
     PRELAUNCH_FAILURE,
     PRELAUNCH_FAILURE_STDERR,
     REFUSED,
@@ -246,6 +248,19 @@ def test_the_telling_line_of_a_failure_is_quoted() -> None:
     text = "".join(f"{PREFIX}{line}\n" for line in lines)
     (found,) = [row for row in logs.signatures(logs.read([tail(text)])) if row["name"] == "port_in_use"]
     assert (found["count"], found["line"].endswith("5672},eaddrinuse}")) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (NO_CERTIFICATE, "ssl_options.certfile invalid, file does not exist or cannot be read by the node"),
+        (NO_SYNTAX, "advanced.config\": 1: syntax error before: '{'"),
+    ],
+)
+def test_of_a_configuration_that_is_refused_the_line_with_the_fault_is_quoted(text: str, told: str) -> None:
+    found = {row["name"]: row for row in logs.signatures(logs.read([tail(text, STDOUT)]))}
+    assert found["configuration"]["count"] >= 3
+    assert found["configuration"]["line"].endswith(told)
 
 
 def test_lines_of_the_journal_have_its_time() -> None:
