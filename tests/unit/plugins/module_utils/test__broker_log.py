@@ -263,6 +263,20 @@ def test_of_a_configuration_that_is_refused_the_line_with_the_fault_is_quoted(te
     assert found["configuration"]["line"].endswith(told)
 
 
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["BOOT FAILED", "===========", "Error during startup: {error,not_json}"], "startup: {error,not_json}"),
+        (["BOOT FAILED", "===========", "Exception during startup:", "", "error:{badmatch,[]}"], "error:{badmatch,[]}"),
+        (["BOOT FAILED", "===========", "Exception during startup:"], "BOOT FAILED"),
+        (["BOOT FAILED", "another line"], "BOOT FAILED"),
+    ],
+)
+def test_of_a_boot_that_failed_the_reason_is_quoted_and_not_that_it_failed(lines: list[str], told: str) -> None:
+    (found,) = logs.signatures(logs.read([tail("".join(f"{PREFIX}{line}\n" for line in lines))]))
+    assert (found["name"], found["count"], found["line"].endswith(told)) == ("boot_failed", 1, True)
+
+
 def test_lines_of_the_journal_have_its_time() -> None:
     written = datetime.fromisoformat("2026-11-24T10:59:40+00:00")
     line = logs.line_of("Cookie file /x must be accessible by owner only", "journal", written)
