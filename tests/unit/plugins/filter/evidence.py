@@ -262,6 +262,8 @@ EMPTY = health(
     "unknown", "login_refused", [check("vhost", "fail"), check("queues", "fail", "queue 'x' does not exist")]
 )
 
+SCARCE = {"path": "/d", "free": 10**9, "total": 10**10, "limit": 50_000_000, "writable": True, "inodes_total": 600}
+
 UNNAMED = probe("name_not_resolved", "resolve")
 EXPIRED = {**probe("tls_failed", "tls"), "message": "TLS failed (certificate has expired)"}
 LOW = {"path": "/d", "free": 10 * 2**30, "total": 100 * 2**30, "limit": 16 * 2**30, "writable": True, "inodes_free": 9}
@@ -360,6 +362,15 @@ SITUATIONS = {
     "gone, log unreadable": (
         evidence(DOWN, info("stopped", last="none", clean_stop=None), NO_WAY),
         "broker_down",
+    ),
+    **{
+        f"no room to boot, with {left} of 600 inodes": (
+            evidence(DOWN, failing("disk_full", disk={**SCARCE, "inodes_free": left}), NO_WAY), cause
+        )
+        for left, cause in ((2, "disk_full"), (0, "disk_full"), (40, "boot_failed"))
+    },
+    "few inodes, and it serves": (
+        evidence(health(), info(signatures=[line("disk_full")], disk={**SCARCE, "inodes_free": 2}), probe()), "healthy"
     ),
     "booting": (evidence(DOWN, info("starting", last="starting", probe=NO_WAY), NO_WAY), "broker_booting"),
     "waits for peers": (
