@@ -501,10 +501,10 @@ SITUATIONS = {
         ),
         "broker_listens_elsewhere",
     ),
-    "it opens its ports": (
+    "it was asked before it had booted": (
         evidence(
             health("unknown", "refused"),
-            info(process={"running": True, "pid": 1, "suspended": False, "started_at": "2026-01-31T02:04:30.000Z"}),
+            info(process={"running": True, "pid": 1, "suspended": False, "started_at": "2026-01-31T02:04:54.000Z"}),
             probe(),
         ),
         "broker_settling",

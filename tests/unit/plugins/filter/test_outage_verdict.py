@@ -511,7 +511,7 @@ def test_one_host_is_no_two_clocks() -> None:
 
 def test_a_broker_that_settles_has_been_away_since_the_first_error() -> None:
     errors = {"first_at": "2026-01-31T02:03:10.000Z", "last_at": "2026-01-31T02:04:50.000Z", "connected_at": None}
-    seen = {**SITUATIONS["it opens its ports"][0], "apps": {"backend-1": {"info": app(container(errors=errors))}}}
+    seen = {**SITUATIONS["it was asked before it had booted"][0], "apps": {"backend-1": {"info": app(container(errors=errors))}}}
     verdict = outage_verdict(seen, causes())
     assert (verdict["cause"], verdict["outage"]["start"]) == ("broker_settling", errors["first_at"])
 
@@ -938,18 +938,27 @@ def test_a_cause_names_the_nodes_on_which_all_of_it_holds(infos: tuple, expected
 
 
 @pytest.mark.parametrize(
-    ("started", "cause"),
+    ("started", "booted", "cause"),
     [
-        ("2026-01-31T02:04:30.000Z", "broker_settling"),
-        ("2026-01-31T02:00:00.000Z", "management_unavailable"),
-        (None, "management_unavailable"),
+        ("02:04:54", None, "broker_settling"),
+        ("02:04:30", "02:04:55", "broker_settling"),
+        ("02:00:00", "02:04:55", "broker_settling"),
+        ("02:04:30", None, "management_unavailable"),
+        ("02:04:30", "02:04:35", "management_unavailable"),
+        (None, None, "management_unavailable"),
     ],
 )
-def test_a_broker_that_was_started_just_now_opens_the_ports_of_its_plugins_last(
-    started: str | None, cause: str
+def test_a_broker_that_has_just_booted_was_asked_before_its_management_api_was_open(
+    started: str | None, booted: str | None, cause: str
 ) -> None:
-    process = {"running": True, "pid": 1, "suspended": False, "started_at": started}
-    assert named(evidence(health("unknown", "refused"), info(process=process), probe()))[0] == cause
+    """All its ports open at once: one that has served AMQP for longer has no management API."""
+    at = {None: None, **{time: f"2026-01-31T{time}.000Z" for time in (started, booted) if time}}
+    process = {"running": True, "pid": 1, "suspended": False, "started_at": at[started]}
+    seen = info(process=process, lifecycle=lifecycle(started_at=at[booted]))
+    verdict = outage_verdict(evidence(health("unknown", "refused"), seen, probe()), causes())
+    assert verdict["cause"] == cause
+    if cause == "broker_settling":
+        assert str(at[booted] or at[started]) in verdict["proof"][0]["text"]
 
 
 @pytest.mark.parametrize(
