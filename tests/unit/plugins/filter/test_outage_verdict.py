@@ -303,6 +303,30 @@ def test_what_the_hypervisor_says_of_the_instance_comes_with_the_command_that_wa
     assert told["text"].endswith("is Frozen; on this hypervisor: incus --project veza resume rabbitmq")
 
 
+RULE = "ip saddr {} tcp dport 5672 ct state established drop"
+
+
+@pytest.mark.parametrize(
+    ("rule", "outcome", "quoted"),
+    [
+        (RULE.format("198.18.77.30"), "timed_out", True),
+        ("tcp dport 5672 ct state established drop", "timed_out", True),
+        (RULE.format("198.18.77.21"), "timed_out", False),
+        (RULE.format("198.18.77.30"), "login_refused", False),
+    ],
+)
+def test_the_rule_of_the_brokers_host_against_one_host_is_quoted(rule: str, outcome: str, quoted: bool) -> None:
+    seen = {**probe(outcome, "header"), "addresses": [{"address": "198.18.77.10", "local": "198.18.77.30"}]}
+    broker = info(firewall=[{"table": "inet hunt", "chain": "c", "rule": rule}])
+    cut = app(container("w", "worker-transcode", probe("timed_out", "header")), probe=seen)
+    cut = cut if outcome == "timed_out" else app(container("w", "worker-transcode", seen), probe=seen)
+    verdict = outage_verdict(evidence(health(), broker, probe(), workers=cut), causes())
+    assert verdict["targets"] == ["workers"]
+    told = [one for one in verdict["proof"] if one["source"] == "firewall inet hunt c"]
+    assert [(one["host"], one["text"]) for one in told] == ([("rabbitmq", rule)] if quoted else [])
+    assert (verdict["cause"] == "backend_cannot_reach") is (outcome == "timed_out")
+
+
 def test_an_alarm_names_the_queue_and_its_consumer() -> None:
     full = queue(messages=5000, acked=0, consumer_hosts=["198.18.77.30"])
     broker = info(memory={"used": 500 * 2**20, "watermark": 200 * 2**20, "oom_kills": []})
