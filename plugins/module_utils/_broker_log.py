@@ -50,7 +50,7 @@ class Event:
     at: datetime
 
 
-# Erlang ends this line with "done"; where it can't write the dump, not at all: the next run's first words stand behind it.
+# Erlang ends this line with "done"; where it can't write the dump, not at all: the next run's first words follow.
 _GLUED = re.compile(r"(?m)^(Crash dump is being written to: .*?\.\.\.)(?!done$)(?=\S)")
 
 

@@ -535,7 +535,8 @@ def test_one_host_is_no_two_clocks() -> None:
 
 def test_a_broker_that_settles_has_been_away_since_the_first_error() -> None:
     errors = {"first_at": "2026-01-31T02:03:10.000Z", "last_at": "2026-01-31T02:04:50.000Z", "connected_at": None}
-    seen = {**SITUATIONS["it was asked before it had booted"][0], "apps": {"backend-1": {"info": app(container(errors=errors))}}}
+    settles = SITUATIONS["it was asked before it had booted"][0]
+    seen = {**settles, "apps": {"backend-1": {"info": app(container(errors=errors))}}}
     verdict = outage_verdict(seen, causes())
     assert (verdict["cause"], verdict["outage"]["start"]) == ("broker_settling", errors["first_at"])
 

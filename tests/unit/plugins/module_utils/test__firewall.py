@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils import _firewall
 
+
 @pytest.mark.parametrize(
     ("rule", "about"),
     [
