@@ -341,6 +341,15 @@ def database_down(evidence: Evidence) -> Finding:
     return Finding(holds, [proof("controller", "database_info", seen["detail"])] if holds else [])
 
 
+def database_read_only(evidence: Evidence) -> Finding:
+    """Whether the database takes no writes: of a standby only where work fails, as the URL may be that of a replica."""
+    seen = evidence.get("database")
+    if not seen or seen["outcome"] != "ok":
+        return UNKNOWN
+    holds = {"setting": True, "recovery": work_fails(evidence).holds}.get(seen.get("read_only") or "", False)
+    return Finding(holds, [proof("controller", "database_info", seen["detail"])] if holds else [])
+
+
 def work_fails(evidence: Evidence) -> Finding:
     """Whether workers take messages and get nothing done: of these signs one is enough."""
     signs = [FINDINGS[name](evidence) for name in ("redelivered_in_vain", "held_and_stuck", "dead_letters_grow")]
@@ -401,6 +410,7 @@ FINDINGS: dict[str, Question] = {
     "unroutable": lambda e: dropped(e, "unroutable"),
     "publishers_blocked": publishers_blocked,
     "database_down": database_down,
+    "database_read_only": database_read_only,
     "work_fails": work_fails,
     "arguments_refused": logged("arguments_refused"),
     "permission_refused": logged("permission_refused"),

@@ -683,6 +683,17 @@ SITUATIONS = {
         "database_down",
     ),
     "no database, and no harm": (at_work(database={"outcome": "refused", "detail": "refused"}), "healthy"),
+    **{
+        f"the database takes no writes: {what}": (
+            at_work([queue(**seen)], database={"outcome": "ok", "detail": "no writes", "read_only": why}), cause
+        )
+        for what, seen, why, cause in (
+            ("for anybody", {}, "setting", "database_read_only"),
+            ("for anybody, and work fails", {"acked": 0, "redelivered_count": 2}, "setting", "database_read_only"),
+            ("a standby, and work fails", {"acked": 0, "redelivered_count": 2}, "recovery", "database_read_only"),
+            ("a standby, and all is well", {}, "recovery", "healthy"),
+        )
+    },
     "no acks for long": (at_work([queue(acked=0, unacked_for=420)]), "consumers_not_acking"),
     "slow, or idle before": (at_work([queue(acked=0, unacked_for=120)]), "healthy"),
     "grows": (at_work([queue(acked=3, risen=400, stuck_for=0)]), "backlog_growing"),
