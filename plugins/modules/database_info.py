@@ -122,7 +122,7 @@ _MEANINGS = (
     (r"could not translate host name|name or service not known|name resolution", "name_not_resolved"),
 )
 
-# Our own transaction asks for read only, so it is not asked itself. What a role, a client or a session has set is theirs.
+# Our own transaction is read-only as we asked for it. What a role, a client or a session has set is theirs.
 _QUESTION = """
     SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('server_version'), pg_is_in_recovery(),
         (SELECT setting = 'on' AND source NOT IN ('user', 'database user', 'client', 'session')

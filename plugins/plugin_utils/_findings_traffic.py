@@ -327,7 +327,7 @@ def worker_unseen(evidence: Evidence) -> Finding:
     about = [queue for queue in idle.queues if workers.get(queue) and workers[queue] not in seen]
     if not about or not away:
         return NO
-    told = [proof("controller", "connection", f"{host} gives no answer: {unreachable[host]}") for host in away]
+    told = [proof("controller", "connection", f"{host} can't be looked at: {unreachable[host]}") for host in away]
     idling = [one for one in idle.proof if any(queue in one["text"] for queue in about)]
     return Finding(True, [*told, *idling], away, about)
 

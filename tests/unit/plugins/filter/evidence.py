@@ -593,7 +593,7 @@ SITUATIONS = {
     "no consumer, and the workers' host is frozen": (
         evidence(health(traffic=traffic([queue(consumers=0)])), info(), unreachable={"workers": NO_PROMPT},
                  apps={"backend-1": {"info": app()}, "workers": {"info": None}}),
-        "worker_host_silent",
+        "worker_host_unseen",
     ),
     "no consumer, and the workers' host is cut off": (
         evidence(health(traffic=traffic([queue(consumers=0)])), info(), unreachable={"workers": "timed out"},
