@@ -267,7 +267,7 @@ class Link:
     def _silence(self) -> str:
         if self.count:
             return f"it sent {self.count} bytes and no more in time"
-        return "it accepted the connection and said nothing: a broker that hangs, or something else that listens"
+        return "it accepted the connection and said nothing: a broker that hangs, a firewall, or something else"
 
     def send(self, data: bytes) -> None:
         """Send everything."""
@@ -481,6 +481,7 @@ class _Run:
                 entry["detail"] = f"no answer within {share:.1f} s" if not error.errno else str(error.strerror)
             else:
                 entry["result"] = "connected"
+                entry["local"] = str(sock.getsockname()[0])
                 self._link = Link(sock, self.remaining)
                 return entry["address"]
         results = [entry["result"] for entry in self.addresses]

@@ -50,10 +50,14 @@ class Event:
     at: datetime
 
 
+# Erlang ends this line with "done"; where it can't write the dump, not at all: the next run's first words follow.
+_GLUED = re.compile(r"(?m)^(Crash dump is being written to: .*?\.\.\.)(?!done$)(?=\S)")
+
+
 def parse(tail: Tail) -> list[Line]:
-    """Return the lines of a file's end, without the empty ones."""
+    """Return the lines of a file's end, without the empty ones; what two runs have written on one line is two."""
     lines: list[Line] = []
-    for raw in tail.text.splitlines():
+    for raw in _GLUED.sub(r"\1\n", tail.text).splitlines():
         if raw.strip():
             lines.append(line_of(raw.rstrip(), tail.path, lines[-1].near if lines else None))
     return lines
@@ -268,7 +272,7 @@ def signatures(log: Log, vhost: str | None = None) -> list[dict[str, Any]]:
     seen: dict[str, str] = {}
     hits: dict[str, list[tuple[Line, bool]]] = {}
     ends = _of_last_runs(log.lines)
-    for line in log.lines:
+    for index, line in enumerate(log.lines):
         if not HINTS.search(line.text):
             continue
         # How a name that is not plain ASCII is written depends on the version.
@@ -283,10 +287,24 @@ def signatures(log: Log, vhost: str | None = None) -> list[dict[str, Any]]:
             recent = (
                 line.near >= start if line.near else id(line) in ends and log.written[line.path] >= start.timestamp()
             )
+        # What a boot that fails says first tells nothing.
+        told = _reason(log.lines, index) if FAILED_BOOT.pattern.search(line.text) else line
         for signature in SIGNATURES:
             if signature.pattern.search(line.text):
-                hits.setdefault(signature.name, []).append((line, recent))
+                hits.setdefault(signature.name, []).append((told, recent))
     return [_counted(signature, hits[signature.name]) for signature in SIGNATURES if signature.name in hits]
+
+
+_RULED = re.compile(r"^ *=+$")
+_HEADING = re.compile(r"^ *(?:(?:Exception|Error) during startup: *)?$")
+
+
+def _reason(lines: Sequence[Line], index: int) -> Line:
+    """Return the line that tells why a boot failed: the first that says something below its ruled heading."""
+    failed, *below = [line for line in lines[index : index + 8] if line.path == lines[index].path]
+    if not below or not _RULED.match(below[0].text):
+        return failed
+    return next((line for line in below[1:] if not _HEADING.match(line.text)), failed)
 
 
 def _written(line: Line, log: Log) -> float:

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Collection
+from functools import partial
 
 DNS = 53
 
@@ -59,6 +61,43 @@ def _meets(text: str, ports: Collection[int]) -> bool:
         first, _dash, last = part.replace(":", "-").partition("-")
         if first.isdigit() and any(int(first) <= port <= int(last if last.isdigit() else first) for port in ports):
             return True
+    return False
+
+
+_WAYS = re.compile(r"\b([ds])ports? (?:\{([^}]*)\}|(\S+))")
+_ENDS = re.compile(
+    r"(?P<not>! )?(?:\b(?P<nft>[ds])addr|(?<!\S)-(?P<iptables>[ds])) (?P<unless>!= )?"
+    r"(?:\{(?P<many>[^}]*)\}|(?P<one>\S+))"
+)
+
+
+def concerns(rule: str, port: int, addresses: Collection[str]) -> bool:
+    """Whether a rule is about a port, and about others at one of these addresses, if it names any.
+
+    The others are at the source of what goes to the port, and at the destination of what comes from it.
+    """
+    ways = {way for way, many, one in _WAYS.findall(rule) if _meets(many or one, {port})}
+    others = {{"d": "s", "s": "d"}[way] for way in ways}
+    named = [match for match in _ENDS.finditer(rule) if (match["nft"] or match["iptables"]) in others]
+    return bool(ways) and all(map(partial(_meant, addresses=addresses), named))
+
+
+def _meant(named: re.Match[str], addresses: Collection[str]) -> bool:
+    """Whether one of the addresses is what a rule names, or none is what it excepts; of a set nothing is known."""
+    text = named["many"] or named["one"]
+    if not addresses or text.startswith("@"):
+        return False
+    return any(_within(one, text) for one in addresses) is not bool(named["not"] or named["unless"])
+
+
+def _within(address: str, text: str) -> bool:
+    """Whether an address is in a list of addresses and networks."""
+    for part in text.replace(",", " ").split():
+        try:
+            if ipaddress.ip_address(address) in ipaddress.ip_network(part, strict=False):
+                return True
+        except ValueError:
+            continue
     return False
 
 

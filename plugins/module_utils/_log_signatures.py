@@ -74,7 +74,9 @@ _TABLE = (
     ("crash_dump", r"Crash dump is being written to:"),
     ("configuration", r"Conf file attempted to set unknown variable|failed_to_prepare_configuration"
                       r"|Error transforming datatype for: |Could not open file \(\S+\) for Reason"
-                      r"|Syntax error in \S+ after line|failed_to_parse_configuration_file"),
+                      r"|Syntax error in \S+ after line|failed_to_parse_configuration_file"
+                      r"|^ *- [\w.$-]+ invalid, |Failed to load advanced configuration file"
+                      r"|failed_to_read_advanced_configuration_file"),
     ("port_in_use", r"\beaddrinuse\b|dist_port_already_used|could not bind to distribution port"),
     ("cookie_file", r"Cookie file \S+ must be accessible by owner only|Error when reading \S*erlang\.cookie"
                     r"|Too short cookie string"),
@@ -88,11 +90,12 @@ _TABLE = (
 
 _TELLING = {
     "boot_failed": r"Runtime terminating during boot|Kernel pid terminated",
-    "configuration": r"Conf file attempted to set|Error transforming datatype for|Could not open file|Syntax error in",
+    "configuration": r"Conf file attempted to set|Error transforming datatype for|Could not open file|Syntax error in"
+                     r"|^ *- [\w.$-]+ invalid, |Failed to load advanced",
     "port_in_use": r"\d\},eaddrinuse|distribution port",
     "cookie_file": r"^Cookie file|^Error when reading|^Too short",
     "permissions": r"permission denied|\{cannot_\w+,.+eacces",
-}
+}  # fmt: skip
 """One failure is told in many lines; these are worth quoting."""
 
 SIGNATURES = tuple(Signature(name, re.compile(pattern), re.compile(_TELLING.get(name, ""))) for name, pattern in _TABLE)

@@ -224,6 +224,9 @@ addresses:
     detail:
       description: The error, if any.
       type: str
+    local:
+      description: The address that the connection came from. Not there where none was made.
+      type: str
 container:
   description: The login that the container's environment holds.
   returned: O(container) is given and runs

@@ -66,7 +66,7 @@ detail:
   type: str
   sample: "PostgreSQL at postgres.lxd:5432, database veza answers."
 version:
-  description: Version of the server; null unless RV(outcome) is V(ok), as the next two.
+  description: Version of the server; null unless RV(outcome) is V(ok), as the next three.
   returned: always
   type: str
   sample: "17.6"
@@ -78,6 +78,14 @@ clock_offset:
   description: Seconds by which the server's clock is ahead of this host's, known to half of RV(latency).
   returned: always
   type: float
+read_only:
+  description:
+    - Why it takes no writes. V(recovery) means that the server is a standby; V(setting) that
+      C(default_transaction_read_only) is on for the server or the database, so that only who asks for it may write.
+    - V(null) if it takes writes, or that is not known. A setting of the login's own role is none of the database.
+  returned: always
+  type: str
+  choices: [recovery, setting]
 elapsed:
   description: Seconds that all of it took.
   returned: always
@@ -114,7 +122,17 @@ _MEANINGS = (
     (r"could not translate host name|name or service not known|name resolution", "name_not_resolved"),
 )
 
-_QUESTION = "SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('server_version')"
+# Our own transaction is read-only as we asked for it. What a role, a client or a session has set is theirs.
+_QUESTION = """
+    SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('server_version'), pg_is_in_recovery(),
+        (SELECT setting = 'on' AND source NOT IN ('user', 'database user', 'client', 'session')
+           FROM pg_settings WHERE name = 'default_transaction_read_only')
+"""
+
+_READ_ONLY = {
+    "recovery": "the server is a standby (pg_is_in_recovery)",
+    "setting": "default_transaction_read_only is on",
+}
 
 
 def outcome_of(message: str) -> str:
@@ -133,14 +151,23 @@ def ask(database: Database, place: str, clock: Callable[[], float], now: Callabl
     finally:
         database.close()
     try:
-        ((epoch, version),) = rows
+        ((epoch, version, standby, refuses),) = rows
         # Debian's packages write what they are after the number.
         number, offset = version.split()[0], epoch - (at + latency / 2)
         if not math.isfinite(offset):
             raise ValueError(epoch)
     except (AttributeError, IndexError, TypeError, ValueError):
         raise VezaError(f"PostgreSQL at {place}: its answer has no time or no version.") from None
-    return {"version": number, "latency": round(latency, 6), "clock_offset": round(offset, 3)}
+    read_only = "recovery" if standby else "setting" if refuses else None
+    told = f", and takes no writes: {_READ_ONLY[read_only]}" if read_only else ""
+    return {
+        "outcome": "ok",
+        "detail": f"PostgreSQL at {place} answers{told}.",
+        "version": number,
+        "latency": round(latency, 6),
+        "clock_offset": round(offset, 3),
+        "read_only": read_only,
+    }
 
 
 def run(
@@ -152,7 +179,8 @@ def run(
     """Return the module's result; nothing is raised for what is found."""
     seconds, place = params["timeout"], where(params["database_url"])
     began = clock()
-    result: dict[str, Any] = {"changed": False, "version": None, "latency": None, "clock_offset": None}
+    nothing = dict.fromkeys(("version", "latency", "clock_offset", "read_only"))
+    result: dict[str, Any] = {"changed": False, **nothing}
     try:
         result.update(
             within(
@@ -161,7 +189,6 @@ def run(
                 lambda: ConnectionLost(f"PostgreSQL at {place}: no answer within {seconds:g} s."),
             )
         )
-        result.update(outcome="ok", detail=f"PostgreSQL at {place} answers.")
     except VezaError as error:
         result.update(outcome=outcome_of(error.message), detail=error.message)
     return {**result, "elapsed": round(clock() - began, 3)}

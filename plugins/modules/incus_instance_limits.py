@@ -88,8 +88,22 @@ found:
   description: Whether this hypervisor has the instance.
   returned: always
   type: bool
+instance:
+  description: The instance's name.
+  returned: RV(found)
+  type: str
+project:
+  description: Its project.
+  returned: RV(found)
+  type: str
+status:
+  description:
+    - What Incus says of its state, such as V(Running), V(Frozen) or V(Stopped).
+    - A frozen one takes connections, as the kernel does that for it, and answers none.
+  returned: RV(found)
+  type: str
 running:
-  description: Whether it runs.
+  description: Whether it runs. One that is frozen does not.
   returned: RV(found)
   type: bool
 disk:
@@ -314,6 +328,9 @@ def run(
 def look(incus: Incus, instance: dict[str, Any], path: str) -> dict[str, Any]:
     """Return what is known of the instance."""
     return {
+        "instance": incus.name,
+        "project": incus.project,
+        "status": instance.get("status"),
         "running": instance.get("status") == "Running",
         "disk": incus.levels(instance, path)[0],
         "memory": incus.memory(instance),

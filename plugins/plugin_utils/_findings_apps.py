@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils._firewall import concerns
+
 from ._findings import (
     NO,
     UNKNOWN,
@@ -206,6 +208,32 @@ def blocked_rules(evidence: Evidence) -> Finding:
     return anywhere(answers)
 
 
+def dropped_by_broker(evidence: Evidence) -> Finding:
+    """Whether the broker's own host drops or rejects what comes from a host that waits in vain, by its rules.
+
+    A rule that names addresses counts where a connection of that host came from one of them.
+    """
+    waiting = {host for host, one in running(evidence) if one and one.get("probe") and ended(one["probe"], *NO_WAY)}
+    own: set[str] = set()
+    for host, info in infos(evidence, "apps"):
+        if host in waiting and info:
+            seen = [info.get("probe"), *(one.get("probe") for one in info.get("containers") or [])]
+            own |= {entry["local"] for one in seen if one for entry in one.get("addresses") or [] if entry.get("local")}
+    answers: list[tuple[str, Truth, list[Proof]]] = []
+    for host, info in infos(evidence, "brokers"):
+        rules, first = (info or {}).get("firewall"), next(iter((info or {}).get("listeners") or []), None)
+        if rules is None or first is None:
+            answers.append((host, None, []))
+            continue
+        told = [
+            proof(host, f"firewall {rule['table']} {rule['chain']}", rule["rule"])
+            for rule in rules
+            if waiting and concerns(rule["rule"], first["port"], own)
+        ]
+        answers.append((host, bool(told), told))
+    return anywhere(answers)
+
+
 def all_get_through(evidence: Evidence) -> Finding:
     """Whether every running container that could be asked gets through."""
     outcomes = [
@@ -307,6 +335,7 @@ FINDINGS: dict[str, Question] = {
     ),
     "app_blocked": probes(lambda probe, _one: ended(probe, "blocked")),
     "app_filtered": blocked_rules,
+    "app_dropped_by_broker": dropped_by_broker,
     "app_host_gets_through": host_gets_through,
     "app_goes_elsewhere": goes_elsewhere,
     "app_without_network": containers(

@@ -257,10 +257,13 @@ def is_expired(seen: Mapping[str, Any]) -> bool:
 
 LIVES = re.compile(
     r"refused|banner exchange|key_exchange|permission denied|host key|reset by peer|closed by|password|sudo"
-    r"|received disconnect|too many authentication|privilege escalation",
+    r"|received disconnect|too many authentication|privilege escalation(?! prompt)",
     re.IGNORECASE,
 )
 """What a login says that fails, while something answers."""
+
+HUSHED = re.compile(r"waiting for privilege escalation prompt|banner exchange", re.IGNORECASE)
+"""What it says where a connection was there and nothing came: of a host that is frozen, and of one that is slow."""
 
 UNNAMED = re.compile("could not resolve hostname", re.IGNORECASE)
 """What it says where nobody was asked: as long as something answers there, it tells nothing of the network."""
@@ -354,12 +357,66 @@ def unreachable(evidence: Evidence) -> Finding:
     hosts = {
         host: why
         for host, why in (evidence.get("unreachable") or {}).items()
-        if not LIVES.search(why) and not (answers and UNNAMED.search(why)) and host not in lives
+        if not LIVES.search(why)
+        and not HUSHED.search(why)
+        and not (answers and UNNAMED.search(why))
+        and host not in lives
     }
     told = [
         proof("controller", "connection", f"{host} can't be reached from here: {why}") for host, why in hosts.items()
     ]
     return Finding(True, told, sorted(hosts)) if hosts else NO
+
+
+def host_silent(evidence: Evidence) -> Finding:
+    """Whether a site's only broker is on a host that takes connections and answers none, those of SSH included.
+
+    One that is slow for SSH alone is none, nor one that is cut off: the kernel of a frozen host takes the connection.
+    """
+    brokers = list(infos(evidence, "brokers"))
+    if len(brokers) != 1:
+        return NO
+    host, info = brokers[0]
+    why = (evidence.get("unreachable") or {}).get(host) or ""
+    if info is not None or not HUSHED.search(why):
+        return NO
+    taken = [seen for seen in asked_from_afar(evidence) if _findings_apps.ended(seen, "timed_out", stage="header")]
+    if answers_somebody(evidence):
+        return NO
+    told = [proof("controller", "connection", f"{host} gives no answer to a login: {why}")]
+    told += [proof("controller", "amqp_probe", seen["message"]) for seen in taken[:1]]
+    return Finding(True, told, [host]) if taken else UNKNOWN
+
+
+def instance_is(*statuses: str) -> Question:
+    """Return the question whether the hypervisor says so of an instance from which nobody gets an answer.
+
+    One whose host was looked at, or whose broker talks, was not so at that time, or is another of its name.
+    """
+
+    def ask(evidence: Evidence) -> Finding:
+        talks = peers_see_them(evidence) or talks_to_somebody(evidence)
+        answers: list[tuple[str, Truth, list[Proof]]] = []
+        for host, view in sorted((evidence.get("brokers") or {}).items()):
+            told = (view or {}).get("incus") or {}
+            holds = None if not told.get("status") else told["status"] in statuses
+            if holds and (view.get("info") or talks):
+                holds = None
+            answers.append((host, holds, tell_instance(told) if holds else []))
+        return anywhere(answers)
+
+    return ask
+
+
+WAKES = {"Frozen": "resume", "Freezing": "resume", "Stopped": "start"}
+"""Incus's command for an instance of this status."""
+
+
+def tell_instance(told: Mapping[str, Any]) -> list[Proof]:
+    """Quote the hypervisor, with the command that ends it."""
+    command = f"incus --project {told.get('project')} {WAKES[told['status']]} {told.get('instance')}"
+    text = f"the instance {told.get('instance')} is {told['status']}; on this hypervisor: {command}"
+    return [proof(str(told["hypervisor"]), "incus", text)]
 
 
 AGREE = 5.0
@@ -502,6 +559,9 @@ FINDINGS: dict[str, Question] = {
     "quorum_critical": lambda e: check(e, "quorum_critical"),
     "certificate_expired": certificate_expired,
     "host_unreachable": unreachable,
+    "host_silent": host_silent,
+    "instance_frozen": instance_is("Frozen", "Freezing"),
+    "instance_stopped": instance_is("Stopped"),
     "broker_filtered": on_brokers(filtered, tell_filter),
     "broker_listens_unheard": on_brokers(listens_unheard, tell_probe),
 }  # fmt: skip

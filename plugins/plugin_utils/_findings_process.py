@@ -99,19 +99,27 @@ def tell_death(host: str, info: Info) -> list[Proof]:
     return [proof(host, str(lifecycle.get("file") or "broker log"), text, died_at(info)), *tell_exits(host, info)]
 
 
-SETTLES_IN = 60.0
-"""Seconds after its start within which a broker opens the ports of its plugins, which come last."""
+SETTLES_IN = 10.0
+"""Seconds after its boot in which a look, which lasts some, may have asked its management API before: a broker opens
+all its ports within a tenth of a second, when it has booted."""
+
+
+def served_from(info: Info) -> str | None:
+    """Return since when it can have served: its log's word, else the start of its process."""
+    return max(filter(None, (info["process"].get("started_at"), info["lifecycle"].get("started_at"))), default=None)
 
 
 def started_just_now(info: Info) -> Truth:
-    """Whether its process is that young."""
-    age = seconds_between(info["process"].get("started_at"), (info.get("clock") or {}).get("now"))
+    """Whether it has served for no longer than that."""
+    age = seconds_between(served_from(info), (info.get("clock") or {}).get("now"))
     return None if age is None else age < SETTLES_IN
 
 
 def tell_start(host: str, info: Info) -> list[Proof]:
-    """Say since when it runs."""
-    started = info["process"]["started_at"]
+    """Say since when it serves."""
+    started, booted = info["process"].get("started_at"), info["lifecycle"].get("started_at")
+    if booted and booted == served_from(info):
+        return [proof(host, str(info["lifecycle"].get("file")), f"the broker has served since {booted}", booted)]
     return [proof(host, "/proc", f"the broker's process was started at {started}", started)]
 
 

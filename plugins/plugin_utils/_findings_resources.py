@@ -32,8 +32,17 @@ CLOCK_OFFSET = 30.0
 IO_FULL = 50.0
 """Percent of the time in which a broker that waits for its disk does nothing else."""
 
+INODES_LEFT, INODES_SHARE = 1000, 0.01
+"""A file system with fewer inodes than this, and a smaller share of its own, may lack them for a boot."""
+
 FILES = 0.95
 """Share of the open files above which the broker stops to accept connections."""
+
+
+def few_inodes(disk: Mapping[str, Any]) -> bool:
+    """Whether it has next to no inodes left: a boot needs some dozens, and gives them back when it fails."""
+    free, total = disk.get("inodes_free"), disk.get("inodes_total")
+    return free == 0 or bool(free is not None and total and free < min(INODES_LEFT, INODES_SHARE * total))
 
 
 def disk_is_full(info: Info) -> Truth:
@@ -46,9 +55,11 @@ def disk_is_full(info: Info) -> Truth:
         return None
     limit = disk.get("limit") or DISK_LIMIT
     nothing = disk["free"] < min(limit, DISK_LIMIT) or disk.get("inodes_free") == 0 or write_fails(info, "ENOSPC")
-    told = logged(info, "disk_full")
+    told, down = logged(info, "disk_full"), either(gone(info), booting(info), closed(info))
     return either(
-        both(nothing, either(told, gone(info), booting(info), closed(info))), both(disk["free"] < limit, told)
+        both(nothing, either(told, down)),
+        both(disk["free"] < limit, told),
+        both(few_inodes(disk), told, down),
     )
 
 
@@ -58,6 +69,8 @@ def tell_disk(host: str, info: Info) -> list[Proof]:
     text = f"{disk['path']}: {disk['free'] // MIB} MiB free of {(disk['total'] or 0) // MIB} MiB"
     if disk.get("inodes_free") == 0:
         text += ", and not one inode: it can hold no more files"
+    elif few_inodes(disk):
+        text += f", and {disk['inodes_free']} of {disk['inodes_total']} inodes: it can hold next to no more files"
     return [proof(host, "statvfs", text), *tell_signature("disk_full")(host, info)]
 
 

@@ -309,12 +309,44 @@ def worker_missing(evidence: Evidence) -> Finding:
     return anywhere(answers, about)
 
 
+def worker_unseen(evidence: Evidence) -> Finding:
+    """Whether queues that nobody consumes have a worker that is on no host which could be looked at, and one couldn't.
+
+    Then it may be there, and nothing done to it would get through.
+    """
+    idle, unreachable = FINDINGS["no_consumer"](evidence), evidence.get("unreachable") or {}
+    if not idle.holds:
+        return idle
+    away = sorted(host for host, info in infos(evidence, "apps") if info is None and host in unreachable)
+    seen = {
+        container.get("service")
+        for _host, info in infos(evidence, "apps")
+        for container in (info or {}).get("containers") or []
+    }
+    workers = {queue["name"]: queue.get("worker") for queue in evidence.get("queues") or []}
+    about = [queue for queue in idle.queues if workers.get(queue) and workers[queue] not in seen]
+    if not about or not away:
+        return NO
+    told = [proof("controller", "connection", f"{host} can't be looked at: {unreachable[host]}") for host in away]
+    idling = [one for one in idle.proof if any(queue in one["text"] for queue in about)]
+    return Finding(True, [*told, *idling], away, about)
+
+
 def database_down(evidence: Evidence) -> Finding:
     """Whether the database does not answer the controller, as a server that is away does not."""
     seen = evidence.get("database")
     if not seen:
         return UNKNOWN
     holds = seen["outcome"] in DATABASE_AWAY
+    return Finding(holds, [proof("controller", "database_info", seen["detail"])] if holds else [])
+
+
+def database_read_only(evidence: Evidence) -> Finding:
+    """Whether the database takes no writes: of a standby only where work fails, as the URL may be that of a replica."""
+    seen = evidence.get("database")
+    if not seen or seen["outcome"] != "ok":
+        return UNKNOWN
+    holds = {"setting": True, "recovery": work_fails(evidence).holds}.get(seen.get("read_only") or "", False)
     return Finding(holds, [proof("controller", "database_info", seen["detail"])] if holds else [])
 
 
@@ -332,6 +364,7 @@ def work_fails(evidence: Evidence) -> Finding:
 FINDINGS: dict[str, Question] = {
     "no_consumer": queues(nobody_consumes, lambda q: f"{q['name']} has no consumer; {q.get('messages')} messages wait"),
     "worker_missing": worker_missing,
+    "worker_unseen": worker_unseen,
     "never_acked": queues(
         never_acked,
         lambda q: f"{q['name']}: {q['consumers']} consumers hold {q['unacked']}, acknowledged none"
@@ -377,6 +410,7 @@ FINDINGS: dict[str, Question] = {
     "unroutable": lambda e: dropped(e, "unroutable"),
     "publishers_blocked": publishers_blocked,
     "database_down": database_down,
+    "database_read_only": database_read_only,
     "work_fails": work_fails,
     "arguments_refused": logged("arguments_refused"),
     "permission_refused": logged("permission_refused"),

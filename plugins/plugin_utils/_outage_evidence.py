@@ -21,7 +21,7 @@ LOOKS = {
 SAME = 30.0
 """Seconds between the kernel's kill and the service manager's note of it, at most."""
 
-TOLD = ("disk", "memory", "oom_kills")
+TOLD = ("instance", "project", "status", "disk", "memory", "oom_kills")
 """What a hypervisor tells about a broker's instance."""
 
 FINISHED = {"brokers": "service", "apps": "containers", "health": "verdict", "database": "outcome", "incus": "found"}

@@ -13,6 +13,7 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._incus import bytes_
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._choice import Choice, Step, budget_spent
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._findings import seconds_between
 from ansible_collections.veza.rabbitmq.plugins.plugin_utils._findings_broker import booting, closed, consumed
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._findings_resources import few_inodes
 
 MIB = 1024 * 1024
 
@@ -141,7 +142,8 @@ class _Disk(_Node):
         self.missing = max(0, 2 * self.alarm - (self.disk.get("free") or 0))
         self.files = self.disk.get("reclaimable") or []
         self.freed = sum(file["bytes"] for file in self.files)
-        self.no_inodes = self.disk.get("inodes_free") == 0
+        few = self.down and not self.missing and few_inodes(self.disk)
+        self.no_inodes = self.disk.get("inodes_free") == 0 or few
         # Files that go are room where bytes are what is missing; of anything else they give back next to nothing.
         self.unwritable = self.no_inodes or (self.disk.get("write_error") == "ENOSPC" and not self.missing)
         self.lacking = self.quota or self.unwritable or self.missing > self.freed
@@ -228,7 +230,7 @@ class _Disk(_Node):
         free, total, alarm = (_mib(number) for number in (self.disk.get("free"), self.disk.get("total"), self.alarm))
         parts = [
             f"{self.name}: {self.disk.get('path')} has {free} free of {total}{limit}; the alarm ends above {alarm}.",
-            "Not one inode is free: it can hold no more files." if self.no_inodes else "",
+            f"{self._inodes()} free: it can hold no more files." if self.no_inodes else "",
             "Nothing can be written all the same (ENOSPC)." if self.unwritable and not self.no_inodes else "",
             f"The data take {_mib(self.disk.get('data_bytes'))}.",
             f"May go: {listed}." if listed else "No crash dump, closed rotated log or surplus journal is there to go.",
@@ -236,6 +238,10 @@ class _Disk(_Node):
             self.largest_queues(),
         ]
         return " ".join(part for part in parts if part)
+
+    def _inodes(self) -> str:
+        free, total = self.disk["inodes_free"], self.disk.get("inodes_total")
+        return f"{free} of {total} inodes are" if free else "Not one inode is"
 
     def _limited_by(self) -> str:
         limit = (self.incus["disk"].get("limits") or [{}])[0]

@@ -10,6 +10,8 @@ import signal
 import time
 from typing import Any
 
+import psycopg2
+
 from ansible_collections.veza.rabbitmq.plugins.modules import database_info
 from tests.lab.stack import Lab, login
 
@@ -33,6 +35,31 @@ def test_a_database_that_answers(bare_lab: Lab) -> None:
     assert result["version"].split(".")[0].isdigit()
     assert abs(result["clock_offset"]) <= 0.001 + result["latency"] / 2
     assert result["changed"] is False
+
+
+def alter(lab: Lab, what: str) -> None:
+    """Change a default, also where the default is that nothing can be changed."""
+    account = lab.credentials["database"]
+    connection = psycopg2.connect(f"postgresql://{login(account)}@127.0.0.1:{lab.ports['postgres']}/veza")
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = off")
+        cursor.execute(f"ALTER {what}")
+    connection.close()
+
+
+def test_a_database_that_takes_no_writes(bare_lab: Lab) -> None:
+    assert look(bare_lab)["read_only"] is None
+    user = bare_lab.credentials["database"]["user"]
+    # What a role has set for itself alone is nothing of the database.
+    for whose, read_only in ((f'ROLE "{user}"', None), ("DATABASE veza", "setting")):
+        alter(bare_lab, f"{whose} SET default_transaction_read_only = on")
+        try:
+            result = look(bare_lab)
+            assert (result["outcome"], result["read_only"]) == ("ok", read_only)
+        finally:
+            alter(bare_lab, f"{whose} RESET default_transaction_read_only")
+    assert look(bare_lab)["read_only"] is None
 
 
 def test_what_it_refuses(bare_lab: Lab) -> None:

@@ -228,6 +228,8 @@ DOWN = health("unhealthy", "refused", [check("reachable", "fail")])
 SILENT = health("unknown", "timed_out")
 NO_WAY = probe("refused", "connect")
 LONELY = probe("timed_out", "connect")
+UNANSWERED = probe("timed_out", "header")
+NO_PROMPT = "Task failed: Timeout (22s) waiting for privilege escalation prompt"
 KILLED = {"exits": [{"at": AT, "status": "9/KILL"}]}
 
 
@@ -260,6 +262,8 @@ EMPTY = health(
     "unknown", "login_refused", [check("vhost", "fail"), check("queues", "fail", "queue 'x' does not exist")]
 )
 
+SCARCE = {"path": "/d", "free": 10**9, "total": 10**10, "limit": 50_000_000, "writable": True, "inodes_total": 600}
+
 UNNAMED = probe("name_not_resolved", "resolve")
 EXPIRED = {**probe("tls_failed", "tls"), "message": "TLS failed (certificate has expired)"}
 LOW = {"path": "/d", "free": 10 * 2**30, "total": 100 * 2**30, "limit": 16 * 2**30, "writable": True, "inodes_free": 9}
@@ -268,6 +272,12 @@ LOW = {"path": "/d", "free": 10 * 2**30, "total": 100 * 2**30, "limit": 16 * 2**
 def at(address: str, seen: dict[str, Any]) -> dict[str, Any]:
     """Return a probe of this address."""
     return {**seen, "addresses": [{"address": address}]}
+
+
+def instance(status: str) -> dict[str, Any]:
+    """Return a broker's host that told nothing, and what its hypervisor says of its instance."""
+    told = {"instance": "rabbitmq", "project": "veza", "status": status, "hypervisor": "h1"}
+    return {"rabbitmq": {"info": None, "incus": told}}
 
 
 def fail_only(name: str) -> dict[str, Any]:
@@ -352,6 +362,15 @@ SITUATIONS = {
     "gone, log unreadable": (
         evidence(DOWN, info("stopped", last="none", clean_stop=None), NO_WAY),
         "broker_down",
+    ),
+    **{
+        f"no room to boot, with {left} of 600 inodes": (
+            evidence(DOWN, failing("disk_full", disk={**SCARCE, "inodes_free": left}), NO_WAY), cause
+        )
+        for left, cause in ((2, "disk_full"), (0, "disk_full"), (40, "boot_failed"))
+    },
+    "few inodes, and it serves": (
+        evidence(health(), info(signatures=[line("disk_full")], disk={**SCARCE, "inodes_free": 2}), probe()), "healthy"
     ),
     "booting": (evidence(DOWN, info("starting", last="starting", probe=NO_WAY), NO_WAY), "broker_booting"),
     "waits for peers": (
@@ -482,10 +501,10 @@ SITUATIONS = {
         ),
         "broker_listens_elsewhere",
     ),
-    "it opens its ports": (
+    "it was asked before it had booted": (
         evidence(
             health("unknown", "refused"),
-            info(process={"running": True, "pid": 1, "suspended": False, "started_at": "2026-01-31T02:04:30.000Z"}),
+            info(process={"running": True, "pid": 1, "suspended": False, "started_at": "2026-01-31T02:04:54.000Z"}),
             probe(),
         ),
         "broker_settling",
@@ -547,6 +566,45 @@ SITUATIONS = {
     ),
     "ssh and the broker are down": (evidence(DOWN, None, NO_WAY, unreachable={"rabbitmq": "timed out"}), "unknown"),
     "ssh starves": (evidence(SILENT, None, LONELY, unreachable={"rabbitmq": "during banner exchange"}), "unknown"),
+    **{
+        f"the broker's instance is {what}": (
+            evidence(SILENT, None, seen, unreachable={"rabbitmq": why}, brokers=instance(status)), cause
+        )
+        for what, status, seen, why, cause in (
+            ("frozen", "Frozen", UNANSWERED, NO_PROMPT, "instance_frozen"),
+            ("frozen, and SSH is new to it", "Frozen", UNANSWERED, "timed out during banner exchange",
+             "instance_frozen"),
+            ("stopped", "Stopped", LONELY, "Connection timed out", "instance_stopped"),
+            ("running and starves", "Running", UNANSWERED, NO_PROMPT, "broker_host_silent"),
+            ("running, its network is down", "Running", LONELY, "Connection timed out", "network_down"),
+        )
+    },
+    "the broker's host takes connections and answers none": (
+        evidence(SILENT, None, UNANSWERED, unreachable={"rabbitmq": NO_PROMPT}), "broker_host_silent"
+    ),
+    "the broker hangs, and its host is slow to log in to": (
+        evidence(DOWN, None, UNANSWERED, unreachable={"rabbitmq": NO_PROMPT}), "unknown"
+    ),
+    "sudo is slow on the broker's host": (evidence(health(), None, probe(), unreachable={"rabbitmq": NO_PROMPT}),
+                                          "healthy"),
+    "another instance of the name is stopped": (
+        evidence(health(), None, probe(), unreachable={"rabbitmq": NO_PROMPT}, brokers=instance("Stopped")), "healthy"
+    ),
+    "no consumer, and the workers' host is frozen": (
+        evidence(health(traffic=traffic([queue(consumers=0)])), info(), unreachable={"workers": NO_PROMPT},
+                 apps={"backend-1": {"info": app()}, "workers": {"info": None}}),
+        "worker_host_unseen",
+    ),
+    "no consumer, and the workers' host is cut off": (
+        evidence(health(traffic=traffic([queue(consumers=0)])), info(), unreachable={"workers": "timed out"},
+                 apps={"backend-1": {"info": app()}, "workers": {"info": None}}),
+        "network_down",
+    ),
+    "no consumer, and a backend's host does not answer": (
+        evidence(health(traffic=traffic([queue(consumers=0)])), info(), unreachable={"backend-1": NO_PROMPT},
+                 apps={"backend-1": {"info": None}, "workers": {"info": worker()}}),
+        "no_consumers",
+    ),
     "a host unreachable": (
         evidence(health(), info(), probe(), unreachable={"backend-1": "no route to host"}),
         "network_down",
@@ -625,6 +683,17 @@ SITUATIONS = {
         "database_down",
     ),
     "no database, and no harm": (at_work(database={"outcome": "refused", "detail": "refused"}), "healthy"),
+    **{
+        f"the database takes no writes: {what}": (
+            at_work([queue(**seen)], database={"outcome": "ok", "detail": "no writes", "read_only": why}), cause
+        )
+        for what, seen, why, cause in (
+            ("for anybody", {}, "setting", "database_read_only"),
+            ("for anybody, and work fails", {"acked": 0, "redelivered_count": 2}, "setting", "database_read_only"),
+            ("a standby, and work fails", {"acked": 0, "redelivered_count": 2}, "recovery", "database_read_only"),
+            ("a standby, and all is well", {}, "recovery", "healthy"),
+        )
+    },
     "no acks for long": (at_work([queue(acked=0, unacked_for=420)]), "consumers_not_acking"),
     "slow, or idle before": (at_work([queue(acked=0, unacked_for=120)]), "healthy"),
     "grows": (at_work([queue(acked=3, risen=400, stuck_for=0)]), "backlog_growing"),

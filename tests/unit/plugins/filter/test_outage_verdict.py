@@ -322,6 +322,42 @@ def test_whom_the_kernel_killed_only_the_hypervisor_can_tell(kills: list[dict] |
         assert "its container may use 300 MiB, of which RabbitMQ knows nothing" in str(verdict["proof"])
 
 
+def test_what_the_hypervisor_says_of_the_instance_comes_with_the_command_that_wakes_it() -> None:
+    answer = {"found": True, "instance": "rabbitmq", "project": "veza", "status": "Frozen", "running": False}
+    frozen = {"unreachable": True, "msg": "Timeout (22s) waiting for privilege escalation prompt:"}
+    asked = {"results": [{**answer, "__outage_diagnose_pair": ["rabbitmq", "h2"]}]}
+    hostvars = {"rabbitmq": {"__outage_diagnose_broker": frozen}}
+    verdict = outage_verdict(outage_evidence({"health": SILENT, "incus": asked}, hostvars, ["rabbitmq"], []), causes())
+    assert (verdict["cause"], verdict["targets"], verdict["remedy"]) == ("instance_frozen", ["rabbitmq"], "ask")
+    (told,) = verdict["proof"]
+    assert told["host"] == "h2"
+    assert told["text"].endswith("is Frozen; on this hypervisor: incus --project veza resume rabbitmq")
+
+
+RULE = "ip saddr {} tcp dport 5672 ct state established drop"
+
+
+@pytest.mark.parametrize(
+    ("rule", "outcome", "quoted"),
+    [
+        (RULE.format("198.18.77.30"), "timed_out", True),
+        ("tcp dport 5672 ct state established drop", "timed_out", True),
+        (RULE.format("198.18.77.21"), "timed_out", False),
+        (RULE.format("198.18.77.30"), "login_refused", False),
+    ],
+)
+def test_the_rule_of_the_brokers_host_against_one_host_is_quoted(rule: str, outcome: str, quoted: bool) -> None:
+    seen = {**probe(outcome, "header"), "addresses": [{"address": "198.18.77.10", "local": "198.18.77.30"}]}
+    broker = info(firewall=[{"table": "inet hunt", "chain": "c", "rule": rule}])
+    cut = app(container("w", "worker-transcode", probe("timed_out", "header")), probe=seen)
+    cut = cut if outcome == "timed_out" else app(container("w", "worker-transcode", seen), probe=seen)
+    verdict = outage_verdict(evidence(health(), broker, probe(), workers=cut), causes())
+    assert verdict["targets"] == ["workers"]
+    told = [one for one in verdict["proof"] if one["source"] == "firewall inet hunt c"]
+    assert [(one["host"], one["text"]) for one in told] == ([("rabbitmq", rule)] if quoted else [])
+    assert (verdict["cause"] == "backend_cannot_reach") is (outcome == "timed_out")
+
+
 def test_an_alarm_names_the_queue_and_its_consumer() -> None:
     full = queue(messages=5000, acked=0, consumer_hosts=["198.18.77.30"])
     broker = info(memory={"used": 500 * 2**20, "watermark": 200 * 2**20, "oom_kills": []})
@@ -530,7 +566,8 @@ def test_one_host_is_no_two_clocks() -> None:
 
 def test_a_broker_that_settles_has_been_away_since_the_first_error() -> None:
     errors = {"first_at": "2026-01-31T02:03:10.000Z", "last_at": "2026-01-31T02:04:50.000Z", "connected_at": None}
-    seen = {**SITUATIONS["it opens its ports"][0], "apps": {"backend-1": {"info": app(container(errors=errors))}}}
+    settles = SITUATIONS["it was asked before it had booted"][0]
+    seen = {**settles, "apps": {"backend-1": {"info": app(container(errors=errors))}}}
     verdict = outage_verdict(seen, causes())
     assert (verdict["cause"], verdict["outage"]["start"]) == ("broker_settling", errors["first_at"])
 
@@ -957,18 +994,27 @@ def test_a_cause_names_the_nodes_on_which_all_of_it_holds(infos: tuple, expected
 
 
 @pytest.mark.parametrize(
-    ("started", "cause"),
+    ("started", "booted", "cause"),
     [
-        ("2026-01-31T02:04:30.000Z", "broker_settling"),
-        ("2026-01-31T02:00:00.000Z", "management_unavailable"),
-        (None, "management_unavailable"),
+        ("02:04:54", None, "broker_settling"),
+        ("02:04:30", "02:04:55", "broker_settling"),
+        ("02:00:00", "02:04:55", "broker_settling"),
+        ("02:04:30", None, "management_unavailable"),
+        ("02:04:30", "02:04:35", "management_unavailable"),
+        (None, None, "management_unavailable"),
     ],
 )
-def test_a_broker_that_was_started_just_now_opens_the_ports_of_its_plugins_last(
-    started: str | None, cause: str
+def test_a_broker_that_has_just_booted_was_asked_before_its_management_api_was_open(
+    started: str | None, booted: str | None, cause: str
 ) -> None:
-    process = {"running": True, "pid": 1, "suspended": False, "started_at": started}
-    assert named(evidence(health("unknown", "refused"), info(process=process), probe()))[0] == cause
+    """All its ports open at once: one that has served AMQP for longer has no management API."""
+    at = {None: None, **{time: f"2026-01-31T{time}.000Z" for time in (started, booted) if time}}
+    process = {"running": True, "pid": 1, "suspended": False, "started_at": at[started]}
+    seen = info(process=process, lifecycle=lifecycle(started_at=at[booted]))
+    verdict = outage_verdict(evidence(health("unknown", "refused"), seen, probe()), causes())
+    assert verdict["cause"] == cause
+    if cause == "broker_settling":
+        assert str(at[booted] or at[started]) in verdict["proof"][0]["text"]
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ def names(choice: Choice) -> list[str]:
 
 LOOP = {"state": "restarting", "free": 0}
 NO_INODES = {"state": "restarting", "free": 9 * GIB, "inodes_free": 0}
+FEW_INODES = {**NO_INODES, "inodes_free": 2, "inodes_total": 600}
 QUOTA = {"state": "restarting", "free": 9 * GIB, "write_error": "EDQUOT"}
 
 
@@ -127,6 +128,7 @@ QUOTA = {"state": "restarting", "free": 9 * GIB, "write_error": "EDQUOT"}
             ["stop_full_broker", "copy_data", "grow_disk", "start_broker"],
         ),
         ({**NO_INODES, "write_error": "ENOSPC", "inodes_free": None}, {}, ["stop_full_broker", "copy_data"]),
+        ({**FEW_INODES, "reclaimable": [FILE]}, {}, ["stop_full_broker", "copy_data", "free_files"]),
         ({**NO_INODES, "state": "running", "incus": ON_INCUS}, {"disk_max": "4GiB"}, ["grow_disk"]),
         (
             {**NO_INODES, "state": "running"},
@@ -287,6 +289,12 @@ def test_that_a_disk_has_no_inodes_is_said() -> None:
     ]
     assert ["Not one inode is free" in str(ask) for ask in asked] == [True, False]
     assert ["(ENOSPC)" in str(ask) for ask in asked] == [False, True]
+
+
+def test_that_next_to_no_inodes_are_left_is_said() -> None:
+    """A broker that serves may still find room in them; one whose boot failed for it did not."""
+    asked = free_disk(STEP, REMEDY, evidence(**{**FEW_INODES, "state": "stopped"}), settings()).ask
+    assert "2 of 600 inodes are free: it can hold no more files." in str(asked)
 
 
 def test_nodes_at_which_the_work_ends_come_last_and_nothing_is_planned_behind_them() -> None:

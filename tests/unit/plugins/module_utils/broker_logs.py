@@ -90,6 +90,25 @@ REFUSED = """\
 {{shutdown,{failed_to_start_child,prelaunch,failed_to_prepare_configuration}},{rabbit_prelaunch_app,start,[normal,[]]}
 """
 
+# 4.0.5: a certificate that is not there, and a syntax error in advanced.config.
+NO_CERTIFICATE = """\
+2026-11-28 05:16:26.442718+00:00 [error] <0.151.0> Error preparing configuration in phase validation:
+2026-11-28 05:16:26.442793+00:00 [error] <0.151.0>   - ssl_options.certfile invalid, file does not exist or cannot be \
+read by the node
+2026-11-28 05:16:26.445951+00:00 [error] <0.151.0> BOOT FAILED
+2026-11-28 05:16:26.445951+00:00 [error] <0.151.0> Error during startup: {error,failed_to_prepare_configuration}
+2026-11-28 05:16:27.455248+00:00 [error] <0.151.0>                              failed_to_prepare_configuration}},
+"""
+
+NO_SYNTAX = """\
+2026-11-28 05:14:13.680000+00:00 [error] <0.151.0> Failed to load advanced configuration file \
+"/etc/rabbitmq/advanced.config": 1: syntax error before: '{'
+2026-11-28 05:14:13.690000+00:00 [error] <0.151.0> BOOT FAILED
+2026-11-28 05:14:13.690000+00:00 [error] <0.151.0> Error during startup: \
+{error,failed_to_read_advanced_configuration_file}
+2026-11-28 05:14:14.695000+00:00 [error] <0.151.0>     reason: failed_to_read_advanced_configuration_file
+"""
+
 SERVED = """\
 2026-11-24 11:06:16.000000+00:00 [notice] <0.216.0> Logging: configured log handlers are now ACTIVE
 2026-11-24 11:06:19.000000+00:00 [info] <0.586.0> Server startup complete; 4 plugins started.
@@ -124,6 +143,13 @@ error:{badmatch,{error,{{shutdown,{failed_to_start_child,auth,\
 
 Crash dump is being written to: erl_crash.dump...done
 """
+
+# 4.0.5: the dump could not be written, so that the line has no end; the next run's words, as the file has them.
+UNWRITTEN_DUMP_STDERR = """\
+Kernel pid terminated (application_controller) ("{application_start_failure,rabbit,{{cannot_log_to_file,\
+\\"/var/log/rabbitmq/rabbit@rabbitmq.log\\",eacces},{rabbit,start,[normal,[]]}}}")
+
+Crash dump is being written to: /var/log/rabbitmq/erl_crash.dump..."""
 
 HALTED = "Gracefully halting Erlang VM\n"
 

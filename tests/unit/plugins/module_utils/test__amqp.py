@@ -514,6 +514,7 @@ def test_each_address_is_tried_and_keeps_its_error(monkeypatch: pytest.MonkeyPat
         ("127.0.0.1", "connected"),
         ("127.0.0.3", "untried"),
     ]
+    assert [entry.get("local") for entry in found.addresses] == [None, "127.0.0.1", None]
 
 
 def test_an_address_that_swallows_everything_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ from tests.unit.plugins.module_utils.broker_logs import (
     FAULTS,
     HALTED,
     MAIN,
+    NO_CERTIFICATE,
+    NO_SYNTAX,
     PRELAUNCH_FAILURE,
     PRELAUNCH_FAILURE_STDERR,
     REFUSED,
@@ -30,6 +32,7 @@ from tests.unit.plugins.module_utils.broker_logs import (
     SIGTERM,
     STDERR,
     STDOUT,
+    UNWRITTEN_DUMP_STDERR,
     tail,
 )
 
@@ -216,6 +219,18 @@ def test_a_failure_is_not_taken_for_the_one_before_it() -> None:
     assert counts(main, tail(no_dump + HALTED, STDERR, written))["cookie_file"][0] == 0
 
 
+def test_what_follows_a_dump_that_could_not_be_written_is_of_the_next_run() -> None:
+    """Its line has no end: `...erl_crash.dump...Gracefully halting Erlang VM` is the last line of the file."""
+    main, written = tail(SERVED, MAIN, "2026-11-24T11:06:22.510+00:00"), "2026-11-24T11:06:22.600+00:00"
+    stopped = counts(main, tail(UNWRITTEN_DUMP_STDERR + HALTED, STDERR, written))
+    assert stopped == {"boot_failed": (0, 1), "crash_dump": (0, 1), "permissions": (0, 1)}
+    # The dump of a boot that fails after the run counts, and so does a failure that is told on such a line.
+    failed = counts(main, tail(HALTED + UNWRITTEN_DUMP_STDERR, STDERR, written))
+    assert failed == {"boot_failed": (1, 1), "crash_dump": (1, 1), "permissions": (1, 1)}
+    told = counts(main, tail(UNWRITTEN_DUMP_STDERR + COOKIE_STDERR.partition("\n\n")[0], STDERR, written))
+    assert (told["permissions"], told["boot_failed"], told["cookie_file"]) == ((0, 1), (1, 2), (1, 1))
+
+
 def test_what_a_boot_says_before_it_fails_belongs_to_it() -> None:
     rows = logs.signatures(logs.read([tail(SERVED, MAIN), tail(REFUSED.replace(" 10:59:", " 11:59:"), STDOUT)]))
     found = {row["name"]: row for row in rows}["configuration"]
@@ -233,6 +248,33 @@ def test_the_telling_line_of_a_failure_is_quoted() -> None:
     text = "".join(f"{PREFIX}{line}\n" for line in lines)
     (found,) = [row for row in logs.signatures(logs.read([tail(text)])) if row["name"] == "port_in_use"]
     assert (found["count"], found["line"].endswith("5672},eaddrinuse}")) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (NO_CERTIFICATE, "ssl_options.certfile invalid, file does not exist or cannot be read by the node"),
+        (NO_SYNTAX, "advanced.config\": 1: syntax error before: '{'"),
+    ],
+)
+def test_of_a_configuration_that_is_refused_the_line_with_the_fault_is_quoted(text: str, told: str) -> None:
+    found = {row["name"]: row for row in logs.signatures(logs.read([tail(text, STDOUT)]))}
+    assert found["configuration"]["count"] >= 3
+    assert found["configuration"]["line"].endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["BOOT FAILED", "===========", "Error during startup: {error,not_json}"], "startup: {error,not_json}"),
+        (["BOOT FAILED", "===========", "Exception during startup:", "", "error:{badmatch,[]}"], "error:{badmatch,[]}"),
+        (["BOOT FAILED", "===========", "Exception during startup:"], "BOOT FAILED"),
+        (["BOOT FAILED", "another line"], "BOOT FAILED"),
+    ],
+)
+def test_of_a_boot_that_failed_the_reason_is_quoted_and_not_that_it_failed(lines: list[str], told: str) -> None:
+    (found,) = logs.signatures(logs.read([tail("".join(f"{PREFIX}{line}\n" for line in lines))]))
+    assert (found["name"], found["count"], found["line"].endswith(told)) == ("boot_failed", 1, True)
 
 
 def test_lines_of_the_journal_have_its_time() -> None:

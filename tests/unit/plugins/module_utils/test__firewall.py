@@ -10,6 +10,36 @@ import pytest
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils import _firewall
 
+
+@pytest.mark.parametrize(
+    ("rule", "about"),
+    [
+        ("ip saddr 198.18.77.30 tcp dport 5672 ct state established drop", True),
+        ("tcp dport { 5672, 15672 } drop", True),
+        ("ip saddr 198.18.77.0/24 tcp dport 5000-6000 reject", True),
+        ("ip saddr { 198.18.77.21, 198.18.77.30 } tcp dport 5672 drop", True),
+        ("ip saddr != 198.18.77.21 tcp dport 5672 drop", True),
+        ("ip daddr 198.18.77.30 tcp sport 5672 drop", True),
+        ("ip daddr 198.18.77.10 tcp dport 5672 drop", True),
+        ("-s 198.18.77.30/32 -p tcp -m tcp --dport 5672 -j DROP", True),
+        ("! -s 198.18.77.21/32 -p tcp -m multiport --dports 5672,15672 -j DROP", True),
+        ("ip saddr 198.18.77.21 tcp dport 5672 drop", False),
+        ("ip saddr != 198.18.77.30 tcp dport 5672 drop", False),
+        ("ip saddr @peers tcp dport 5672 drop", False),
+        ("ip saddr != @peers tcp dport 5672 drop", False),
+        ("ip saddr 198.18.77.30 tcp dport 15672 drop", False),
+        ("ip6 saddr fd00::1 tcp dport 5672 drop", False),
+        ("! -s 198.18.77.30/32 -p tcp -m tcp --dport 5672 -j DROP", False),
+        ("meta l4proto { tcp, udp } th dport 53 drop", False),
+    ],
+)
+def test_a_rule_is_about_the_address_that_it_names(rule: str, about: bool) -> None:
+    assert _firewall.concerns(rule, 5672, ["198.18.77.30"]) is about
+    # Of a host whose address nobody knows, only what names none.
+    names_others = any(end in rule for end in ("saddr", "-s", "daddr 198.18.77.30"))
+    assert _firewall.concerns(rule, 5672, []) is (about and not names_others)
+
+
 NFT = """
 table inet filter {
     chain input {

@@ -63,15 +63,30 @@ def look(clock: Any, answer: Any) -> dict[str, Any]:
 
 
 def test_a_database_that_answers(clock: Any) -> None:
-    assert look(clock, [(5002.1, "17.6 (Debian 17.6-1)")]) == {
+    assert look(clock, [(5002.1, "17.6 (Debian 17.6-1)", False, False)]) == {
         "changed": False,
         "outcome": "ok",
         "detail": "PostgreSQL at db:5432, database veza answers.",
         "version": "17.6",
         "latency": 0.2,
         "clock_offset": 2.0,
+        "read_only": None,
         "elapsed": 0.2,
     }
+
+
+@pytest.mark.parametrize(
+    ("answer", "read_only", "told"),
+    [
+        ((True, False), "recovery", "answers, and takes no writes: the server is a standby (pg_is_in_recovery)."),
+        ((True, True), "recovery", "answers, and takes no writes: the server is a standby (pg_is_in_recovery)."),
+        ((False, True), "setting", "answers, and takes no writes: default_transaction_read_only is on."),
+        ((False, None), None, "veza answers."),
+    ],
+)
+def test_a_database_that_takes_no_writes(clock: Any, answer: tuple[Any, ...], read_only: str | None, told: str) -> None:
+    result = look(clock, [(5002.1, "17.6", *answer)])
+    assert (result["outcome"], result["read_only"], result["detail"].endswith(told)) == ("ok", read_only, True)
 
 
 @pytest.mark.parametrize(
@@ -121,11 +136,11 @@ def test_a_question_that_is_refused_is_an_error(clock: Any) -> None:
     [
         pytest.param([], id="no row"),
         pytest.param([(5002.1,)], id="no version"),
-        pytest.param([(5002.1, "")], id="an empty version"),
-        pytest.param([(5002.1, None)], id="null for the version"),
-        pytest.param([(None, "17.6")], id="null for the time"),
-        pytest.param([(float("nan"), "17.6")], id="no number for the time"),
-        pytest.param([(float("inf"), "17.6")], id="an endless time"),
+        pytest.param([(5002.1, "", False, False)], id="an empty version"),
+        pytest.param([(5002.1, None, False, False)], id="null for the version"),
+        pytest.param([(None, "17.6", False, False)], id="null for the time"),
+        pytest.param([(float("nan"), "17.6", False, False)], id="no number for the time"),
+        pytest.param([(float("inf"), "17.6", False, False)], id="an endless time"),
     ],
 )
 def test_an_answer_without_a_time_or_a_version_is_an_error(clock: Any, rows: Any) -> None:

@@ -79,10 +79,18 @@ def test_it_tells_what_limits_the_instance(run: Callable[..., dict[str, Any]]) -
     hypervisor = Hypervisor()
     result = run(hypervisor)
     assert (result["changed"], result["found"], result["running"]) == (False, True, True)
+    assert (result["instance"], result["project"], result["status"]) == ("rabbitmq", "default", "Running")
     assert result["disk"]["limits"] == [{"kind": "pool", "name": "veza", "size": 1024 * MIB}]
     assert result["memory"] == {"limit": 300 * MIB, "used": 200 * MIB, "peak": None}
     assert result["oom_kills"] is None
     assert hypervisor.changes == []
+
+
+def test_an_instance_that_is_frozen_does_not_run(run: Callable[..., dict[str, Any]]) -> None:
+    hypervisor = Hypervisor()
+    hypervisor.instance["status"] = "Frozen"
+    result = run(hypervisor)
+    assert (result["running"], result["status"]) == (False, "Frozen")
 
 
 def test_an_instance_that_is_elsewhere_is_no_failure_unless_it_is_to_be_changed(
