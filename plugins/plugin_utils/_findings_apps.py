@@ -117,7 +117,7 @@ def containers(
             for container in info.get("containers") or []:
                 service = str(container.get("service") or "")
                 container = {**container, "now": now, "worker": service in named, "works": service in at_work}
-                container["spared"] = service in alive
+                container["spared"], container["site_vhost"] = service in alive, evidence.get("vhost")
                 if workers and (not of_worker(container) or container["state"] == "missing"):
                     continue
                 truth = holds(container)
@@ -174,6 +174,20 @@ def of_worker(container: Container) -> bool:
     return bool(container.get("worker")) or str(container.get("service") or "").startswith("worker")
 
 
+def other_vhost(container: Container) -> Truth:
+    """Whether it uses another virtual host than the site: every light is green there, and nobody meets it."""
+    if container["state"] in ("missing", "exited", "dead"):
+        return False
+    own, wanted = (container.get("amqp") or {}).get("vhost"), container.get("site_vhost")
+    return None if own is None or wanted is None else own != wanted
+
+
+def tell_vhost(container: Container) -> str:
+    """Say which it uses."""
+    amqp, site = container["amqp"], container["site_vhost"]
+    return f"{container['name']} uses the vhost '{amqp['vhost']}' ({amqp['variable']}), the site '{site}'"
+
+
 def tell_state(container: Container) -> str:
     """Say how it is."""
     code = f", exit code {container['exit_code']}" if container.get("exit_code") is not None else ""
@@ -207,9 +221,13 @@ def blocked_rules(evidence: Evidence) -> Finding:
 
 
 def all_get_through(evidence: Evidence) -> Finding:
-    """Whether every running container that could be asked gets through."""
+    """Whether every running container that could be asked gets through, and to the site's virtual host."""
+    site = evidence.get("vhost")
     outcomes = [
-        None if one is None or not one.get("probe") else bool(one["probe"]["ok"]) for _host, one in running(evidence)
+        None
+        if one is None or not one.get("probe")
+        else bool(one["probe"]["ok"]) and not other_vhost({**one, "site_vhost": site})
+        for _host, one in running(evidence)
     ]
     holds = False if False in outcomes else True if True in outcomes else None
     return UNKNOWN if holds is None else Finding(holds)
@@ -320,4 +338,6 @@ FINDINGS: dict[str, Question] = {
     "backend_frozen": containers(lambda one: both(frozen(one), not of_worker(one)), tell_frozen),
     "worker_frozen": containers(frozen, tell_frozen, workers=True),
     "worker_crash_loops": workers_crash_loop,
+    "backend_other_vhost": containers(lambda one: both(other_vhost(one), not of_worker(one)), tell_vhost),
+    "worker_other_vhost": containers(other_vhost, tell_vhost, workers=True),
 }  # fmt: skip

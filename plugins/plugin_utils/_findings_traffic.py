@@ -9,6 +9,7 @@ A depth or a counter is a sample, up to some seconds old. Nothing here is proved
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -251,6 +252,16 @@ def goes_on(line: Mapping[str, Any], now: str | None, within: float, quiet: floa
     return lapse < min(within, max(quiet, PAUSES * pause))
 
 
+IN_VHOST = re.compile(r"in vhost '([^']*)'")
+"""How the broker's log names the virtual host of what it refuses."""
+
+
+def of_another_vhost(line: Mapping[str, Any], site: str | None) -> bool:
+    """Whether a line is about another virtual host than the site's."""
+    named = IN_VHOST.search(line["line"])
+    return site is not None and named is not None and named[1] != site
+
+
 def logged(*names: str, within: float = REPEATED, quiet: float = QUIET) -> Question:
     """Return the question whether a line about clients was written to a broker's log since its last start, and lately.
 
@@ -266,7 +277,11 @@ def logged(*names: str, within: float = REPEATED, quiet: float = QUIET) -> Quest
                 continue
             now = (info.get("clock") or {}).get("now")
             for line in info.get("signatures") or []:
-                if line["name"] in names and line["count"] and goes_on(line, now, within, quiet):
+                if line["name"] not in names or not line["count"] or not goes_on(line, now, within, quiet):
+                    continue
+                if of_another_vhost(line, evidence.get("vhost")):
+                    unknown = True  # only the last of its kind is quoted: earlier ones may have been about the site's
+                else:
                     text = f"{line['line']} ({line['count']} times)"
                     told.append(proof(host, line["file"], text, line["last_at"]))
                     queues += [one["name"] for one in evidence.get("queues") or [] if f"'{one['name']}'" in text]

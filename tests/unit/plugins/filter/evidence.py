@@ -275,6 +275,11 @@ def fail_only(name: str) -> dict[str, Any]:
     return evidence(fail(name), info(), probe())
 
 
+def in_vhost(name: str) -> dict[str, Any]:
+    """Return the login of a container that uses this virtual host, as the evidence has it."""
+    return {"variable": "AMQP_URL", "matches": True, "vhost": name}
+
+
 # Each situation, and the cause that it must be taken for.
 SITUATIONS = {
     "healthy": (evidence(health(), info(), probe()), "healthy"),
@@ -642,6 +647,23 @@ SITUATIONS = {
     "blocked, all green": (
         at_work(traffic={"connections": {"total": 6, "blocked": 2, "by_host": {"a": {"total": 6, "blocked": 2}}}}),
         "publishers_blocked",
+    ),
+    "a backend in another vhost": (
+        at_work([queue()], vhost="/veza", apps={
+            "backend-1": {"info": app(container(amqp=in_vhost("/")))},
+            "backend-2": {"info": app(container(amqp=in_vhost("/veza")))},
+        }),
+        "backend_wrong_vhost",
+    ),
+    "a worker in another vhost": (
+        at_work([queue(consumers=0)], vhost="/veza", workers=worker(amqp=in_vhost("/"))), "worker_wrong_vhost"
+    ),
+    "all in the site's vhost": (
+        at_work([queue()], vhost="/", apps={"backend-1": {"info": app(container(amqp=in_vhost("/")))}}), "healthy"
+    ),
+    "a stopped worker of another vhost": (
+        at_work([queue()], vhost="/veza", workers=worker(amqp=in_vhost("/"), state="exited", exit_code=0)),
+        "worker_stopped",
     ),
     "connection limit": (at_work([queue()], "connection_limit"), "connection_limit"),
     **{

@@ -41,6 +41,7 @@ from tests.unit.plugins.filter.evidence import (
     fail,
     failing,
     health,
+    in_vhost,
     info,
     lifecycle,
     line,
@@ -1057,3 +1058,41 @@ def test_when_another_node_was_stopped_is_not_when_the_outage_began() -> None:
     verdict = outage_verdict(seen, causes())
     assert (verdict["cause"], verdict["targets"]) == ("broker_crashed", ["b"])
     assert verdict["outage"]["start"] == AT
+
+
+def test_a_wrong_vhost_names_host_container_and_both_vhosts() -> None:
+    verdict = outage_verdict(SITUATIONS["a backend in another vhost"][0], causes(), QUEUES)
+    assert (verdict["targets"], verdict["affects"], verdict["serves"]) == (["backend-1"], "targets", False)
+    (told,) = verdict["proof"]
+    assert (told["host"], told["text"]) == (
+        "backend-1", "veza_backend_api uses the vhost '/' (AMQP_URL), the site '/veza'"
+    )  # fmt: skip
+
+
+def test_a_worker_in_another_vhost_explains_its_own_queue_only() -> None:
+    seen = at_work(
+        [queue(consumers=0), queue("dmca_propagation", consumers=0)], vhost="/veza", workers=worker(amqp=in_vhost("/"))
+    )
+    verdict = outage_verdict(seen, causes(), [{**QUEUES[0], "worker": "worker-transcode"}, QUEUES[1]])
+    assert (verdict["cause"], verdict["queues"], verdict["remedy"]) == ("worker_wrong_vhost", ["transcode_jobs"], "ask")
+    assert [(one["cause"], one["queues"]) for one in verdict["also"]] == [("no_consumers", ["dmca_propagation"])]
+
+
+@pytest.mark.parametrize(
+    ("site", "own", "word"),
+    [("/veza", None, "not_ruled_out"), (None, "/", "not_ruled_out"), ("/veza", "/veza", "ruled_out")],
+)
+def test_a_vhost_that_is_not_known_is_no_wrong_one(site: str | None, own: str | None, word: str) -> None:
+    seen = at_work(vhost=site, apps={"backend-1": {"info": app(container(amqp=own and in_vhost(own)))}})
+    verdict = outage_verdict(seen, causes())
+    assert verdict["cause"] == "healthy"
+    assert "backend_wrong_vhost" in verdict[word]
+
+
+def test_a_refusal_in_another_vhost_tells_nothing_of_the_site() -> None:
+    text = "operation basic.publish caused a channel exception not_found: no exchange 'veza.events' in vhost '/'"
+    seen = evidence(health(), info(signatures=[line("exchange_missing", text)]), probe(), vhost="/veza")
+    verdict = outage_verdict(seen, causes())
+    assert verdict["cause"] == "healthy"
+    assert "exchange_missing" in verdict["not_ruled_out"]
+    assert outage_verdict({**seen, "vhost": "/"}, causes())["cause"] == "exchange_missing"
