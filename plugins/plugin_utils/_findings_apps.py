@@ -20,6 +20,7 @@ from ._findings import (
     Truth,
     anywhere,
     both,
+    goes_on,
     infos,
     proof,
     seconds_between,
@@ -114,10 +115,12 @@ def containers(
                 answers.append((host, None, []))
                 continue
             now = (info.get("clock") or {}).get("now")
+            unread = [text for text in info.get("unknown") or [] if text.startswith("The log of ")]
             for container in info.get("containers") or []:
                 service = str(container.get("service") or "")
                 container = {**container, "now": now, "worker": service in named, "works": service in at_work}
                 container["spared"], container["site_vhost"] = service in alive, evidence.get("vhost")
+                container["log_read"] = not any(f" {container['name']}" in text for text in unread)
                 if workers and (not of_worker(container) or container["state"] == "missing"):
                     continue
                 truth = holds(container)
@@ -280,6 +283,31 @@ def goes_elsewhere(evidence: Evidence) -> Finding:
     return anywhere(answers)
 
 
+LATELY, AT_ONCE = 30.0, 5.0
+"""Seconds without a refusal after which there are no more: a bus tries again within 30 s. The less after a connection:
+the broker may close one at each refusal."""
+
+
+def refused(container: Container) -> Truth:
+    """Whether the broker refuses, again and again and to this moment, what a backend publishes, as its log tells."""
+    errors = container.get("errors")
+    if of_worker(container) or container["state"] != "running" or errors is None:
+        return None if not container["log_read"] and not of_worker(container) else False
+    lines = errors.get("refused")
+    if not lines or lines["count"] < 2:
+        return False if "refused" in errors else None
+    within = AT_ONCE if errors.get("connected_at") else LATELY
+    return None if not container["now"] else goes_on(lines, container["now"], within, AT_ONCE)
+
+
+def tell_refused(container: Container) -> str:
+    """Quote the last refusal."""
+    lines = container["errors"]["refused"]
+    return (
+        f"{container['name']} logs {lines['count']} refusals since {lines['first_at']}, the last: {lines['last_line']}"
+    )
+
+
 def docker_down(evidence: Evidence) -> Finding:
     """Whether a host's container engine does not answer."""
     answers: list[tuple[str, Truth, list[Proof]]] = []
@@ -300,6 +328,8 @@ def healthy(evidence: Evidence) -> Finding:
 
     A backend that could not be asked doesn't make the broker ill; it is listed among the unknowns.
     """
+    if FINDINGS["publishes_refused"](evidence).holds:
+        return NO
     health = evidence.get("health") or {}
     failed = {one["name"] for one in health.get("checks") or [] if one["result"] == "fail"}
     warned = bool(failed) and failed <= WARNINGS and not health.get("unknown")
@@ -338,6 +368,7 @@ FINDINGS: dict[str, Question] = {
     "backend_frozen": containers(lambda one: both(frozen(one), not of_worker(one)), tell_frozen),
     "worker_frozen": containers(frozen, tell_frozen, workers=True),
     "worker_crash_loops": workers_crash_loop,
+    "publishes_refused": containers(refused, tell_refused),
     "backend_other_vhost": containers(lambda one: both(other_vhost(one), not of_worker(one)), tell_vhost),
     "worker_other_vhost": containers(other_vhost, tell_vhost, workers=True),
 }  # fmt: skip

@@ -25,9 +25,9 @@ from ._findings import (
     Question,
     Truth,
     anywhere,
+    goes_on,
     infos,
     proof,
-    seconds_between,
 )
 from ._findings_apps import OF_LIMIT, probes, workers_crash_loop
 
@@ -43,8 +43,8 @@ REPEATED = 120.0
 DATABASE_AWAY = ("refused", "timed_out", "name_not_resolved", "error")
 """What a database answers that is down, or cut off; what is refused to this login, or to TLS, tells of us only."""
 
-QUIET, PAUSES = 40.0, 5.0
-"""Seconds, and a multiple of the usual pause between two lines, after which a trouble is over; the longer of them."""
+QUIET = 40.0
+"""Seconds after which a trouble that wrote a line is over, if that is longer than some of the pauses between them."""
 
 NO_ACK_AFTER = 60
 """Seconds after which a worker that holds messages should have acknowledged one."""
@@ -241,15 +241,6 @@ def publishers_blocked(evidence: Evidence) -> Finding:
     return Finding(
         True, [proof("controller", "/api/connections", f"{seen['blocked']} connections are blocked ({hosts})")]
     )
-
-
-def goes_on(line: Mapping[str, Any], now: str | None, within: float, quiet: float) -> bool:
-    """Whether a trouble that writes a line is not over: one that wrote it often would have written it again by now."""
-    lapse, lasted = seconds_between(line["last_at"], now), seconds_between(line.get("first_at"), line["last_at"])
-    if lapse is None:
-        return True
-    pause = lasted / (line["count"] - 1) if lasted and line["count"] > 1 else within
-    return lapse < min(within, max(quiet, PAUSES * pause))
 
 
 IN_VHOST = re.compile(r"in vhost '([^']*)'")

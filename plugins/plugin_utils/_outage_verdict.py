@@ -298,11 +298,20 @@ def _ranked(
             left[name] = rest
         elif more:
             left[name] = more
-    left = left or dict(seen)
+    left = _without_symptoms(left or dict(seen), causes)
     if list(left) != ["healthy"]:
         left.pop("healthy", None)
     ranked = sorted(left, key=lambda name: (REACH.index(causes[name]["affects"]), -len(width[name]), name))
     return {name: left[name] for name in ranked}
+
+
+def _without_symptoms(left: Mapping[str, Finding], causes: Causes) -> dict[str, Finding]:
+    """Drop each symptom where another cause affects the same hosts, or all: it tells that something is wrong there."""
+    others = {name: seen for name, seen in left.items() if not causes[name].get("symptom")}
+    wide = any(causes[name]["affects"] == "all" for name in others)
+    hosts = {host for name, seen in others.items() if causes[name]["affects"] == "targets" for host in seen.targets}
+    symptoms = {name: _without(seen, hosts) for name, seen in left.items() if name not in others and not wide}
+    return {**others, **{name: seen for name, seen in symptoms.items() if seen.targets}}
 
 
 def _beyond(finding: Finding, by: Sequence[tuple[str, Finding]], brokers: set[str]) -> Finding | None:

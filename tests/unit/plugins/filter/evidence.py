@@ -280,6 +280,13 @@ def in_vhost(name: str) -> dict[str, Any]:
     return {"variable": "AMQP_URL", "matches": True, "vhost": name}
 
 
+def refusals(count: int = 151, last_at: str = "2026-01-31T02:04:59.500Z", **changes: Any) -> dict[str, Any]:
+    """Return the errors of a container whose log ends with refusals."""
+    lines = {"first_at": "2026-01-31T02:04:35.000Z", "last_at": last_at, "count": count,
+             "last_line": 'ChannelClosedByBroker: (403) "ACCESS_REFUSED - access to exchange"'}  # fmt: skip
+    return {**lines, "connected_at": None, "refused": lines, **changes}
+
+
 # Each situation, and the cause that it must be taken for.
 SITUATIONS = {
     "healthy": (evidence(health(), info(), probe()), "healthy"),
@@ -665,6 +672,17 @@ SITUATIONS = {
         at_work([queue()], vhost="/veza", workers=worker(amqp=in_vhost("/"), state="exited", exit_code=0)),
         "worker_stopped",
     ),
+    "refusals that only a backend's log shows": (
+        at_work([queue()], apps={"backend-1": {"info": app(container(errors=refusals()))}}), "publishes_refused"
+    ),
+    "refusals of a full queue": (
+        at_work(
+            [queue(overflow="reject-publish", limits={"max_length": 2})],
+            apps={"backend-1": {"info": app(container(errors=refusals()))}},
+        ),
+        "queue_full",
+    ),
+    "refusals to a worker": (at_work([queue()], workers=worker(errors=refusals())), "healthy"),
     "connection limit": (at_work([queue()], "connection_limit"), "connection_limit"),
     **{
         f"a high limit of the disk, {what}": (evidence(DOWN, info(*state, **of_it, disk=LOW), NO_WAY), cause)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import yaml
@@ -47,6 +48,7 @@ from tests.unit.plugins.filter.evidence import (
     line,
     probe,
     queue,
+    refusals,
     traffic,
     worker,
 )
@@ -178,7 +180,7 @@ def test_every_cause_is_complete_and_refers_to_what_exists() -> None:
     assert len(known) == len(list(CAUSES_DIR.glob("*.yml")))
     for name, cause in known.items():
         assert (CAUSES_DIR / f"{name}.yml").exists(), name
-        assert set(cause) == {
+        assert set(cause) - {"symptom"} == {
             "title",
             "runbook",
             "all_of",
@@ -1096,3 +1098,56 @@ def test_a_refusal_in_another_vhost_tells_nothing_of_the_site() -> None:
     assert verdict["cause"] == "healthy"
     assert "exchange_missing" in verdict["not_ruled_out"]
     assert outage_verdict({**seen, "vhost": "/"}, causes())["cause"] == "exchange_missing"
+
+
+def backends(*errors: dict | None, **changes: Any) -> dict[str, Any]:
+    """Return the evidence of a broker at work whose backends have logged these errors."""
+    apps = {f"backend-{n}": {"info": app(container(errors=one), **changes)} for n, one in enumerate(errors, 1)}
+    return at_work(apps=apps)
+
+
+@pytest.mark.parametrize(
+    ("errors", "cause"),
+    [
+        (refusals(), "publishes_refused"),
+        # Each refusal closes its channel, and it connects again at once.
+        (refusals(connected_at="2026-01-31T02:04:59.600Z"), "publishes_refused"),
+        # It publishes rarely.
+        (refusals(2, "2026-01-31T02:04:45.000Z"), "publishes_refused"),
+        (refusals(2, "2026-01-31T02:04:45.000Z", connected_at="2026-01-31T02:04:45.100Z"), "healthy"),
+        (refusals(last_at="2026-01-31T02:04:54.000Z"), "healthy"),
+        (refusals(2, "2026-01-31T02:04:25.000Z"), "healthy"),
+        (refusals(1), "healthy"),
+        (refusals(refused=None), "healthy"),
+    ],
+)
+def test_refusals_are_told_while_they_go_on(errors: dict, cause: str) -> None:
+    verdict = outage_verdict(backends(errors), causes(), QUEUES)
+    assert (verdict["cause"], verdict["serves"]) == (cause, cause == "healthy")
+
+
+def test_a_refusal_is_quoted_and_leaves_another_cause_beside_it() -> None:
+    seen = at_work([queue(consumers=0)], apps=backends(refusals())["apps"])
+    verdict = outage_verdict(seen, causes(), QUEUES)
+    assert (verdict["cause"], verdict["targets"]) == ("publishes_refused", ["backend-1"])
+    assert "151 refusals" in verdict["proof"][0]["text"]
+    assert "ACCESS_REFUSED" in verdict["proof"][0]["text"]
+    assert [one["cause"] for one in verdict["also"]] == ["no_consumers"]
+
+
+def test_a_symptom_is_told_of_hosts_that_nothing_else_affects() -> None:
+    seen = backends(refusals(), refusals())
+    seen["apps"]["backend-1"]["info"]["containers"][0]["probe"] = probe("vhost_refused", "vhost")
+    verdict = outage_verdict(seen, causes(), QUEUES)
+    assert (verdict["cause"], verdict["targets"]) == ("vhost_refused", ["backend-1"])
+    assert [(one["cause"], one["targets"]) for one in verdict["also"]] == [("publishes_refused", ["backend-2"])]
+    of_all = {**seen, "brokers": {"rabbitmq": {"info": info(signatures=[line("permission_refused")])}}}
+    assert "publishes_refused" not in [one["cause"] for one in outage_verdict(of_all, causes(), QUEUES)["also"]]
+
+
+def test_a_log_that_was_not_read_does_not_rule_refusals_out() -> None:
+    unread = backends(None, unknown=["The log of veza_backend_api is not in a file that docker names."])
+    verdict = outage_verdict(unread, causes())
+    assert verdict["cause"] == "healthy"
+    assert "publishes_refused" in verdict["not_ruled_out"]
+    assert "publishes_refused" in outage_verdict(backends(None), causes())["ruled_out"]
