@@ -230,6 +230,23 @@ def refuses(queue: Queue) -> Truth:
     return None if queue.get("ready") is None else bool(full(queue))
 
 
+def steals(queue: Queue) -> Truth:
+    """Whether one of a queue's consumers takes messages without acks while others acknowledge theirs.
+
+    Where all do so it may be how the site's own workers are.
+    """
+    takers, consumers = queue.get("without_ack"), queue.get("consumers")
+    if takers is None or consumers is None:
+        return None
+    return False if not takers else True if len(takers) < consumers else None
+
+
+def tell_thieves(queue: Queue) -> str:
+    """Say which they are."""
+    ends = ", ".join(f"{one['host']} port {one['port']}" for one in queue["without_ack"])
+    return f"{queue['name']}: of {queue['consumers']} consumers, what is at {ends} acknowledges nothing that it takes"
+
+
 def publishers_blocked(evidence: Evidence) -> Finding:
     """Whether connections are blocked."""
     seen = (traffic(evidence) or {}).get("connections")
@@ -381,6 +398,7 @@ FINDINGS: dict[str, Question] = {
     "expired_or_overflowed": lambda e: dropped(e, "expired", "maxlen"),
     "given_up": lambda e: dropped(e, "delivery_limit", "rejected"),
     "unroutable": lambda e: dropped(e, "unroutable"),
+    "consumer_steals": queues(steals, tell_thieves),
     "publishers_blocked": publishers_blocked,
     "database_down": database_down,
     "work_fails": work_fails,

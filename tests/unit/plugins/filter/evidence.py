@@ -79,7 +79,7 @@ def queue(name: str = "transcode_jobs", **changes: Any) -> dict[str, Any]:
         "bindings": 1, "arguments": {"x-dead-letter-exchange": "dead"}, "policy": {},
         "dead_letter_target": f"{name}.dlq",
         "limits": {"ttl": None, "max_length": None, "delivery_limit": None}, "consumer_hosts": ["198.18.77.30"],
-        **changes,
+        "without_ack": [], **changes,
     }  # fmt: skip
 
 
@@ -683,6 +683,12 @@ SITUATIONS = {
         "queue_full",
     ),
     "refusals to a worker": (at_work([queue()], workers=worker(errors=refusals())), "healthy"),
+    "a foreign consumer": (
+        at_work([queue(consumers=2, without_ack=[{"host": "198.18.77.1", "port": 40112}])]), "foreign_consumer"
+    ),
+    "workers that never acknowledge": (
+        at_work([queue(consumers=1, without_ack=[{"host": "198.18.77.30", "port": 40112}])]), "healthy"
+    ),
     "connection limit": (at_work([queue()], "connection_limit"), "connection_limit"),
     **{
         f"a high limit of the disk, {what}": (evidence(DOWN, info(*state, **of_it, disk=LOW), NO_WAY), cause)

@@ -1151,3 +1151,12 @@ def test_a_log_that_was_not_read_does_not_rule_refusals_out() -> None:
     assert verdict["cause"] == "healthy"
     assert "publishes_refused" in verdict["not_ruled_out"]
     assert "publishes_refused" in outage_verdict(backends(None), causes())["ruled_out"]
+
+
+def test_a_foreign_consumer_is_named_by_its_address_and_queue() -> None:
+    verdict = outage_verdict(SITUATIONS["a foreign consumer"][0], causes(), QUEUES)
+    assert (verdict["queues"], verdict["remedy"]) == (["transcode_jobs"], "ask")
+    assert "198.18.77.1 port 40112" in verdict["proof"][0]["text"]
+    own = outage_verdict(SITUATIONS["workers that never acknowledge"][0], causes(), QUEUES)
+    assert "foreign_consumer" in own["not_ruled_out"]
+    assert "foreign_consumer" in outage_verdict(at_work([queue(without_ack=None)]), causes(), QUEUES)["not_ruled_out"]
