@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils._management import MAY_NOT
+
 from . import _findings_apps
 from ._findings import (
     MIB,
@@ -188,6 +190,20 @@ def management(evidence: Evidence, *outcomes: str) -> Finding:
     holds = seen["outcome"] in outcomes
     told = "it answers" if seen["outcome"] == "ok" else seen["detail"]
     return Finding(holds, [proof("controller", "management API", told)] if holds else [])
+
+
+def not_permitted(evidence: Evidence) -> Finding:
+    """Whether the management API permits too little: at its door, or with some of what is asked of it.
+
+    A user who sees the broker and not the vhost is told so by the check of its queues alone. What is not needed to call
+    the broker healthy may be denied.
+    """
+    at_once, health = management(evidence, "not_permitted"), evidence.get("health") or {}
+    checks = health.get("checks", []) if health.get("verdict") != "healthy" else []
+    denied = [one for one in checks if one["result"] == "unknown" and MAY_NOT in one["detail"]]
+    if at_once.holds or not denied:
+        return at_once
+    return Finding(True, [proof("controller", one["source"], one["detail"]) for one in denied])
 
 
 def drained(evidence: Evidence) -> Finding:
@@ -478,7 +494,7 @@ FINDINGS: dict[str, Question] = {
     "broker_refuses_inventory": on_brokers(probed("login_refused"), tell_probe),
     "management_answers": lambda e: management(e, "ok"),
     "management_login_refused": lambda e: management(e, "login_refused"),
-    "management_not_permitted": lambda e: management(e, "not_permitted"),
+    "management_not_permitted": not_permitted,
     "management_silent": lambda e: management(
         e, "name_not_resolved", "refused", "timed_out", "reset", "tls_failed", "unreachable", "not_http",
         "not_management", "server_error",

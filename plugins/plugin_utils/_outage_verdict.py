@@ -403,11 +403,23 @@ def _unseen(evidence: Evidence) -> list[str]:
     if not health:
         unseen.append("controller: rabbitmq_health gave no answer")
     elif health.get("unknown"):
-        unseen.append(f"controller: checks without an answer: {', '.join(health['unknown'])}")
+        unseen += _unanswered(health)
     database = evidence.get("database")
     if database and database["outcome"] != "ok":
         unseen.append(f"controller: the database: {database['detail']}; an audit can't tell what was lost without it")
     return unseen
+
+
+def _unanswered(health: Mapping[str, Any]) -> list[str]:
+    """Say which checks have no answer, and what came instead: once for all that have got the same."""
+    details = {check["name"]: check["detail"] for check in health.get("checks") or []}
+    checks: dict[str, list[str]] = {}
+    for name in health["unknown"]:
+        checks.setdefault(details.get(name, ""), []).append(name)
+    return [
+        f"controller: checks without an answer: {', '.join(names)}{f': {detail}' if detail else ''}"
+        for detail, names in checks.items()
+    ]
 
 
 # Causes whose outage began with the broker's own end, and whether a stop in its log may be that end.

@@ -236,6 +236,7 @@ def fail(name: str, detail: str = "") -> dict[str, Any]:
     return health("unhealthy", checks=[check(name, "fail", detail)])
 
 
+MAY_NOT_SEE = "queue 'transcode_jobs': GET http://r/api/queues: the management user 'monitor' may not read this (401)."
 ALARM = "There are alarms in effect: {} on rabbit@a"
 PAUSED = info(signatures=[line("minority_paused")], probe=NO_WAY, listeners=[{"port": 5672, "listening": False}])
 DRAINED = info(signatures=[line("maintenance")], probe=NO_WAY, listeners=[{"port": 5672, "listening": False}])
@@ -470,6 +471,11 @@ SITUATIONS = {
                                   "management_login_refused"),
     "management user without rights": (evidence(health("unknown", "not_permitted"), info(), probe()),
                                        "management_not_permitted"),
+    "management user without a permission on the vhost": (
+        evidence(health("unknown", checks=[check("queues", "unknown", MAY_NOT_SEE)], unknown=["queues"]), info(),
+                 probe()),
+        "management_not_permitted",
+    ),
     "vhost missing": (
         evidence(
             health("unhealthy", checks=[check("vhost", "fail"), check("queues", "fail", "'x' does not exist")]),

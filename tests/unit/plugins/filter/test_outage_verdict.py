@@ -24,6 +24,7 @@ from tests.unit.plugins.filter.evidence import (
     KILLED,
     LOG,
     LONELY,
+    MAY_NOT_SEE,
     NO_WAY,
     NOW,
     OLD,
@@ -1160,3 +1161,20 @@ def test_a_foreign_consumer_is_named_by_its_address_and_queue() -> None:
     own = outage_verdict(SITUATIONS["workers that never acknowledge"][0], causes(), QUEUES)
     assert "foreign_consumer" in own["not_ruled_out"]
     assert "foreign_consumer" in outage_verdict(at_work([queue(without_ack=None)]), causes(), QUEUES)["not_ruled_out"]
+
+
+def test_a_check_that_is_not_permitted_is_told_with_what_came_instead() -> None:
+    verdict = outage_verdict(SITUATIONS["management user without a permission on the vhost"][0], causes(), QUEUES)
+    assert [one["text"] for one in verdict["proof"]] == [MAY_NOT_SEE]
+    assert f"controller: checks without an answer: queues: {MAY_NOT_SEE}" in verdict["unknown"]
+
+
+def test_checks_without_an_answer_are_told_together_where_they_got_the_same() -> None:
+    unknown = ["alarms", "leaders", "queues", "moon"]
+    checks = [check("alarms", "unknown", "timed out"), check("leaders", "unknown", "timed out")]
+    seen = evidence(health("unknown", checks=[*checks, check("queues", "unknown", "500")], unknown=unknown), info())
+    assert [text for text in outage_verdict(seen, causes())["unknown"] if "checks" in text] == [
+        "controller: checks without an answer: alarms, leaders: timed out",
+        "controller: checks without an answer: queues: 500",
+        "controller: checks without an answer: moon",
+    ]
