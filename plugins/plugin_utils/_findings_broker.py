@@ -423,6 +423,20 @@ def queues_down(evidence: Evidence) -> Finding:
     return replace(found, queues=sorted(name for name in names if f"queue '{name}' is " in told))
 
 
+DEAD = ("stopped", "terminated", "crashed")
+"""What the broker says of a queue whose process has ended; of one whose node is away it says that it is down."""
+
+
+def queues_dead(evidence: Evidence) -> Finding:
+    """Whether queues' processes are dead while every node runs, and which: nothing that is started brings them back."""
+    found, nodes = queues_down(evidence), check(evidence, "nodes_running")
+    if found.holds is not True or nodes.holds is not False:
+        return NO if found.holds is False or nodes.holds else UNKNOWN
+    told = " ".join(one["text"] for one in found.proof)
+    names = [name for name in found.queues if any(f"queue '{name}' is {state}" in told for state in DEAD)]
+    return replace(found, queues=names) if any(f"' is {state}" in told for state in DEAD) else NO
+
+
 def leaderless(evidence: Evidence) -> Finding:
     """Whether a quorum queue has no leader: RabbitMQ's check, which is younger than 4.0, else no count and the log."""
     checked = check(evidence, "leaders")
@@ -505,6 +519,7 @@ FINDINGS: dict[str, Question] = {
     "vhost_missing": lambda e: check(e, "vhost"),
     "queues_missing": lambda e: check(e, "queues", about="does not exist"),
     "queues_down": queues_down,
+    "queues_dead": queues_dead,
     "identity_changed": lambda e: check(e, "identity"),
     "partitioned": partitioned,
     "nodes_unheard": on_brokers(unheard, tell_unheard),

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils._checks import DEAD_STATES
 from ansible_collections.veza.rabbitmq.plugins.module_utils._nodes import young
 
 from ._findings import (
@@ -89,9 +90,18 @@ def queues(holds: Callable[[Queue], Truth], tell: Callable[[Queue], str], dead_l
 
 
 def waiting(queue: Queue) -> int | None:
-    """Return the messages that are in a queue, ready or given to a worker."""
+    """Return the messages that are in a queue, ready or given to a worker; a queue whose process is dead has no count.
+
+    The broker says 0 of such a one, whatever it holds.
+    """
     count = queue.get("messages")
-    return count if isinstance(count, int) else None
+    return count if isinstance(count, int) and str(queue.get("state")) not in DEAD_STATES else None
+
+
+def tell_waiting(queue: Queue) -> str:
+    """Say how many wait."""
+    count = waiting(queue)
+    return "how many messages wait is not known" if count is None else f"{count} messages wait"
 
 
 def nobody_consumes(queue: Queue) -> Truth:
@@ -353,7 +363,7 @@ def work_fails(evidence: Evidence) -> Finding:
 
 
 FINDINGS: dict[str, Question] = {
-    "no_consumer": queues(nobody_consumes, lambda q: f"{q['name']} has no consumer; {q.get('messages')} messages wait"),
+    "no_consumer": queues(nobody_consumes, lambda q: f"{q['name']} has no consumer; {tell_waiting(q)}"),
     "worker_missing": worker_missing,
     "never_acked": queues(
         never_acked,

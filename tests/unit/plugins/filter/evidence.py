@@ -236,6 +236,7 @@ def fail(name: str, detail: str = "") -> dict[str, Any]:
     return health("unhealthy", checks=[check(name, "fail", detail)])
 
 
+LONG_SINCE = {"running": True, "pid": 1, "suspended": False, "started_at": "2026-01-30T02:00:00.000Z"}
 MAY_NOT_SEE = "queue 'transcode_jobs': GET http://r/api/queues: the management user 'monitor' may not read this (401)."
 ALARM = "There are alarms in effect: {} on rabbit@a"
 PAUSED = info(signatures=[line("minority_paused")], probe=NO_WAY, listeners=[{"port": 5672, "listening": False}])
@@ -488,6 +489,16 @@ SITUATIONS = {
     "queue missing": (evidence(fail("queues", "queue 'x' does not exist in '/veza'"), info(), probe()),
                       "queues_missing"),
     "queue down": (evidence(fail("queues", "queue 'x' is down"), info(), probe()), "queues_down"),
+    "queues whose processes are dead": (
+        evidence(
+            health("unhealthy", checks=[check("queues", "fail", "queue 'transcode_jobs' is stopped")],
+                   traffic=traffic([queue(state="stopped", messages=0, ready=0, unacked=0, consumers=0)])),
+            info(process=LONG_SINCE,
+                 signatures=[line("operation_refused", "no queue 'transcode_jobs' in vhost '/veza'")]),
+            probe(),
+        ),
+        "queue_processes_dead",
+    ),
     "no leader": (evidence(fail("leaders"), info(), probe()), "quorum_lost"),
     "partition": (evidence(fail("partitions"), info(), probe()), "cluster_partitioned"),
     "node down": (evidence(fail("nodes_running"), info(), probe()), "cluster_node_down"),

@@ -24,6 +24,7 @@ from tests.unit.plugins.filter.evidence import (
     KILLED,
     LOG,
     LONELY,
+    LONG_SINCE,
     MAY_NOT_SEE,
     NO_WAY,
     NOW,
@@ -1178,3 +1179,41 @@ def test_checks_without_an_answer_are_told_together_where_they_got_the_same() ->
         "controller: checks without an answer: queues: 500",
         "controller: checks without an answer: moon",
     ]
+
+
+def test_dead_processes_of_queues_have_no_count_and_explain_what_follows() -> None:
+    verdict = outage_verdict(SITUATIONS["queues whose processes are dead"][0], causes(), QUEUES)
+    assert (verdict["queues"], verdict["also"]) == (["transcode_jobs"], [])
+    assert "restart_vhost" in verdict["advice"]
+    assert [(row["affected"], row["waiting"]) for row in verdict["impact"] if row["queue"] == "transcode_jobs"] == [
+        (True, None)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "nodes", "process", "causes_named"),
+    [
+        ("queue 'transcode_jobs' is stopped", "fail", {}, ["queues_down", "cluster_node_down"]),
+        ("queue 'transcode_jobs' is stopped", "unknown", {}, ["queues_down"]),
+        ("queue 'transcode_jobs' is down", "pass", {}, ["queues_down"]),
+        # It is on its way: its queues come last.
+        ("queue 'transcode_jobs' is stopped", "pass", {"started_at": "2026-01-31T02:04:50.000Z"}, ["queues_down"]),
+        (
+            "queue 'transcode_jobs' is crashed; queue 'dmca_propagation' is down",
+            "pass",
+            {},
+            ["queue_processes_dead", "queues_down"],
+        ),
+    ],
+)
+def test_queues_of_a_node_that_is_away_or_starts_are_not_dead(
+    said: str, nodes: str, process: dict, causes_named: list[str]
+) -> None:
+    seen = evidence(
+        health("unhealthy", checks=[check("queues", "fail", said), check("nodes_running", nodes)]),
+        info(process={**LONG_SINCE, **process}),
+        probe(),
+    )
+    verdict = outage_verdict(seen, causes(), QUEUES)
+    named_here = [verdict["cause"], *(one["cause"] for one in verdict["also"])]
+    assert [name for name in named_here if name != "broker_settling"] == causes_named
