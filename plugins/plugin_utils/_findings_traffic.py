@@ -30,7 +30,7 @@ from ._findings import (
     infos,
     proof,
 )
-from ._findings_apps import OF_LIMIT, probes, workers_crash_loop
+from ._findings_apps import OF_LIMIT, probes, running, workers_crash_loop
 
 Queue = Mapping[str, Any]
 
@@ -310,10 +310,32 @@ def logged(*names: str, within: float = REPEATED, quiet: float = QUIET) -> Quest
     return ask
 
 
+OF_USER = re.compile(r"for user '([^']+)'.*connection limit \(")
+"""Whose connections the broker's log says are too many; a probe proves nothing of a limit of channels."""
+
+
+def let_in(evidence: Evidence) -> set[str]:
+    """Return the users of whom every container that runs gets through: a limit is reached for all, or for none."""
+    seen: dict[str, list[bool]] = {}
+    for _host, container in running(evidence):
+        if container is None or not container.get("probe"):
+            return set()
+        user = (container.get("amqp") or {}).get("user")
+        seen.setdefault(str(user), []).append(bool(container["probe"]["ok"]))
+    return {user for user, answers in seen.items() if all(answers)}
+
+
 def refused_by_limit(evidence: Evidence) -> Finding:
-    """Whether the broker refuses connections or channels for a limit: to a container that was asked, or by its log."""
+    """Whether the broker refuses connections or channels for a limit: to a container that was asked, or by its log.
+
+    The log tells of the past half minute, and whoever is let in tells of now.
+    """
     seen = probes(lambda probe, _one: not probe["ok"] and bool(OF_LIMIT.search(probe["message"])))(evidence)
     by_log = logged("connection_limit")(evidence)
+    if by_log.holds and not seen.holds:
+        users = let_in(evidence)
+        if all((of := OF_USER.search(line["text"])) and of[1] in users for line in by_log.proof):
+            return UNKNOWN
     if seen.holds or by_log.holds:
         return Finding(True, [*by_log.proof, *seen.proof], seen.targets)
     return by_log

@@ -1217,3 +1217,32 @@ def test_queues_of_a_node_that_is_away_or_starts_are_not_dead(
     verdict = outage_verdict(seen, causes(), QUEUES)
     named_here = [verdict["cause"], *(one["cause"] for one in verdict["also"])]
     assert [name for name in named_here if name != "broker_settling"] == causes_named
+
+
+LIMITED = "connection refused for user 'veza': user connection limit (5) is reached"
+
+
+@pytest.mark.parametrize(
+    ("said", "user", "seen", "cause"),
+    [
+        (LIMITED, "veza", probe(), "healthy"),
+        ("access to vhost '/veza' refused for user 'veza': vhost connection limit (5) is reached", "veza", probe(),
+         "healthy"),
+        # Of another user's, or of channels, such a probe proves nothing.
+        (LIMITED, "other", probe(), "connection_limit"),
+        (LIMITED.replace("connection limit", "channel limit"), "veza", probe(), "connection_limit"),
+        (LIMITED, "veza", None, "connection_limit"),
+        (LIMITED, "veza", {**probe("vhost_refused", "vhost"), "message": f"530: {LIMITED}"}, "connection_limit"),
+    ],
+)  # fmt: skip
+def test_a_limit_that_lets_every_container_in_again_is_over(
+    said: str, user: str, seen: dict | None, cause: str
+) -> None:
+    login = {"variable": "AMQP_URL", "matches": True, "user": user}
+    first, other = container(amqp=login, probe=seen), container(amqp=login)
+    apps = {"backend-1": {"info": app(first, probe=None)}, "backend-2": {"info": app(other)}}
+    told = evidence(health(), info(signatures=[line("connection_limit", said)]), apps=apps)
+    verdict = outage_verdict({**told, "vhost": "/veza"}, causes())
+    assert verdict["cause"] == cause
+    if cause == "healthy":
+        assert "connection_limit" in verdict["not_ruled_out"]
