@@ -98,9 +98,16 @@ def password_differs(evidence: Evidence) -> Finding:
 
 
 def containers(
-    holds: Callable[[Container], Truth], tell: Callable[[Container], str], workers: bool = False
+    holds: Callable[[Container], Truth],
+    tell: Callable[[Container], str],
+    workers: bool = False,
+    began: Callable[[Container], str | None] | None = None,
 ) -> Question:
-    """Return a question to each container, running or not, or to those of workers only."""
+    """Return a question to each container, running or not, or to those of workers only.
+
+    It holds since the container is as it is, unless ``began`` tells otherwise.
+    """
+    began = began or since
 
     def ask(evidence: Evidence) -> Finding:
         answers: list[tuple[str, Truth, list[Proof]]] = []
@@ -127,7 +134,7 @@ def containers(
                 if truth:
                     found.append(service)
                 answers.append(
-                    (host, truth, [proof(host, "docker", tell(container), since(container))] if truth else [])
+                    (host, truth, [proof(host, "docker", tell(container), began(container))] if truth else [])
                 )
         return anywhere(answers, [one["name"] for one in evidence.get("queues") or [] if one.get("worker") in found])
 
@@ -368,7 +375,9 @@ FINDINGS: dict[str, Question] = {
     "backend_frozen": containers(lambda one: both(frozen(one), not of_worker(one)), tell_frozen),
     "worker_frozen": containers(frozen, tell_frozen, workers=True),
     "worker_crash_loops": workers_crash_loop,
-    "publishes_refused": containers(refused, tell_refused),
+    "publishes_refused": containers(
+        refused, tell_refused, began=lambda one: str(one["errors"]["refused"]["first_at"])
+    ),
     "backend_other_vhost": containers(lambda one: both(other_vhost(one), not of_worker(one)), tell_vhost),
     "worker_other_vhost": containers(other_vhost, tell_vhost, workers=True),
 }  # fmt: skip

@@ -1134,6 +1134,8 @@ def test_a_refusal_is_quoted_and_leaves_another_cause_beside_it() -> None:
     assert (verdict["cause"], verdict["targets"]) == ("publishes_refused", ["backend-1"])
     assert "151 refusals" in verdict["proof"][0]["text"]
     assert "ACCESS_REFUSED" in verdict["proof"][0]["text"]
+    # The container has run for longer.
+    assert verdict["outage"]["start"] == refusals()["first_at"]
     assert [one["cause"] for one in verdict["also"]] == ["no_consumers"]
 
 
