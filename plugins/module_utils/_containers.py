@@ -41,11 +41,19 @@ TAIL = 512 * 1024
 
 _ABOUT_AMQP = re.compile(r"amqp|rabbit|eventbus", re.IGNORECASE)
 _ERROR = re.compile(
-    r"error|fail|refused|timed?.?out|denied|closed|reset|lost|degraded|not connected|unreachable|unresolv",
+    r"error|fail|refused|timed?.?out|denied|closed|reset|lost|degraded|not connected|unreachable|unresolv"
+    r"|exception \(\d",
     re.IGNORECASE,
 )
 
 _CONNECTED = re.compile(r"\b(re)?connected\b|established|recovered", re.IGNORECASE)
+
+_REFUSED = re.compile(
+    r"\bnack|unroutable|no_route|not_found|precondition_failed|resource_locked"
+    r"|access_refused(?!.{0,9}login was refused)",
+    re.IGNORECASE,
+)
+"""How a client quotes a broker that talks to it, and refuses what it publishes; a login is another thing."""
 
 _NEVER = "0001-01-01"
 """How docker writes an instant that has not been."""
@@ -237,7 +245,17 @@ def errors(text: str, started_at: str | None) -> dict[str, Any] | None:
         "count": len(streak),
         "last_line": masked(last[1]),
         "connected_at": connected,
+        "refused": _refused(streak),
     }
+
+
+def _refused(streak: list[tuple[str, str]]) -> dict[str, Any] | None:
+    """Return those of a streak in which the broker refuses what is published; None if there are none."""
+    found = [(at, said) for at, said in streak if _REFUSED.search(said)]
+    if not found:
+        return None
+    first, last = found[0], found[-1]
+    return {"first_at": first[0], "last_at": last[0], "count": len(found), "last_line": masked(last[1])}
 
 
 def _lapse(earlier: str, later: str) -> float:

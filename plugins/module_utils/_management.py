@@ -43,6 +43,10 @@ class Http(Protocol):
         """Send a GET."""
 
 
+MAY_NOT = "may not read this"
+"""What is said of a user who is logged in, and has not the right."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What one request brought.
@@ -75,7 +79,7 @@ def meaning(reply: Reply, user: str) -> Answer:
     if reply.status == 401 and error == "not_authorised":
         reason = str(document.get("reason", "not authorised"))
         right = f"; {_RIGHTS[reason]}" if reason in _RIGHTS else ""
-        return Answer("not_permitted", f"{asked}: the management user '{user}' may not read this ({reason}{right}).")
+        return Answer("not_permitted", f"{asked}: the management user '{user}' {MAY_NOT} ({reason}{right}).")
     if reply.status == 401 and (error == "not_authorized" or not reply.body):
         return Answer("login_refused", f"{asked}: wrong user or password: the login of '{user}' is refused.")
     if reply.status == 404 and error is not None:

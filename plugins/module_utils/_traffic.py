@@ -466,6 +466,7 @@ def _queue(name: str, of: str | None, first: Sample, second: Sample | None, arou
         "age": age(depth),
         "consumers": depth.consumers,
         "consumer_hosts": consumer_hosts(now),
+        "without_ack": without_ack(now),
         "redelivered": None if redelivered is None else redelivered > 0,
         "acked_total": counted(now, "acked"),
         **deltas,
@@ -496,6 +497,15 @@ def consumer_hosts(document: Mapping[str, Any]) -> list[str] | None:
         return None
     channels = [mapping(consumer.get("channel_details")) for consumer in records(document.get("consumer_details"))]
     return sorted({channel["peer_host"] for channel in channels if isinstance(channel.get("peer_host"), str)})
+
+
+def without_ack(document: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return the ends of the connections of those that take messages without acks; None where it was not told."""
+    if "consumer_details" not in document:
+        return None
+    takers = [one for one in records(document.get("consumer_details")) if one.get("ack_required") is False]
+    channels = [mapping(one.get("channel_details")) for one in takers]
+    return [{key: channel.get(f"peer_{key}") for key in ("host", "port")} for channel in channels]
 
 
 def limits(document: Mapping[str, Any], overview: Answer | None) -> dict[str, int | None]:

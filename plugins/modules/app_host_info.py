@@ -212,6 +212,15 @@ containers:
         count: {description: "How many there are.", type: int}
         last_line: {description: "The last one.", type: str}
         connected_at: {description: "When it said that it is connected, after the last one.", type: str}
+        refused:
+          description:
+            - Those of them in which the broker talks to it and refuses what it publishes. V(null) if there are none.
+          type: dict
+          contains:
+            first_at: {description: "When the first was written.", type: str}
+            last_at: {description: "When the last was written.", type: str}
+            count: {description: "How many there are.", type: int}
+            last_line: {description: "The last one.", type: str}
 probe:
   description: The host's own probe. V(null) if O(probe) was not given.
   returned: always

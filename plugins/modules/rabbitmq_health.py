@@ -292,6 +292,15 @@ traffic:
           description: The addresses that they connect from. Null for a dead letter queue.
           type: list
           elements: str
+        without_ack:
+          description:
+            - Those of them that take messages without acknowledging any. Each is gone from the queue when it is sent.
+              Null for a dead letter queue.
+          type: list
+          elements: dict
+          contains:
+            host: {description: "The address that it connects from.", type: str}
+            port: {description: "The port there.", type: int}
         redelivered:
           description: Whether messages have come back and been delivered again since the broker's start.
           type: bool

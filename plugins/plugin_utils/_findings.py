@@ -8,6 +8,7 @@ The evidence is plain data, gathered by the role ``outage_diagnose``::
 
     health       result of rabbitmq_health from the controller, with ``traffic``
     database     result of database_info from the controller
+    vhost        the virtual host that the site uses
     brokers      {host: {info: result of rabbitmq_host_info, with ``probe`` from the broker's own host}}
     apps         {host: {info: result of app_host_info, with the probes of its containers}}
     unreachable  {host: why Ansible did not get through to it}
@@ -120,3 +121,16 @@ def seconds_between(earlier: str | None, later: str | None) -> float | None:
         return None
     first, second = (datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (earlier, later))
     return (second - first).total_seconds()
+
+
+PAUSES = 5.0
+"""A multiple of the usual pause between two lines, after which a trouble is over."""
+
+
+def goes_on(line: Mapping[str, Any], now: str | None, within: float, quiet: float) -> bool:
+    """Whether a trouble that writes a line is not over: one that wrote it often would have written it again by now."""
+    lapse, lasted = seconds_between(line["last_at"], now), seconds_between(line.get("first_at"), line["last_at"])
+    if lapse is None:
+        return True
+    pause = lasted / (line["count"] - 1) if lasted and line["count"] > 1 else within
+    return lapse < min(within, max(quiet, PAUSES * pause))

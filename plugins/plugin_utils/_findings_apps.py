@@ -22,6 +22,7 @@ from ._findings import (
     Truth,
     anywhere,
     both,
+    goes_on,
     infos,
     proof,
     seconds_between,
@@ -99,9 +100,16 @@ def password_differs(evidence: Evidence) -> Finding:
 
 
 def containers(
-    holds: Callable[[Container], Truth], tell: Callable[[Container], str], workers: bool = False
+    holds: Callable[[Container], Truth],
+    tell: Callable[[Container], str],
+    workers: bool = False,
+    began: Callable[[Container], str | None] | None = None,
 ) -> Question:
-    """Return a question to each container, running or not, or to those of workers only."""
+    """Return a question to each container, running or not, or to those of workers only.
+
+    It holds since the container is as it is, unless ``began`` tells otherwise.
+    """
+    began = began or since
 
     def ask(evidence: Evidence) -> Finding:
         answers: list[tuple[str, Truth, list[Proof]]] = []
@@ -116,17 +124,19 @@ def containers(
                 answers.append((host, None, []))
                 continue
             now = (info.get("clock") or {}).get("now")
+            unread = [text for text in info.get("unknown") or [] if text.startswith("The log of ")]
             for container in info.get("containers") or []:
                 service = str(container.get("service") or "")
                 container = {**container, "now": now, "worker": service in named, "works": service in at_work}
-                container["spared"] = service in alive
+                container["spared"], container["site_vhost"] = service in alive, evidence.get("vhost")
+                container["log_read"] = not any(f" {container['name']}" in text for text in unread)
                 if workers and (not of_worker(container) or container["state"] == "missing"):
                     continue
                 truth = holds(container)
                 if truth:
                     found.append(service)
                 answers.append(
-                    (host, truth, [proof(host, "docker", tell(container), since(container))] if truth else [])
+                    (host, truth, [proof(host, "docker", tell(container), began(container))] if truth else [])
                 )
         return anywhere(answers, [one["name"] for one in evidence.get("queues") or [] if one.get("worker") in found])
 
@@ -174,6 +184,20 @@ def tell_frozen(container: Container) -> str:
 def of_worker(container: Container) -> bool:
     """Whether it is a worker's: veza_queues names it, or its service's name says so."""
     return bool(container.get("worker")) or str(container.get("service") or "").startswith("worker")
+
+
+def other_vhost(container: Container) -> Truth:
+    """Whether it uses another virtual host than the site: every light is green there, and nobody meets it."""
+    if container["state"] in ("missing", "exited", "dead"):
+        return False
+    own, wanted = (container.get("amqp") or {}).get("vhost"), container.get("site_vhost")
+    return None if own is None or wanted is None else own != wanted
+
+
+def tell_vhost(container: Container) -> str:
+    """Say which it uses."""
+    amqp, site = container["amqp"], container["site_vhost"]
+    return f"{container['name']} uses the vhost '{amqp['vhost']}' ({amqp['variable']}), the site '{site}'"
 
 
 def tell_state(container: Container) -> str:
@@ -235,9 +259,13 @@ def dropped_by_broker(evidence: Evidence) -> Finding:
 
 
 def all_get_through(evidence: Evidence) -> Finding:
-    """Whether every running container that could be asked gets through."""
+    """Whether every running container that could be asked gets through, and to the site's virtual host."""
+    site = evidence.get("vhost")
     outcomes = [
-        None if one is None or not one.get("probe") else bool(one["probe"]["ok"]) for _host, one in running(evidence)
+        None
+        if one is None or not one.get("probe")
+        else bool(one["probe"]["ok"]) and not other_vhost({**one, "site_vhost": site})
+        for _host, one in running(evidence)
     ]
     holds = False if False in outcomes else True if True in outcomes else None
     return UNKNOWN if holds is None else Finding(holds)
@@ -290,6 +318,31 @@ def goes_elsewhere(evidence: Evidence) -> Finding:
     return anywhere(answers)
 
 
+LATELY, AT_ONCE = 30.0, 5.0
+"""Seconds without a refusal after which there are no more: a bus tries again within 30 s. The less after a connection:
+the broker may close one at each refusal."""
+
+
+def refused(container: Container) -> Truth:
+    """Whether the broker refuses, again and again and to this moment, what a backend publishes, as its log tells."""
+    errors = container.get("errors")
+    if of_worker(container) or container["state"] != "running" or errors is None:
+        return None if not container["log_read"] and not of_worker(container) else False
+    lines = errors.get("refused")
+    if not lines or lines["count"] < 2:
+        return False if "refused" in errors else None
+    within = AT_ONCE if errors.get("connected_at") else LATELY
+    return None if not container["now"] else goes_on(lines, container["now"], within, AT_ONCE)
+
+
+def tell_refused(container: Container) -> str:
+    """Quote the last refusal."""
+    lines = container["errors"]["refused"]
+    return (
+        f"{container['name']} logs {lines['count']} refusals since {lines['first_at']}, the last: {lines['last_line']}"
+    )
+
+
 def docker_down(evidence: Evidence) -> Finding:
     """Whether a host's container engine does not answer."""
     answers: list[tuple[str, Truth, list[Proof]]] = []
@@ -310,6 +363,8 @@ def healthy(evidence: Evidence) -> Finding:
 
     A backend that could not be asked doesn't make the broker ill; it is listed among the unknowns.
     """
+    if FINDINGS["publishes_refused"](evidence).holds:
+        return NO
     health = evidence.get("health") or {}
     failed = {one["name"] for one in health.get("checks") or [] if one["result"] == "fail"}
     warned = bool(failed) and failed <= WARNINGS and not health.get("unknown")
@@ -349,4 +404,9 @@ FINDINGS: dict[str, Question] = {
     "backend_frozen": containers(lambda one: both(frozen(one), not of_worker(one)), tell_frozen),
     "worker_frozen": containers(frozen, tell_frozen, workers=True),
     "worker_crash_loops": workers_crash_loop,
+    "publishes_refused": containers(
+        refused, tell_refused, began=lambda one: str(one["errors"]["refused"]["first_at"])
+    ),
+    "backend_other_vhost": containers(lambda one: both(other_vhost(one), not of_worker(one)), tell_vhost),
+    "worker_other_vhost": containers(other_vhost, tell_vhost, workers=True),
 }  # fmt: skip

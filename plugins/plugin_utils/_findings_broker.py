@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils._management import MAY_NOT
+
 from . import _findings_apps
 from ._findings import (
     MIB,
@@ -188,6 +190,20 @@ def management(evidence: Evidence, *outcomes: str) -> Finding:
     holds = seen["outcome"] in outcomes
     told = "it answers" if seen["outcome"] == "ok" else seen["detail"]
     return Finding(holds, [proof("controller", "management API", told)] if holds else [])
+
+
+def not_permitted(evidence: Evidence) -> Finding:
+    """Whether the management API permits too little: at its door, or with some of what is asked of it.
+
+    A user who sees the broker and not the vhost is told so by the check of its queues alone. What is not needed to call
+    the broker healthy may be denied.
+    """
+    at_once, health = management(evidence, "not_permitted"), evidence.get("health") or {}
+    checks = health.get("checks", []) if health.get("verdict") != "healthy" else []
+    denied = [one for one in checks if one["result"] == "unknown" and MAY_NOT in one["detail"]]
+    if at_once.holds or not denied:
+        return at_once
+    return Finding(True, [proof("controller", one["source"], one["detail"]) for one in denied])
 
 
 def drained(evidence: Evidence) -> Finding:
@@ -464,6 +480,20 @@ def queues_down(evidence: Evidence) -> Finding:
     return replace(found, queues=sorted(name for name in names if f"queue '{name}' is " in told))
 
 
+DEAD = ("stopped", "terminated", "crashed")
+"""What the broker says of a queue whose process has ended; of one whose node is away it says that it is down."""
+
+
+def queues_dead(evidence: Evidence) -> Finding:
+    """Whether queues' processes are dead while every node runs, and which: nothing that is started brings them back."""
+    found, nodes = queues_down(evidence), check(evidence, "nodes_running")
+    if found.holds is not True or nodes.holds is not False:
+        return NO if found.holds is False or nodes.holds else UNKNOWN
+    told = " ".join(one["text"] for one in found.proof)
+    names = [name for name in found.queues if any(f"queue '{name}' is {state}" in told for state in DEAD)]
+    return replace(found, queues=names) if any(f"' is {state}" in told for state in DEAD) else NO
+
+
 def leaderless(evidence: Evidence) -> Finding:
     """Whether a quorum queue has no leader: RabbitMQ's check, which is younger than 4.0, else no count and the log."""
     checked = check(evidence, "leaders")
@@ -535,7 +565,7 @@ FINDINGS: dict[str, Question] = {
     "broker_refuses_inventory": on_brokers(probed("login_refused"), tell_probe),
     "management_answers": lambda e: management(e, "ok"),
     "management_login_refused": lambda e: management(e, "login_refused"),
-    "management_not_permitted": lambda e: management(e, "not_permitted"),
+    "management_not_permitted": not_permitted,
     "management_silent": lambda e: management(
         e, "name_not_resolved", "refused", "timed_out", "reset", "tls_failed", "unreachable", "not_http",
         "not_management", "server_error",
@@ -546,6 +576,7 @@ FINDINGS: dict[str, Question] = {
     "vhost_missing": lambda e: check(e, "vhost"),
     "queues_missing": lambda e: check(e, "queues", about="does not exist"),
     "queues_down": queues_down,
+    "queues_dead": queues_dead,
     "identity_changed": lambda e: check(e, "identity"),
     "partitioned": partitioned,
     "nodes_unheard": on_brokers(unheard, tell_unheard),

@@ -9,9 +9,11 @@ A depth or a counter is a sample, up to some seconds old. Nothing here is proved
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.veza.rabbitmq.plugins.module_utils._checks import DEAD_STATES
 from ansible_collections.veza.rabbitmq.plugins.module_utils._nodes import young
 
 from ._findings import (
@@ -24,11 +26,11 @@ from ._findings import (
     Question,
     Truth,
     anywhere,
+    goes_on,
     infos,
     proof,
-    seconds_between,
 )
-from ._findings_apps import OF_LIMIT, probes, workers_crash_loop
+from ._findings_apps import OF_LIMIT, probes, running, workers_crash_loop
 
 Queue = Mapping[str, Any]
 
@@ -42,8 +44,8 @@ REPEATED = 120.0
 DATABASE_AWAY = ("refused", "timed_out", "name_not_resolved", "error")
 """What a database answers that is down, or cut off; what is refused to this login, or to TLS, tells of us only."""
 
-QUIET, PAUSES = 40.0, 5.0
-"""Seconds, and a multiple of the usual pause between two lines, after which a trouble is over; the longer of them."""
+QUIET = 40.0
+"""Seconds after which a trouble that wrote a line is over, if that is longer than some of the pauses between them."""
 
 NO_ACK_AFTER = 60
 """Seconds after which a worker that holds messages should have acknowledged one."""
@@ -88,9 +90,18 @@ def queues(holds: Callable[[Queue], Truth], tell: Callable[[Queue], str], dead_l
 
 
 def waiting(queue: Queue) -> int | None:
-    """Return the messages that are in a queue, ready or given to a worker."""
+    """Return the messages that are in a queue, ready or given to a worker; a queue whose process is dead has no count.
+
+    The broker says 0 of such a one, whatever it holds.
+    """
     count = queue.get("messages")
-    return count if isinstance(count, int) else None
+    return count if isinstance(count, int) and str(queue.get("state")) not in DEAD_STATES else None
+
+
+def tell_waiting(queue: Queue) -> str:
+    """Say how many wait."""
+    count = waiting(queue)
+    return "how many messages wait is not known" if count is None else f"{count} messages wait"
 
 
 def nobody_consumes(queue: Queue) -> Truth:
@@ -229,6 +240,23 @@ def refuses(queue: Queue) -> Truth:
     return None if queue.get("ready") is None else bool(full(queue))
 
 
+def steals(queue: Queue) -> Truth:
+    """Whether one of a queue's consumers takes messages without acks while others acknowledge theirs.
+
+    Where all do so it may be how the site's own workers are.
+    """
+    takers, consumers = queue.get("without_ack"), queue.get("consumers")
+    if takers is None or consumers is None:
+        return None
+    return False if not takers else True if len(takers) < consumers else None
+
+
+def tell_thieves(queue: Queue) -> str:
+    """Say which they are."""
+    ends = ", ".join(f"{one['host']} port {one['port']}" for one in queue["without_ack"])
+    return f"{queue['name']}: of {queue['consumers']} consumers, what is at {ends} acknowledges nothing that it takes"
+
+
 def publishers_blocked(evidence: Evidence) -> Finding:
     """Whether connections are blocked."""
     seen = (traffic(evidence) or {}).get("connections")
@@ -242,13 +270,14 @@ def publishers_blocked(evidence: Evidence) -> Finding:
     )
 
 
-def goes_on(line: Mapping[str, Any], now: str | None, within: float, quiet: float) -> bool:
-    """Whether a trouble that writes a line is not over: one that wrote it often would have written it again by now."""
-    lapse, lasted = seconds_between(line["last_at"], now), seconds_between(line.get("first_at"), line["last_at"])
-    if lapse is None:
-        return True
-    pause = lasted / (line["count"] - 1) if lasted and line["count"] > 1 else within
-    return lapse < min(within, max(quiet, PAUSES * pause))
+IN_VHOST = re.compile(r"in vhost '([^']*)'")
+"""How the broker's log names the virtual host of what it refuses."""
+
+
+def of_another_vhost(line: Mapping[str, Any], site: str | None) -> bool:
+    """Whether a line is about another virtual host than the site's."""
+    named = IN_VHOST.search(line["line"])
+    return site is not None and named is not None and named[1] != site
 
 
 def logged(*names: str, within: float = REPEATED, quiet: float = QUIET) -> Question:
@@ -266,7 +295,11 @@ def logged(*names: str, within: float = REPEATED, quiet: float = QUIET) -> Quest
                 continue
             now = (info.get("clock") or {}).get("now")
             for line in info.get("signatures") or []:
-                if line["name"] in names and line["count"] and goes_on(line, now, within, quiet):
+                if line["name"] not in names or not line["count"] or not goes_on(line, now, within, quiet):
+                    continue
+                if of_another_vhost(line, evidence.get("vhost")):
+                    unknown = True  # only the last of its kind is quoted: earlier ones may have been about the site's
+                else:
                     text = f"{line['line']} ({line['count']} times)"
                     told.append(proof(host, line["file"], text, line["last_at"]))
                     queues += [one["name"] for one in evidence.get("queues") or [] if f"'{one['name']}'" in text]
@@ -277,10 +310,32 @@ def logged(*names: str, within: float = REPEATED, quiet: float = QUIET) -> Quest
     return ask
 
 
+OF_USER = re.compile(r"for user '([^']+)'.*connection limit \(")
+"""Whose connections the broker's log says are too many; a probe proves nothing of a limit of channels."""
+
+
+def let_in(evidence: Evidence) -> set[str]:
+    """Return the users of whom every container that runs gets through: a limit is reached for all, or for none."""
+    seen: dict[str, list[bool]] = {}
+    for _host, container in running(evidence):
+        if container is None or not container.get("probe"):
+            return set()
+        user = (container.get("amqp") or {}).get("user")
+        seen.setdefault(str(user), []).append(bool(container["probe"]["ok"]))
+    return {user for user, answers in seen.items() if all(answers)}
+
+
 def refused_by_limit(evidence: Evidence) -> Finding:
-    """Whether the broker refuses connections or channels for a limit: to a container that was asked, or by its log."""
+    """Whether the broker refuses connections or channels for a limit: to a container that was asked, or by its log.
+
+    The log tells of the past half minute, and whoever is let in tells of now.
+    """
     seen = probes(lambda probe, _one: not probe["ok"] and bool(OF_LIMIT.search(probe["message"])))(evidence)
     by_log = logged("connection_limit")(evidence)
+    if by_log.holds and not seen.holds:
+        users = let_in(evidence)
+        if all((of := OF_USER.search(line["text"])) and of[1] in users for line in by_log.proof):
+            return UNKNOWN
     if seen.holds or by_log.holds:
         return Finding(True, [*by_log.proof, *seen.proof], seen.targets)
     return by_log
@@ -362,7 +417,7 @@ def work_fails(evidence: Evidence) -> Finding:
 
 
 FINDINGS: dict[str, Question] = {
-    "no_consumer": queues(nobody_consumes, lambda q: f"{q['name']} has no consumer; {q.get('messages')} messages wait"),
+    "no_consumer": queues(nobody_consumes, lambda q: f"{q['name']} has no consumer; {tell_waiting(q)}"),
     "worker_missing": worker_missing,
     "worker_unseen": worker_unseen,
     "never_acked": queues(
@@ -408,6 +463,7 @@ FINDINGS: dict[str, Question] = {
     "expired_or_overflowed": lambda e: dropped(e, "expired", "maxlen"),
     "given_up": lambda e: dropped(e, "delivery_limit", "rejected"),
     "unroutable": lambda e: dropped(e, "unroutable"),
+    "consumer_steals": queues(steals, tell_thieves),
     "publishers_blocked": publishers_blocked,
     "database_down": database_down,
     "database_read_only": database_read_only,

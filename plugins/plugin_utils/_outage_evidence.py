@@ -34,7 +34,8 @@ def outage_evidence(
     """Return the evidence that plugin_utils/_findings.py describes; what a host did not answer is None.
 
     ``controller`` has the results of rabbitmq_health and database_info, what each hypervisor was asked about each
-    broker, and when all looks were over by its own clock: ``{health, database, incus, at}``.
+    broker, when all looks were over by its own clock, and the site's virtual host:
+    ``{health, database, incus, at, vhost}``.
     """
     groups = {"brokers": brokers, "apps": apps}
     looks = {(group, host): _look(group, hostvars[host]) for group in groups for host in groups[group]}
@@ -47,6 +48,7 @@ def outage_evidence(
     silent = {host: look for (group, host), look in looks.items() if look and not _finished(group, look)}
     return {
         **{name: _finished(name, look) for name, look in asked_by_us.items()},
+        "vhost": controller.get("vhost"),
         "brokers": {host: _with_hypervisor(view, asked.get(host, [])) for host, view in views.items()},
         "apps": {host: {"info": _finished("apps", looks["apps", host])} for host in apps},
         "unreachable": {host: _why(look) for host, look in silent.items() if look.get("unreachable")},

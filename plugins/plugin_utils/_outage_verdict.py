@@ -298,11 +298,20 @@ def _ranked(
             left[name] = rest
         elif more:
             left[name] = more
-    left = left or dict(seen)
+    left = _without_symptoms(left or dict(seen), causes)
     if list(left) != ["healthy"]:
         left.pop("healthy", None)
     ranked = sorted(left, key=lambda name: (REACH.index(causes[name]["affects"]), -len(width[name]), name))
     return {name: left[name] for name in ranked}
+
+
+def _without_symptoms(left: Mapping[str, Finding], causes: Causes) -> dict[str, Finding]:
+    """Drop each symptom where another cause affects the same hosts, or all: it tells that something is wrong there."""
+    others = {name: seen for name, seen in left.items() if not causes[name].get("symptom")}
+    wide = any(causes[name]["affects"] == "all" for name in others)
+    hosts = {host for name, seen in others.items() if causes[name]["affects"] == "targets" for host in seen.targets}
+    symptoms = {name: _without(seen, hosts) for name, seen in left.items() if name not in others and not wide}
+    return {**others, **{name: seen for name, seen in symptoms.items() if seen.targets}}
 
 
 def _beyond(finding: Finding, by: Sequence[tuple[str, Finding]], brokers: set[str]) -> Finding | None:
@@ -395,12 +404,24 @@ def _unseen(evidence: Evidence) -> list[str]:
     if not health:
         unseen.append(": ".join(["controller: rabbitmq_health gave no answer", *filter(None, [why.get("health")])]))
     elif health.get("unknown"):
-        unseen.append(f"controller: checks without an answer: {', '.join(health['unknown'])}")
+        unseen += _unanswered(health)
     database = evidence.get("database")
     wrong = why.get("database") if not database else database["detail"] if database["outcome"] != "ok" else None
     if wrong:
         unseen.append(f"controller: the database: {wrong}; an audit can't tell what was lost without it")
     return unseen + [f"{host}: its instances: {text}" for host, text in (evidence.get("hypervisors") or {}).items()]
+
+
+def _unanswered(health: Mapping[str, Any]) -> list[str]:
+    """Say which checks have no answer, and what came instead: once for all that have got the same."""
+    details = {check["name"]: check["detail"] for check in health.get("checks") or []}
+    checks: dict[str, list[str]] = {}
+    for name in health["unknown"]:
+        checks.setdefault(details.get(name, ""), []).append(name)
+    return [
+        f"controller: checks without an answer: {', '.join(names)}{f': {detail}' if detail else ''}"
+        for detail, names in checks.items()
+    ]
 
 
 # Causes whose outage began with the broker's own end, and whether a stop in its log may be that end.

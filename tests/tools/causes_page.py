@@ -61,6 +61,7 @@ def section(name: str, cause: dict[str, Any], says: str) -> str:
     needs = ", ".join(cause["all_of"]) + "".join(f", not {finding}" for finding in cause["none_of"])
     lines = [f"- Affects: {AFFECTS[cause['affects']]}. `recover_rabbitmq`: {says}", f"- Needs: {needs}."]
     lines += [f"- Explains: {', '.join(cause['explains'])}."] if cause["explains"] else []
+    lines += ["- A symptom: named only of hosts that no other cause affects."] if cause.get("symptom") else []
     facts = "\n".join(textwrap.fill(line, 120, subsequent_indent="  ", break_on_hyphens=False) for line in lines)
     advice = textwrap.fill(cause["advice"], 120, break_on_hyphens=False, break_long_words=False)
     return f"## {name}\n\n{cause['title']}.\n\n{advice}\n\n{facts}\n"

@@ -79,7 +79,7 @@ def queue(name: str = "transcode_jobs", **changes: Any) -> dict[str, Any]:
         "bindings": 1, "arguments": {"x-dead-letter-exchange": "dead"}, "policy": {},
         "dead_letter_target": f"{name}.dlq",
         "limits": {"ttl": None, "max_length": None, "delivery_limit": None}, "consumer_hosts": ["198.18.77.30"],
-        **changes,
+        "without_ack": [], **changes,
     }  # fmt: skip
 
 
@@ -238,6 +238,8 @@ def fail(name: str, detail: str = "") -> dict[str, Any]:
     return health("unhealthy", checks=[check(name, "fail", detail)])
 
 
+LONG_SINCE = {"running": True, "pid": 1, "suspended": False, "started_at": "2026-01-30T02:00:00.000Z"}
+MAY_NOT_SEE = "queue 'transcode_jobs': GET http://r/api/queues: the management user 'monitor' may not read this (401)."
 ALARM = "There are alarms in effect: {} on rabbit@a"
 PAUSED = info(signatures=[line("minority_paused")], probe=NO_WAY, listeners=[{"port": 5672, "listening": False}])
 DRAINED = info(signatures=[line("maintenance")], probe=NO_WAY, listeners=[{"port": 5672, "listening": False}])
@@ -283,6 +285,18 @@ def instance(status: str) -> dict[str, Any]:
 def fail_only(name: str) -> dict[str, Any]:
     """Return the evidence of a broker of which all is well but one check."""
     return evidence(fail(name), info(), probe())
+
+
+def in_vhost(name: str) -> dict[str, Any]:
+    """Return the login of a container that uses this virtual host, as the evidence has it."""
+    return {"variable": "AMQP_URL", "matches": True, "vhost": name}
+
+
+def refusals(count: int = 151, last_at: str = "2026-01-31T02:04:59.500Z", **changes: Any) -> dict[str, Any]:
+    """Return the errors of a container whose log ends with refusals."""
+    lines = {"first_at": "2026-01-31T02:04:35.000Z", "last_at": last_at, "count": count,
+             "last_line": 'ChannelClosedByBroker: (403) "ACCESS_REFUSED - access to exchange"'}  # fmt: skip
+    return {**lines, "connected_at": None, "refused": lines, **changes}
 
 
 # Each situation, and the cause that it must be taken for.
@@ -477,6 +491,11 @@ SITUATIONS = {
                                   "management_login_refused"),
     "management user without rights": (evidence(health("unknown", "not_permitted"), info(), probe()),
                                        "management_not_permitted"),
+    "management user without a permission on the vhost": (
+        evidence(health("unknown", checks=[check("queues", "unknown", MAY_NOT_SEE)], unknown=["queues"]), info(),
+                 probe()),
+        "management_not_permitted",
+    ),
     "vhost missing": (
         evidence(
             health("unhealthy", checks=[check("vhost", "fail"), check("queues", "fail", "'x' does not exist")]),
@@ -489,6 +508,16 @@ SITUATIONS = {
     "queue missing": (evidence(fail("queues", "queue 'x' does not exist in '/veza'"), info(), probe()),
                       "queues_missing"),
     "queue down": (evidence(fail("queues", "queue 'x' is down"), info(), probe()), "queues_down"),
+    "queues whose processes are dead": (
+        evidence(
+            health("unhealthy", checks=[check("queues", "fail", "queue 'transcode_jobs' is stopped")],
+                   traffic=traffic([queue(state="stopped", messages=0, ready=0, unacked=0, consumers=0)])),
+            info(process=LONG_SINCE,
+                 signatures=[line("operation_refused", "no queue 'transcode_jobs' in vhost '/veza'")]),
+            probe(),
+        ),
+        "queue_processes_dead",
+    ),
     "no leader": (evidence(fail("leaders"), info(), probe()), "quorum_lost"),
     "partition": (evidence(fail("partitions"), info(), probe()), "cluster_partitioned"),
     "node down": (evidence(fail("nodes_running"), info(), probe()), "cluster_node_down"),
@@ -711,6 +740,40 @@ SITUATIONS = {
     "blocked, all green": (
         at_work(traffic={"connections": {"total": 6, "blocked": 2, "by_host": {"a": {"total": 6, "blocked": 2}}}}),
         "publishers_blocked",
+    ),
+    "a backend in another vhost": (
+        at_work([queue()], vhost="/veza", apps={
+            "backend-1": {"info": app(container(amqp=in_vhost("/")))},
+            "backend-2": {"info": app(container(amqp=in_vhost("/veza")))},
+        }),
+        "backend_wrong_vhost",
+    ),
+    "a worker in another vhost": (
+        at_work([queue(consumers=0)], vhost="/veza", workers=worker(amqp=in_vhost("/"))), "worker_wrong_vhost"
+    ),
+    "all in the site's vhost": (
+        at_work([queue()], vhost="/", apps={"backend-1": {"info": app(container(amqp=in_vhost("/")))}}), "healthy"
+    ),
+    "a stopped worker of another vhost": (
+        at_work([queue()], vhost="/veza", workers=worker(amqp=in_vhost("/"), state="exited", exit_code=0)),
+        "worker_stopped",
+    ),
+    "refusals that only a backend's log shows": (
+        at_work([queue()], apps={"backend-1": {"info": app(container(errors=refusals()))}}), "publishes_refused"
+    ),
+    "refusals of a full queue": (
+        at_work(
+            [queue(overflow="reject-publish", limits={"max_length": 2})],
+            apps={"backend-1": {"info": app(container(errors=refusals()))}},
+        ),
+        "queue_full",
+    ),
+    "refusals to a worker": (at_work([queue()], workers=worker(errors=refusals())), "healthy"),
+    "a foreign consumer": (
+        at_work([queue(consumers=2, without_ack=[{"host": "198.18.77.1", "port": 40112}])]), "foreign_consumer"
+    ),
+    "workers that never acknowledge": (
+        at_work([queue(consumers=1, without_ack=[{"host": "198.18.77.30", "port": 40112}])]), "healthy"
     ),
     "connection limit": (at_work([queue()], "connection_limit"), "connection_limit"),
     **{

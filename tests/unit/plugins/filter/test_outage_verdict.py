@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import yaml
@@ -26,6 +27,8 @@ from tests.unit.plugins.filter.evidence import (
     KILLED,
     LOG,
     LONELY,
+    LONG_SINCE,
+    MAY_NOT_SEE,
     NO_WAY,
     NOW,
     OLD,
@@ -44,11 +47,13 @@ from tests.unit.plugins.filter.evidence import (
     fail,
     failing,
     health,
+    in_vhost,
     info,
     lifecycle,
     line,
     probe,
     queue,
+    refusals,
     traffic,
     worker,
 )
@@ -180,7 +185,7 @@ def test_every_cause_is_complete_and_refers_to_what_exists() -> None:
     assert len(known) == len(list(CAUSES_DIR.glob("*.yml")))
     for name, cause in known.items():
         assert (CAUSES_DIR / f"{name}.yml").exists(), name
-        assert set(cause) == {
+        assert set(cause) - {"symptom"} == {
             "title",
             "runbook",
             "all_of",
@@ -1134,3 +1139,189 @@ def test_when_another_node_was_stopped_is_not_when_the_outage_began() -> None:
     verdict = outage_verdict(seen, causes())
     assert (verdict["cause"], verdict["targets"]) == ("broker_crashed", ["b"])
     assert verdict["outage"]["start"] == AT
+
+
+def test_a_wrong_vhost_names_host_container_and_both_vhosts() -> None:
+    verdict = outage_verdict(SITUATIONS["a backend in another vhost"][0], causes(), QUEUES)
+    assert (verdict["targets"], verdict["affects"], verdict["serves"]) == (["backend-1"], "targets", False)
+    (told,) = verdict["proof"]
+    assert (told["host"], told["text"]) == (
+        "backend-1", "veza_backend_api uses the vhost '/' (AMQP_URL), the site '/veza'"
+    )  # fmt: skip
+
+
+def test_a_worker_in_another_vhost_explains_its_own_queue_only() -> None:
+    seen = at_work(
+        [queue(consumers=0), queue("dmca_propagation", consumers=0)], vhost="/veza", workers=worker(amqp=in_vhost("/"))
+    )
+    verdict = outage_verdict(seen, causes(), [{**QUEUES[0], "worker": "worker-transcode"}, QUEUES[1]])
+    assert (verdict["cause"], verdict["queues"], verdict["remedy"]) == ("worker_wrong_vhost", ["transcode_jobs"], "ask")
+    assert [(one["cause"], one["queues"]) for one in verdict["also"]] == [("no_consumers", ["dmca_propagation"])]
+
+
+@pytest.mark.parametrize(
+    ("site", "own", "word"),
+    [("/veza", None, "not_ruled_out"), (None, "/", "not_ruled_out"), ("/veza", "/veza", "ruled_out")],
+)
+def test_a_vhost_that_is_not_known_is_no_wrong_one(site: str | None, own: str | None, word: str) -> None:
+    seen = at_work(vhost=site, apps={"backend-1": {"info": app(container(amqp=own and in_vhost(own)))}})
+    verdict = outage_verdict(seen, causes())
+    assert verdict["cause"] == "healthy"
+    assert "backend_wrong_vhost" in verdict[word]
+
+
+def test_a_refusal_in_another_vhost_tells_nothing_of_the_site() -> None:
+    text = "operation basic.publish caused a channel exception not_found: no exchange 'veza.events' in vhost '/'"
+    seen = evidence(health(), info(signatures=[line("exchange_missing", text)]), probe(), vhost="/veza")
+    verdict = outage_verdict(seen, causes())
+    assert verdict["cause"] == "healthy"
+    assert "exchange_missing" in verdict["not_ruled_out"]
+    assert outage_verdict({**seen, "vhost": "/"}, causes())["cause"] == "exchange_missing"
+
+
+def backends(*errors: dict | None, **changes: Any) -> dict[str, Any]:
+    """Return the evidence of a broker at work whose backends have logged these errors."""
+    apps = {f"backend-{n}": {"info": app(container(errors=one), **changes)} for n, one in enumerate(errors, 1)}
+    return at_work(apps=apps)
+
+
+@pytest.mark.parametrize(
+    ("errors", "cause"),
+    [
+        (refusals(), "publishes_refused"),
+        # Each refusal closes its channel, and it connects again at once.
+        (refusals(connected_at="2026-01-31T02:04:59.600Z"), "publishes_refused"),
+        # It publishes rarely.
+        (refusals(2, "2026-01-31T02:04:45.000Z"), "publishes_refused"),
+        (refusals(2, "2026-01-31T02:04:45.000Z", connected_at="2026-01-31T02:04:45.100Z"), "healthy"),
+        (refusals(last_at="2026-01-31T02:04:54.000Z"), "healthy"),
+        (refusals(2, "2026-01-31T02:04:25.000Z"), "healthy"),
+        (refusals(1), "healthy"),
+        (refusals(refused=None), "healthy"),
+    ],
+)
+def test_refusals_are_told_while_they_go_on(errors: dict, cause: str) -> None:
+    verdict = outage_verdict(backends(errors), causes(), QUEUES)
+    assert (verdict["cause"], verdict["serves"]) == (cause, cause == "healthy")
+
+
+def test_a_refusal_is_quoted_and_leaves_another_cause_beside_it() -> None:
+    seen = at_work([queue(consumers=0)], apps=backends(refusals())["apps"])
+    verdict = outage_verdict(seen, causes(), QUEUES)
+    assert (verdict["cause"], verdict["targets"]) == ("publishes_refused", ["backend-1"])
+    assert "151 refusals" in verdict["proof"][0]["text"]
+    assert "ACCESS_REFUSED" in verdict["proof"][0]["text"]
+    # The container has run for longer.
+    assert verdict["outage"]["start"] == refusals()["first_at"]
+    assert [one["cause"] for one in verdict["also"]] == ["no_consumers"]
+
+
+def test_a_symptom_is_told_of_hosts_that_nothing_else_affects() -> None:
+    seen = backends(refusals(), refusals())
+    seen["apps"]["backend-1"]["info"]["containers"][0]["probe"] = probe("vhost_refused", "vhost")
+    verdict = outage_verdict(seen, causes(), QUEUES)
+    assert (verdict["cause"], verdict["targets"]) == ("vhost_refused", ["backend-1"])
+    assert [(one["cause"], one["targets"]) for one in verdict["also"]] == [("publishes_refused", ["backend-2"])]
+    of_all = {**seen, "brokers": {"rabbitmq": {"info": info(signatures=[line("permission_refused")])}}}
+    assert "publishes_refused" not in [one["cause"] for one in outage_verdict(of_all, causes(), QUEUES)["also"]]
+
+
+def test_a_log_that_was_not_read_does_not_rule_refusals_out() -> None:
+    unread = backends(None, unknown=["The log of veza_backend_api is not in a file that docker names."])
+    verdict = outage_verdict(unread, causes())
+    assert verdict["cause"] == "healthy"
+    assert "publishes_refused" in verdict["not_ruled_out"]
+    assert "publishes_refused" in outage_verdict(backends(None), causes())["ruled_out"]
+
+
+def test_a_foreign_consumer_is_named_by_its_address_and_queue() -> None:
+    verdict = outage_verdict(SITUATIONS["a foreign consumer"][0], causes(), QUEUES)
+    assert (verdict["queues"], verdict["remedy"]) == (["transcode_jobs"], "ask")
+    assert "198.18.77.1 port 40112" in verdict["proof"][0]["text"]
+    own = outage_verdict(SITUATIONS["workers that never acknowledge"][0], causes(), QUEUES)
+    assert "foreign_consumer" in own["not_ruled_out"]
+    assert "foreign_consumer" in outage_verdict(at_work([queue(without_ack=None)]), causes(), QUEUES)["not_ruled_out"]
+
+
+def test_a_check_that_is_not_permitted_is_told_with_what_came_instead() -> None:
+    verdict = outage_verdict(SITUATIONS["management user without a permission on the vhost"][0], causes(), QUEUES)
+    assert [one["text"] for one in verdict["proof"]] == [MAY_NOT_SEE]
+    assert f"controller: checks without an answer: queues: {MAY_NOT_SEE}" in verdict["unknown"]
+
+
+def test_checks_without_an_answer_are_told_together_where_they_got_the_same() -> None:
+    unknown = ["alarms", "leaders", "queues", "moon"]
+    checks = [check("alarms", "unknown", "timed out"), check("leaders", "unknown", "timed out")]
+    seen = evidence(health("unknown", checks=[*checks, check("queues", "unknown", "500")], unknown=unknown), info())
+    assert [text for text in outage_verdict(seen, causes())["unknown"] if "checks" in text] == [
+        "controller: checks without an answer: alarms, leaders: timed out",
+        "controller: checks without an answer: queues: 500",
+        "controller: checks without an answer: moon",
+    ]
+
+
+def test_dead_processes_of_queues_have_no_count_and_explain_what_follows() -> None:
+    verdict = outage_verdict(SITUATIONS["queues whose processes are dead"][0], causes(), QUEUES)
+    assert (verdict["queues"], verdict["also"]) == (["transcode_jobs"], [])
+    assert "restart_vhost" in verdict["advice"]
+    assert [(row["affected"], row["waiting"]) for row in verdict["impact"] if row["queue"] == "transcode_jobs"] == [
+        (True, None)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "nodes", "process", "causes_named"),
+    [
+        ("queue 'transcode_jobs' is stopped", "fail", {}, ["queues_down", "cluster_node_down"]),
+        ("queue 'transcode_jobs' is stopped", "unknown", {}, ["queues_down"]),
+        ("queue 'transcode_jobs' is down", "pass", {}, ["queues_down"]),
+        # It is on its way: its queues come last.
+        ("queue 'transcode_jobs' is stopped", "pass", {"started_at": "2026-01-31T02:04:55.000Z"}, ["queues_down"]),
+        (
+            "queue 'transcode_jobs' is crashed; queue 'dmca_propagation' is down",
+            "pass",
+            {},
+            ["queue_processes_dead", "queues_down"],
+        ),
+    ],
+)
+def test_queues_of_a_node_that_is_away_or_starts_are_not_dead(
+    said: str, nodes: str, process: dict, causes_named: list[str]
+) -> None:
+    seen = evidence(
+        health("unhealthy", checks=[check("queues", "fail", said), check("nodes_running", nodes)]),
+        info(process={**LONG_SINCE, **process}),
+        probe(),
+    )
+    verdict = outage_verdict(seen, causes(), QUEUES)
+    named_here = [verdict["cause"], *(one["cause"] for one in verdict["also"])]
+    assert [name for name in named_here if name != "broker_settling"] == causes_named
+
+
+LIMITED = "connection refused for user 'veza': user connection limit (5) is reached"
+
+
+@pytest.mark.parametrize(
+    ("said", "user", "seen", "cause"),
+    [
+        (LIMITED, "veza", probe(), "healthy"),
+        ("access to vhost '/veza' refused for user 'veza': vhost connection limit (5) is reached", "veza", probe(),
+         "healthy"),
+        # Of another user's, or of channels, such a probe proves nothing.
+        (LIMITED, "other", probe(), "connection_limit"),
+        (LIMITED.replace("connection limit", "channel limit"), "veza", probe(), "connection_limit"),
+        (LIMITED, "veza", None, "connection_limit"),
+        (LIMITED, "veza", {**probe("vhost_refused", "vhost"), "message": f"530: {LIMITED}"}, "connection_limit"),
+    ],
+)  # fmt: skip
+def test_a_limit_that_lets_every_container_in_again_is_over(
+    said: str, user: str, seen: dict | None, cause: str
+) -> None:
+    login = {"variable": "AMQP_URL", "matches": True, "user": user}
+    first, other = container(amqp=login, probe=seen), container(amqp=login)
+    apps = {"backend-1": {"info": app(first, probe=None)}, "backend-2": {"info": app(other)}}
+    told = evidence(health(), info(signatures=[line("connection_limit", said)]), apps=apps)
+    verdict = outage_verdict({**told, "vhost": "/veza"}, causes())
+    assert verdict["cause"] == cause
+    if cause == "healthy":
+        assert "connection_limit" in verdict["not_ruled_out"]

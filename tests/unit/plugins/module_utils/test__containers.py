@@ -107,6 +107,7 @@ def test_the_errors_of_the_last_trouble_only() -> None:
         "count": 2,
         "last_line": "eventbus: publish failed",
         "connected_at": None,
+        "refused": None,
     }
     assert _containers.errors("\n".join(log), "2026-11-24T09:00:00.000Z") is None
 
@@ -120,6 +121,38 @@ def test_a_connection_that_lasted_ends_a_trouble(again: str, first: str) -> None
     assert found is not None
     assert found["connected_at"] == "2026-11-24T08:02:00.123Z"
     assert found["first_at"] == f"2026-11-24T{first}.123Z"
+
+
+REFUSALS = [
+    '{"logger": "eventbus", "msg": "publish refused", "error": "NackError(\'0 unroutable messages\')"}',
+    """amqp connection lost: ChannelClosedByBroker: (403) "ACCESS_REFUSED - access to exchange 'x' refused\"""",
+    "amqp: Exception (404) Reason: \"NOT_FOUND - no exchange 'veza.events' in vhost '/'\"",
+    "eventbus: publish failed: PRECONDITION_FAILED",
+]
+
+
+@pytest.mark.parametrize("said", REFUSALS)
+def test_refusals_are_told_apart_from_other_errors(said: str) -> None:
+    log = [line("08:00:00", said), line("08:00:01", said), line("08:00:02", "eventbus publish dropped: degraded")]
+    found = _containers.errors("\n".join(log), None)
+    assert found is not None
+    assert found["refused"] == {
+        "first_at": "2026-11-24T08:00:00.123Z", "last_at": "2026-11-24T08:00:01.123Z", "count": 2, "last_line": said,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'amqp connect failed: (403) "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN"',
+        "amqp connect failed: ConnectionRefusedError(111, 'Connection refused')",
+        "amqp connection lost: CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'",
+    ],
+)
+def test_a_connection_or_a_login_that_is_refused_is_no_refused_publish(said: str) -> None:
+    found = _containers.errors(line("08:00:00", said), None)
+    assert found is not None
+    assert found["refused"] is None
 
 
 def test_an_engine_that_is_not_there_and_one_that_fails(tmp_path: Path) -> None:

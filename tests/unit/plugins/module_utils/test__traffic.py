@@ -29,6 +29,7 @@ from ansible_collections.veza.rabbitmq.plugins.module_utils._traffic import (
     receivers,
     report,
     routing_keys,
+    without_ack,
 )
 
 Made = Callable[..., Any]
@@ -469,6 +470,18 @@ def test_consumers_are_found_at_their_hosts() -> None:
     details: list[Any] = [{"channel_details": {"peer_host": host}} for host in ("10.0.0.9", "10.0.0.7", "10.0.0.9")]
     assert consumer_hosts({}) is None
     assert consumer_hosts({"consumer_details": [*details, {"channel_details": []}, []]}) == ["10.0.0.7", "10.0.0.9"]
+
+
+def test_consumers_that_take_without_acks_are_told_by_their_ends() -> None:
+    ends: dict[str, Any] = {"peer_host": "10.0.0.9", "peer_port": 40112, "name": "10.0.0.9:40112 -> 10.0.0.1:5672 (1)"}
+    details: list[Any] = [
+        {"ack_required": False, "channel_details": ends}, {"ack_required": True, "channel_details": ends},
+        {"ack_required": False, "channel_details": []}, {}, [],
+    ]  # fmt: skip
+    assert without_ack({}) is None
+    assert without_ack({"consumer_details": []}) == []
+    found = without_ack({"consumer_details": details})
+    assert found == [{"host": "10.0.0.9", "port": 40112}, {"host": None, "port": None}]
 
 
 @pytest.mark.parametrize("strange", [None, "7", [], {}, 1.5, float("nan")])
