@@ -123,6 +123,30 @@ def test_an_incident_is_not_over_while_a_flush_failed(results: list[dict[str, An
     assert all(judged) is over
 
 
+def test_the_failure_of_an_audit_names_what_was_not_done() -> None:
+    [tell] = [task for task in load("outage_audit", "tasks/alone.yml") if "veza.rabbitmq.outage_tell" in task]
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+
+    def failure(requeue: dict[str, Any], *results: dict[str, Any]) -> str:
+        known = {"__outage_audit_requeue": requeue, "__outage_audit_flush": {"results": results}}
+        failures = environment.from_string(tell["vars"]["__outage_audit_failures"]).render(known)
+        text = tell["vars"]["__outage_audit_failure"]
+        return environment.from_string(text).render(__outage_audit_failures=failures)
+
+    done = {"item": "b1", "flushed": True, "proved": None}
+    refused = {"item": "b2", "flushed": False, "msg": "POST http://b2/flush: 401: the token is wrong."}
+    assert failure({}, done, {**done, "proved": True}) == ""
+    assert failure({}, done, refused) == f"DMCA cache of b2 not flushed: {refused['msg']}"
+    assert failure({}, {**done, "proved": False, "msg": "no proof."}) == "DMCA cache of b1 not flushed: no proof."
+    assert failure({"failed": True, "msg": "refused."}, {"item": "b2"}) == (
+        "Transcodes not queued again: refused. DMCA cache of b2 not flushed: no answer"
+    )
+    arguments = tell["veza.rabbitmq.outage_tell"]
+    assert "'failure': __outage_audit_failure" in arguments["lines"]
+    assert arguments["failed"] == "{{ __outage_audit_failure != '' }}"
+    assert arguments["failure"] == "{{ __outage_audit_failure }}"
+
+
 def test_each_query_of_the_queue_table_is_asked_and_accounted_for() -> None:
     asked = {task.get("register"): task for task in load("outage_audit", "tasks/read.yml")}
     facts = load("outage_audit", "tasks/account.yml")[0]["ansible.builtin.set_fact"]["outage_audit_accounting"]
