@@ -275,7 +275,9 @@ class _Record:
 
         It may lack takedowns that nobody knows of, however few are known as lost.
         """
-        last = {str(_data(event).get("target")): _data(event) for event in self.of("action") if "flushed" in _data(event)}
+        last = {
+            str(_data(event).get("target")): _data(event) for event in self.of("action") if "flushed" in _data(event)
+        }
         return {name: _text(data.get("result")) for name, data in last.items() if data["flushed"] is False}
 
     def failures(self) -> list[dict[str, Any]]:
