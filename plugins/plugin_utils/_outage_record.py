@@ -278,7 +278,7 @@ class _Record:
         last = {
             str(_data(event).get("target")): _data(event) for event in self.of("action") if "flushed" in _data(event)
         }
-        return {name: _text(data.get("result")) for name, data in last.items() if data["flushed"] is False}
+        return {name: _text(data.get("result")) for name, data in sorted(last.items()) if data["flushed"] is False}
 
     def failures(self) -> list[dict[str, Any]]:
         """Return the failures that nothing later answers: a run that went on past that point mended them."""

@@ -139,7 +139,7 @@ def test_the_failure_of_an_audit_names_what_was_not_done() -> None:
     assert failure({}, done, refused) == f"DMCA cache of b2 not flushed: {refused['msg']}"
     assert failure({}, {**done, "proved": False, "msg": "no proof."}) == "DMCA cache of b1 not flushed: no proof."
     assert failure({"failed": True, "msg": "refused."}, {"item": "b2"}) == (
-        "Transcodes not queued again: refused. DMCA cache of b2 not flushed: no answer"
+        "Transcodes not queued again: refused.; DMCA cache of b2 not flushed: no answer"
     )
     arguments = tell["veza.rabbitmq.outage_tell"]
     assert "'failure': __outage_audit_failure" in arguments["lines"]
