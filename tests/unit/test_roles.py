@@ -125,13 +125,13 @@ def test_an_incident_is_not_over_while_a_flush_failed(results: list[dict[str, An
 
 def test_the_failure_of_an_audit_names_what_was_not_done() -> None:
     [tell] = [task for task in load("outage_audit", "tasks/alone.yml") if "veza.rabbitmq.outage_tell" in task]
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    environment = jinja2.nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True)
 
     def failure(requeue: dict[str, Any], *results: dict[str, Any]) -> str:
         known = {"__outage_audit_requeue": requeue, "__outage_audit_flush": {"results": results}}
         failures = environment.from_string(tell["vars"]["__outage_audit_failures"]).render(known)
         text = tell["vars"]["__outage_audit_failure"]
-        return environment.from_string(text).render(__outage_audit_failures=failures)
+        return environment.from_string(text).render(__outage_audit_failures=failures) or ""
 
     done = {"item": "b1", "flushed": True, "proved": None}
     refused = {"item": "b2", "flushed": False, "msg": "POST http://b2/flush: 401: the token is wrong."}
