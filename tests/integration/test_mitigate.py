@@ -145,3 +145,14 @@ def test_a_level_that_was_deployed_since_stays(deployed) -> None:  # type: ignor
     said, _changed = run("-e", "outage_mitigate_state=reverted")
     assert "EVENTBUS_DEGRADED_LOG_LEVEL=info" in said
     assert env_file.read_text() == OWN.replace("warn", "info")
+
+
+@pytest.mark.parametrize("level", ["", "banana"])
+def test_a_level_that_is_none_is_refused_before_any_host_is_touched(lab: Lab, tmp_path: Path, level: str) -> None:
+    given = ["-e", f"veza_api_level_path={LEVEL}", "-e", f"veza_incident_dir={tmp_path}/incidents"]
+    arguments = [*given, "-e", f"outage_mitigate_level='{level}'"]
+    log = tmp_path / "refused.log"
+    assert Playbook(lab, "mitigate_rabbitmq", *arguments, log=log).start().wait(240) == 2
+    said = " ".join(log.read_text().split())
+    assert f"value of outage_mitigate_level must be one of: debug, info, warn, error, got: {level}" in said
+    assert (levels(lab), (tmp_path / "incidents").exists()) == ({lab.options.log_level}, False)
