@@ -25,12 +25,14 @@ class ActionModule(ActionBase):
             argument_spec={
                 "lines": {"type": "list", "elements": "str", "required": True},
                 "failed": {"type": "bool", "default": False},
+                "failure": {"type": "str", "default": ""},
             }
         )
         for line in arguments["lines"]:
             Display().display(line)
         first = arguments["lines"][0] if arguments["lines"] else ""
-        result.update(changed=False, failed=arguments["failed"], msg=first)
+        said = arguments["failed"] and arguments["failure"]
+        result.update(changed=False, failed=arguments["failed"], msg=said or first)
         if not arguments["failed"]:
             # The callback prints the whole result of a failed task: a second time, and hard to read.
             result["lines"] = arguments["lines"]

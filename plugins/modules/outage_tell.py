@@ -27,9 +27,14 @@ options:
     required: true
   failed:
     description:
-      - Whether the task fails after it has printed them. Its message is the first line.
+      - Whether the task fails after it has printed them. Its message is O(failure), else the first line.
     type: bool
     default: false
+  failure:
+    description:
+      - What failed, where the first line does not tell.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -40,7 +45,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: The first line.
+  description: O(failure) of a task that fails, else the first line.
   returned: always
   type: str
 lines:

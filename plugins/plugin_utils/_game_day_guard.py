@@ -99,6 +99,8 @@ def _settings(facts: Mapping[str, Any]) -> list[str]:
         )
     if float(facts["outage_seconds"]) <= 0:
         problems.append("outage_game_day_seconds must be more than 0")
+    if not str(facts["dir"]).startswith("/"):  # it would be taken from where the playbook lies, in the checkout
+        problems.append(f"outage_game_day_dir is '{facts['dir']}', which is no absolute path")
     return problems
 
 

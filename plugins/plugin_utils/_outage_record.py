@@ -270,6 +270,16 @@ class _Record:
             ]
         )
 
+    def unflushed(self) -> dict[str, str]:
+        """Return by API instance why its DMCA cache was not flushed, where no later flush was done.
+
+        It may lack takedowns that nobody knows of, however few are known as lost.
+        """
+        last = {
+            str(_data(event).get("target")): _data(event) for event in self.of("action") if "flushed" in _data(event)
+        }
+        return {name: _text(data.get("result")) for name, data in sorted(last.items()) if data["flushed"] is False}
+
     def failures(self) -> list[dict[str, Any]]:
         """Return the failures that nothing later answers: a run that went on past that point mended them."""
         answers = ("serving", "drained", "audit", "closed")
@@ -318,6 +328,9 @@ def _todo(known: Mapping[str, Any], record: _Record) -> list[dict[str, Any]]:
     if known["drain"]["drained"] is False:
         names = ", ".join(_text(queue) for queue in known["drain"]["queues"] if not _drained(queue))
         todo.append({"what": f"Not drained: {names}.", "how": "Look at its worker, then run: " + RECOVER, "ids": []})
+    for instance, why in record.unflushed().items():
+        how = f"When that is mended, this flushes it: {AUDIT} -e outage_audit_incident={known['id']}"
+        todo.append({"what": f"The DMCA cache of {instance} was not flushed: {why}", "how": how, "ids": []})
     for raised in known["temporary"]:
         what = (
             f"The memory watermark of {raised.get('node')} is still raised (it was {raised.get('before')}): what "

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import yaml
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._errors import VezaError
 from ansible_collections.veza.rabbitmq.plugins.modules import dmca_flush
+from tests.lab.scenario import Playbook
 from tests.lab.state import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,3 +130,24 @@ def test_a_failure_under_ansible_shows_no_token(lab: Lab, tmp_path: Path) -> Non
     assert (result["changed"], result["flushed"], result["status"]) == (False, False, 404)
     assert "this API has no such endpoint" in result["msg"]
     assert lab.credentials["api_admin_token"] not in shown + json.dumps(result)
+
+
+def test_an_audit_whose_flush_fails_says_so_where_no_takedown_is_known(lab: Lab, tmp_path: Path) -> None:
+    """Without a takedown in the window there is nothing to list, and a cache that may lack one all the same."""
+
+    def audit(*arguments: str) -> tuple[int, str]:
+        log, given = tmp_path / "audit.log", ["-e", f"veza_incident_dir={tmp_path}/incidents"]
+        status = Playbook(lab, "audit_rabbitmq", *given, *arguments, log=log).start().wait(240)
+        return status, log.read_text()
+
+    start, end = (f"{datetime.now(UTC) - timedelta(seconds=ago):%Y-%m-%dT%H:%M:%SZ}" for ago in (3, 2))
+    window = ["-e", f"outage_audit_start={start}", "-e", f"outage_audit_end={end}"]
+    status, said = audit(*window, "-e", "veza_api_admin_token=of-nobody")
+    assert status == 2, said
+    assert "nothing for a human to do" not in said
+    assert re.search(r"^LEFT +The DMCA cache of backend-1 was not flushed: POST \S+: 401", said, re.MULTILINE), said
+    assert re.search(r"\[ERROR\].*DMCA cache of backend-[12] not flushed: POST \S+: 401", said), said
+    command = re.search(r"this flushes it: ansible-playbook veza.rabbitmq.audit_rabbitmq -e (\S+)", said)
+    assert command is not None, said
+    status, said = audit("-e", command[1])
+    assert (status, "was not flushed" in said) == (0, False), said

@@ -11,6 +11,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.veza.rabbitmq.plugins.filter.outage import FilterModule
+from ansible_collections.veza.rabbitmq.plugins.plugin_utils._outage_summary import outage_summary
 
 outage_record = FilterModule().filters()["outage_record"]
 NAME = "20260131T020510Z-paris-00ff"
@@ -380,6 +381,31 @@ def test_what_may_have_arrived_is_not_called_lost() -> None:
     )
     assert doubtful["ids"] == ["7 (distribution:7:1, distribution:7:2)"]
     assert (certain["what"], certain["how"]) == ("distribution: 1 lost and not replayed.", "Submit it again.")
+
+
+def flush(name: str, instance: str, flushed: bool, result: str) -> dict[str, Any]:
+    return {"key": f"{name}:{instance}", "name": name, "target": instance, "flushed": flushed, "result": result}
+
+
+def test_a_failed_flush_is_left_to_a_human_also_where_no_takedown_is_known() -> None:
+    failed = flush("dmca_flush_again", "backend-2", False, "POST http://b2/flush: 401: the token is wrong.")
+    told = audited(recovered().add(at(8), "action", **failed), (0, 6)).told()
+    (task,) = [task for task in told["todo"] if "DMCA" in task["what"]]
+    assert task == {
+        "what": "The DMCA cache of backend-2 was not flushed: POST http://b2/flush: 401: the token is wrong.",
+        "how": "When that is mended, this flushes it: ansible-playbook veza.rabbitmq.audit_rabbitmq "
+        f"-e outage_audit_incident={NAME}",
+        "ids": [],
+    }
+    lines = outage_summary({"record": told})
+    assert not any("nothing for a human to do" in line for line in lines)
+    assert any(line.startswith("LEFT      The DMCA cache of backend-2 was not flushed: POST") for line in lines)
+
+
+def test_a_flush_that_was_done_later_is_not_left() -> None:
+    record = recovered().add(at(7), "action", **flush("dmca_flush", "backend-2", False, "500"))
+    told = record.add(at(8), "action", **flush("dmca_flush_again", "backend-2", True, "Flushed.")).told()
+    assert not [task for task in told["todo"] if "DMCA" in task["what"]]
 
 
 def test_what_was_taken_back_after_the_audit_is_not_replayed_any_more() -> None:
