@@ -345,7 +345,7 @@ def test_a_window_is_refused_before_anything_is_read_or_leased() -> None:
     lease = next(number for number, task in enumerate(tasks) if "block" in task)
     mixed = [task for task in tasks[:lease] if "__outage_audit_wrong_with_record" in str(task)]
 
-    assert tasks[0]["ansible.builtin.assert"]["that"] == "__outage_audit_wrong | length == 0"
+    assert tasks[1]["ansible.builtin.assert"]["that"] == "__outage_audit_wrong | length == 0"
     assert [task["when"] for task in mixed] == ["__outage_audit_start != '' or __outage_audit_end != ''"]
     assert [text.split(":")[0] for text in audited("__outage_audit_wrong", "noon", "2026-01-31T02:00:00")] == [
         "outage_audit_start", "outage_audit_end",
