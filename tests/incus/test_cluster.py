@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.lab.incus.lab import IncusLab
 
 from .conftest import Run
 from .test_recover import START, changed
+from .test_restart import DIRECTORY, UNIT
 
 THIRD, OTHERS = "rabbitmq-3", "; the rest of the cluster serves"
 CUT = (
@@ -74,6 +77,31 @@ def test_nodes_that_all_went_down_are_all_started(cluster: IncusLab, run: Run) -
     for host in cluster.nodes:
         assert f"start_broker on {host}.lxd: it serves since" in text
     assert members(cluster) == 3
+
+
+def test_a_restart_of_all_nodes_is_under_one_lease(cluster: IncusLab, run: Run) -> None:
+    def looks(what: str) -> list[str]:
+        return [cluster.on(host, "systemctl", "show", "-p", what, UNIT).stdout for host in cluster.nodes]
+
+    def lease() -> dict[str, Any]:
+        found = cluster.on("monitor", "sh", "-c", f"cat {DIRECTORY}/*/lease.json", check=False).stdout
+        told: dict[str, Any] = json.loads(found or '{"token": 0}')  # nobody has had it yet
+        return told
+
+    before, token = looks("InvocationID"), lease()["token"]
+    status, text = run(cluster, "restart_rabbitmq")
+    assert status == 0, text
+    assert not set(before) & set(looks("InvocationID")), "each was restarted"
+    assert members(cluster) == 3
+    assert (lease()["token"], lease()["holder"]) == (token + 1, None), "taken once, and given back at the end"
+
+    cluster.on(THIRD, "systemctl", "stop", UNIT)
+    status, text = run(cluster, "restart_rabbitmq", "--limit", f"{THIRD}.lxd")
+    assert status != 0, text
+    assert f"on {THIRD}.lxd somebody stopped the broker" in " ".join(text.split()), text
+    assert lease()["holder"] is None
+    cluster.on(THIRD, "systemctl", "start", UNIT)
+    assert processes.wait_until(lambda: members(cluster) == 3, 60, 0.5)
 
 
 def test_a_partition_is_named_before_rabbitmq_tells_of_it(cluster: IncusLab, run: Run) -> None:
