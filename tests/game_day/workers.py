@@ -60,21 +60,21 @@ def depth(lab: IncusLab, queue: str) -> dict[str, int]:
     return {column: int(row[column]) for column in columns[1:]}
 
 
-def change(lab: IncusLab, name: str, settings: Mapping[str, Any]) -> None:
-    """Deploy a worker with other settings: what is given is merged into its service of the compose file."""
-    means.shell(lab, means.WORKERS, f"[ -e {ORIGINAL} ] || cp -p {means.COMPOSE} {ORIGINAL}")
-    document = yaml.safe_load(means.shell(lab, means.WORKERS, f"cat {means.COMPOSE}"))
+def change(lab: IncusLab, name: str, settings: Mapping[str, Any], host: str = means.WORKERS) -> None:
+    """Deploy a worker, or a backend's API, with other settings, merged into its service of the compose file."""
+    means.shell(lab, host, f"[ -e {ORIGINAL} ] || cp -p {means.COMPOSE} {ORIGINAL}")
+    document = yaml.safe_load(means.shell(lab, host, f"cat {means.COMPOSE}"))
     entry = document["services"][name]
     for key, value in settings.items():
         entry[key] = {**entry[key], **value} if isinstance(value, dict) else value
-    lab.on(means.WORKERS, "tee", means.COMPOSE, input=yaml.safe_dump(document, sort_keys=False), check=True)
-    means.compose(lab, means.WORKERS, "up", "-d", name)
+    lab.on(host, "tee", means.COMPOSE, input=yaml.safe_dump(document, sort_keys=False), check=True)
+    means.compose(lab, host, "up", "-d", name)
 
 
-def restore(lab: IncusLab, name: str) -> None:
+def restore(lab: IncusLab, name: str, host: str = means.WORKERS) -> None:
     """Deploy what was there before ``change``; harmless without one."""
-    means.put_back(lab, means.WORKERS, means.COMPOSE)
-    means.compose(lab, means.WORKERS, "up", "-d", name)
+    means.put_back(lab, host, means.COMPOSE)
+    means.compose(lab, host, "up", "-d", name)
 
 
 def burst(lab: IncusLab, seconds: float, rate: float = 12.0) -> None:

@@ -445,7 +445,9 @@ def test_traffic_that_is_dropped(bare_lab: Lab) -> None:
             "expired": 4, "maxlen": 0, "rejected": 0, "delivery_limit": 0, "unroutable": 2, "returned": 1,
         }  # fmt: skip
         assert dropped["expired"]["discarded"] - before["expired"]["discarded"] == 4
-        assert result["queues"][0]["limits"] == {"ttl": 1, "max_length": 5, "delivery_limit": None}
+        assert result["queues"][0]["limits"] == {
+            "ttl": 1, "max_length": 5, "max_bytes": None, "delivery_limit": None,
+        }  # fmt: skip
         without = look(bare_lab, prometheus_port=bare_lab.ports["backend-5"])["traffic"]["dropped"]
         assert without["expired"] is None
         assert without["unroutable"]["source"] == "/api/overview"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import threading
 import time
@@ -26,8 +25,8 @@ from typing import Any
 
 import psycopg2
 
+from tests.integration.recovery import assert_good, interrupt, records
 from tests.lab import broker, processes, scenario, stack
-from tests.lab.ledger import Verdict
 from tests.lab.outage import PATIENCE, Outage, outage
 from tests.lab.scenario import Playbook
 from tests.lab.stack import Lab, Options
@@ -59,23 +58,12 @@ def changed(text: str) -> int:
     return sum(host["changed"] for host in figures.values())
 
 
-def records(lab: Lab) -> dict[str, str]:
-    """Return all that stands in the incidents' records."""
-    return {path.name: path.read_text() for path in Path(lab.paths["incidents"]).glob("*/*.jsonl")}
-
-
 def incident(lab: Lab) -> dict[str, Any]:
     """Return the one incident of a lab."""
     found = [path for path in Path(lab.paths["incidents"]).glob("*/*.json") if path.stem != "lease"]
     assert len(found) == 1, found
     document: dict[str, Any] = json.loads(found[0].read_text())
     return document
-
-
-def assert_good(verdict: Verdict) -> None:
-    assert verdict.ok, "\n".join([*verdict.findings(), verdict.line()])
-    assert verdict.effects > 0
-    assert verdict.lost, "nothing was lost for good: the list is not put to the test"
 
 
 def test_check_mode_foretells_the_actions_and_a_second_run_changes_nothing(tmp_path: Path) -> None:
@@ -225,37 +213,6 @@ def test_interrupted_in_every_phase_and_run_again() -> None:
         assert_good(it.judge_audited())
 
 
-def again(it: Outage) -> None:
-    """Have the broker die once more, and wait until events of every kind were lost by that, too."""
-    before = scenario.dropped(it.lab)
-    broker.kill(it.lab)
-    scenario.await_losses(it.lab, timeout=PATIENCE, before=before)
-
-
-def test_a_second_outage_while_the_incident_is_open_is_accounted_for() -> None:
-    with outage() as it:
-        interrupt(it, "Flush the DMCA cache of each API instance")
-        again(it)
-        it.run("recover_rabbitmq")
-        assert_good(it.judge_audited())
-
-
-def test_an_outage_while_the_backlog_drains_is_accounted_for() -> None:
-    with outage() as it:
-        playbook = it.playbook("recover_rabbitmq").start()
-        draining = re.compile(r"^TASK \[.*Wait until the queues have drained\]", re.MULTILINE)
-        reached = processes.wait_until(lambda: playbook.ended() or draining.search(playbook.text()), PATIENCE)
-        assert reached, playbook.text()
-        again(it)
-        broker.start(it.lab)
-        # It sees that through, too, or says that it has not.
-        if playbook.wait(PATIENCE) != 0:
-            assert "it was interrupted" in playbook.text() or "Not served" in playbook.text(), playbook.text()
-            it.run("recover_rabbitmq")
-        assert "interrupted after it had been proved to serve" in "".join(records(it.lab).values())
-        assert_good(it.judge_audited())
-
-
 def ask_to_stop(it: Outage) -> None:
     """Ask a recovery to stop while it starts the broker: it does no more than that."""
     playbook = it.playbook("recover_rabbitmq").start()
@@ -268,26 +225,6 @@ def ask_to_stop(it: Outage) -> None:
         playbook.end()
     assert "asked this run to stop" in playbook.text()
     assert "Flush the DMCA cache of each API instance]" not in playbook.text()
-
-
-def interrupt(it: Outage, task: str) -> None:
-    """Start a recovery, and press Ctrl-C when it has come to ``task``; again when it takes no notice, as a person does.
-
-    Ansible forgets a Ctrl-C that comes in the moment in which it forks; the next one kills it.
-    """
-    playbook = it.playbook("recover_rabbitmq").start()
-    marker = re.compile(rf"^TASK \[.*{re.escape(task)}\]", re.MULTILINE)
-    try:
-        reached = processes.wait_until(lambda: playbook.ended() or marker.search(playbook.text()), PATIENCE)
-        assert reached, f"'{task}' never came:\n{playbook.text()}"
-        time.sleep(random.uniform(0.0, 0.4))
-        for _press in range(15):
-            playbook.interrupt()
-            if processes.wait_until(playbook.ended, 2.0):
-                break
-        assert playbook.wait(PATIENCE) != 0, f"it was not interrupted in '{task}':\n{playbook.text()}"
-    finally:
-        playbook.end()
 
 
 def test_the_controls() -> None:
