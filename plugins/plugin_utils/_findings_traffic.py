@@ -121,8 +121,10 @@ def redelivered_in_vain(queue: Queue) -> Truth:
     again, acked, before = moved(queue, "redelivered_count"), moved(queue, "acked"), queue.get("in_vain")
     if not acked and before is not None and before >= AGAIN:
         return True
-    if not acked and queue["looping"] and (queue.get("came_back") or 0) > (waiting(queue) or 0) > 0:
-        return True  # each of them more than once, on average, while its worker ends again and again
+    # A worker that ends at once is started some times within one sample of the past; what it holds now came back once.
+    least = AGAIN * max(queue.get("unacked") or 0, 1)
+    if not acked and queue["looping"] and (queue.get("came_back") or 0) >= least and (waiting(queue) or 0) > 0:
+        return True
     if again and not before and not queue["looping"] and queue["redelivered_count"] <= (queue.get("unacked") or 0):
         return False  # a worker that has just come back has got again what it held
     return None if again is None or acked is None else again and not acked

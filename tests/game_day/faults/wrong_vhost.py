@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from tests.game_day import means, workers
 from tests.game_day.fault import Fault, Params
@@ -24,7 +25,7 @@ def inject(lab: IncusLab, rng: random.Random) -> Params:
     service = workers.service(rng.choice(means.KINDS)) if host == means.WORKERS else "api"
     login = lab.credentials["veza"]
     means.api(lab, "PUT", f"/api/permissions/%2F/{login['user']}", ALL)
-    url = f"amqp://{login['user']}:{login['password']}@rabbitmq.lxd:5672/%2F"
+    url = f"amqp://{login['user']}:{quote(login['password'], safe='')}@rabbitmq.lxd:5672/%2F"
     workers.change(lab, service, {"environment": {"AMQP_URL": url}}, host)
     return {"host": host, "service": service}
 
