@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -145,6 +146,20 @@ def test_a_copy_that_breaks_off(
     ended = copied(monkeypatch, main)
     assert (ended.status, ended.stdout) == (status, "")
     assert why in ended.stderr
+
+
+def collecting() -> None:
+    print(gc.isenabled(), gc.get_freeze_count() > 0)
+
+
+def test_garbage_waits_for_the_packing_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(*_unused: Any) -> dict[str, Any]:
+        return {"here": gc.isenabled(), "module": copied(monkeypatch, collecting).stdout}
+
+    asked: Any = SimpleNamespace(_answer=answer)
+    # A module may last, and must collect its own.
+    assert _here.Here.ask(asked, {}, {}) == {"here": False, "module": "True True\n"}
+    assert gc.isenabled()
 
 
 def undecodable() -> None:
