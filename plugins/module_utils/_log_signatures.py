@@ -47,6 +47,7 @@ _TABLE = (
     ("permission_refused", r"exception access_refused: .*access to .* refused for user"),
     ("exclusive_use", r"exception (?:access_refused|resource_locked): .*\bexclusive\b"),
     ("exchange_missing", r"exception not_found: .*no exchange '"),
+    ("message_too_large", r"exception precondition_failed: .*message size \d+ is larger than"),
     ("operation_refused", r"operation \S+ caused a (?:channel|connection) exception (?!connection_forced)"),
     ("arguments_refused", r"\binequivalent arg '"),
     ("connection_limit", r"connection limit \(\d+\) is reached|channel limit \(\d+\) is reached"

@@ -106,6 +106,12 @@ running:
   description: Whether it runs. One that is frozen does not.
   returned: RV(found)
   type: bool
+idle:
+  description:
+    - What Incus says of the state of each instance of the project that does not run, by name.
+    - V(null) where it does not list them.
+  returned: RV(found)
+  type: dict
 disk:
   description: The disk that holds O(path). V(null) where none of its devices with a storage pool does.
   returned: RV(found)
@@ -155,10 +161,10 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from ansible.module_utils.basic import AnsibleModule
@@ -167,6 +173,8 @@ from ..module_utils import _command
 from ..module_utils._command import Ended
 from ..module_utils._errors import VezaError
 from ..module_utils._incus import Level, bytes_of, disk_of, enlarge, levels, oom_kills, size
+
+T = TypeVar("T")
 
 RETRIES = 20
 """How often a size is tried to be set: btrfs can't note a new quota until something that was given back has settled."""
@@ -206,6 +214,9 @@ class Incus:
 
     def query(self, path: str, **options: str) -> dict[str, Any] | None:
         """Return a document of the API; None where there is none, VezaError when Incus doesn't answer."""
+        return self._query(dict, path, options)
+
+    def _query(self, kind: type[T], path: str, options: Mapping[str, str]) -> T | None:
         url = f"/1.0/{path}?{urlencode({'project': self.project, **options})}"
         ended = self.run([self.program, "query", url])
         if ended.code == 0:
@@ -213,7 +224,7 @@ class Incus:
                 document = json.loads(ended.out)
             except (ValueError, RecursionError):
                 document = None
-            if not isinstance(document, dict):
+            if not isinstance(document, kind):
                 said = " ".join(ended.out.split())[:200] or "nothing"
                 raise VezaError(f"{self.program} query {url} did not answer with a document in JSON: {said}")
             return document
@@ -224,6 +235,14 @@ class Incus:
     def instance(self) -> dict[str, Any] | None:
         """Return the instance."""
         return self.query(f"instances/{quote(self.name)}")
+
+    def idle(self) -> dict[str, str] | None:
+        """Return the status of each instance of the project that does not run; None where Incus does not list them."""
+        try:
+            found = self._query(list, "instances", {"recursion": "1", "filter": "status ne Running"})
+            return None if found is None else {str(one["name"]): str(one["status"]) for one in found}
+        except (VezaError, KeyError, TypeError):
+            return None
 
     def levels(self, instance: dict[str, Any], path: str) -> tuple[dict[str, Any] | None, list[Level]]:
         """Return the disk that holds a path, and what limits it."""
@@ -332,6 +351,7 @@ def look(incus: Incus, instance: dict[str, Any], path: str) -> dict[str, Any]:
         "project": incus.project,
         "status": instance.get("status"),
         "running": instance.get("status") == "Running",
+        "idle": incus.idle(),
         "disk": incus.levels(instance, path)[0],
         "memory": incus.memory(instance),
         "oom_kills": incus.oom_kills(),

@@ -270,7 +270,8 @@ signatures:
       choices: [disk_low, disk_alarm_set, disk_alarm_cleared, memory_high, memory_alarm_set, memory_alarm_cleared,
         file_descriptors, disk_quota, disk_full, login_refused, guest_from_afar, vhost_missing, vhost_refused,
         http_refused, connection_lost, handshake_timeout, bad_header, heartbeats_missed, permission_refused,
-        exclusive_use, exchange_missing, operation_refused, arguments_refused, connection_limit, ack_timeout,
+        exclusive_use, exchange_missing, message_too_large, operation_refused, arguments_refused, connection_limit,
+        ack_timeout,
         partition, peer_lost, minority_paused, autoheal, waiting_for_tables, cookie_of_peer, quorum_member_missing,
         sigterm, maintenance, revived, unclean_before, messages_dropped, boot_failed, crash_dump, configuration,
         port_in_use, cookie_file, permissions, feature_flags, inconsistent_cluster, peers_missing, name_resolution]

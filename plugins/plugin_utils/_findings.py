@@ -12,6 +12,7 @@ The evidence is plain data, gathered by the role ``outage_diagnose``::
     brokers      {host: {info: result of rabbitmq_host_info, with ``probe`` from the broker's own host}}
     apps         {host: {info: result of app_host_info, with the probes of its containers}}
     unreachable  {host: why Ansible did not get through to it}
+    idle         {host of the application: {instance, project, status, hypervisor}} where its instance does not run
     failed       {host: why it gave no answer, though it was reached}
     unanswered   {health or database: why there is no result of it}
     hypervisors  {host of veza_incus: why it gave no answer}

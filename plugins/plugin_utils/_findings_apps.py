@@ -375,6 +375,33 @@ def healthy(evidence: Evidence) -> Finding:
     return Finding(True, [proof("controller", f"rabbitmq_health ({health['rung']})", health["reason"])])
 
 
+WAKES = {"Frozen": "resume", "Freezing": "resume", "Stopped": "start"}
+"""Incus's command for an instance of this status."""
+
+
+def tell_instance(told: Mapping[str, Any]) -> list[Proof]:
+    """Quote the hypervisor, with the command that ends it."""
+    command = f"incus --project {told.get('project')} {WAKES[told['status']]} {told.get('instance')}"
+    text = f"the instance {told.get('instance')} is {told['status']}; on this hypervisor: {command}"
+    return [proof(str(told["hypervisor"]), "incus", text)]
+
+
+def idle_instances(evidence: Evidence) -> dict[str, Mapping[str, Any]]:
+    """Return what the hypervisor says of hosts that nobody could look at, and whose instance does not run."""
+    unreachable, idle = evidence.get("unreachable") or {}, evidence.get("idle") or {}
+    return {
+        host: idle[host]
+        for host, info in infos(evidence, "apps")
+        if info is None and host in unreachable and (idle.get(host) or {}).get("status") in WAKES
+    }
+
+
+def instance_idle(evidence: Evidence) -> Finding:
+    """Whether an instance of the application's hosts is stopped or frozen; whoever could be looked at is not."""
+    idle = idle_instances(evidence)
+    return Finding(True, [one for told in idle.values() for one in tell_instance(told)], sorted(idle)) if idle else NO
+
+
 workers_crash_loop = containers(crash_loops, tell_state, workers=True)
 
 FINDINGS: dict[str, Question] = {
@@ -404,6 +431,7 @@ FINDINGS: dict[str, Question] = {
     "backend_frozen": containers(lambda one: both(frozen(one), not of_worker(one)), tell_frozen),
     "worker_frozen": containers(frozen, tell_frozen, workers=True),
     "worker_crash_loops": workers_crash_loop,
+    "app_instance_idle": instance_idle,
     "publishes_refused": containers(
         refused, tell_refused, began=lambda one: str(one["errors"]["refused"]["first_at"])
     ),

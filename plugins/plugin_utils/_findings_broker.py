@@ -377,6 +377,7 @@ def unreachable(evidence: Evidence) -> Finding:
         and not HUSHED.search(why)
         and not (answers and UNNAMED.search(why))
         and host not in lives
+        and host not in _findings_apps.idle_instances(evidence)
     }
     told = [
         proof("controller", "connection", f"{host} can't be reached from here: {why}") for host, why in hosts.items()
@@ -418,21 +419,10 @@ def instance_is(*statuses: str) -> Question:
             holds = None if not told.get("status") else told["status"] in statuses
             if holds and (view.get("info") or talks):
                 holds = None
-            answers.append((host, holds, tell_instance(told) if holds else []))
+            answers.append((host, holds, _findings_apps.tell_instance(told) if holds else []))
         return anywhere(answers)
 
     return ask
-
-
-WAKES = {"Frozen": "resume", "Freezing": "resume", "Stopped": "start"}
-"""Incus's command for an instance of this status."""
-
-
-def tell_instance(told: Mapping[str, Any]) -> list[Proof]:
-    """Quote the hypervisor, with the command that ends it."""
-    command = f"incus --project {told.get('project')} {WAKES[told['status']]} {told.get('instance')}"
-    text = f"the instance {told.get('instance')} is {told['status']}; on this hypervisor: {command}"
-    return [proof(str(told["hypervisor"]), "incus", text)]
 
 
 AGREE = 5.0

@@ -475,6 +475,7 @@ FINDINGS: dict[str, Question] = {
     "localhost_only": logged("guest_from_afar"),
     "exclusive_use": logged("exclusive_use"),
     "exchange_missing": logged("exchange_missing"),
+    "message_too_large": logged("message_too_large"),
     "operation_refused": logged("operation_refused"),
     "ack_timeout": logged("ack_timeout", within=RECENT, quiet=RECENT),
     "connections_refused_by_limit": refused_by_limit,

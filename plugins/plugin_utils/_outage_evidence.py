@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.veza.rabbitmq.plugins.module_utils._mask import masked
@@ -34,8 +34,8 @@ def outage_evidence(
     """Return the evidence that plugin_utils/_findings.py describes; what a host did not answer is None.
 
     ``controller`` has the results of rabbitmq_health and database_info, what each hypervisor was asked about each
-    broker, when all looks were over by its own clock, and the site's virtual host:
-    ``{health, database, incus, at, vhost}``.
+    broker, when all looks were over by its own clock, the site's virtual host, and the project of instances of which
+    the inventory names none: ``{health, database, incus, at, vhost, incus_project}``.
     """
     groups = {"brokers": brokers, "apps": apps}
     looks = {(group, host): _look(group, hostvars[host]) for group in groups for host in groups[group]}
@@ -52,6 +52,7 @@ def outage_evidence(
         "brokers": {host: _with_hypervisor(view, asked.get(host, [])) for host, view in views.items()},
         "apps": {host: {"info": _finished("apps", looks["apps", host])} for host in apps},
         "unreachable": {host: _why(look) for host, look in silent.items() if look.get("unreachable")},
+        "idle": _idle(asked.values(), {host: _instance(host, hostvars[host], controller) for host in apps}),
         "failed": {host: _why(look) for host, look in silent.items() if not look.get("unreachable")},
         "unanswered": {name: _why(look) for name, look in asked_by_us.items() if _gave_up(name, look)},
         "hypervisors": {
@@ -96,6 +97,25 @@ def _with_hypervisor(view: dict[str, Any], asked: list[Mapping[str, Any]]) -> di
         if kill["task"].startswith("beam") and _of_an_end(kill["at"], info["service"].get("exits") or [])
     ]
     return {**view, "info": {**info, "memory": {**memory, "oom_kills": kills}}}
+
+
+def _instance(host: str, variables: Mapping[str, Any], controller: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where a hypervisor has a host."""
+    project = variables.get("veza_incus_project") or controller.get("incus_project")
+    return {"instance": variables.get("veza_incus_instance") or host.partition(".")[0], "project": project}
+
+
+def _idle(
+    asked: Iterable[list[Mapping[str, Any]]], instances: Mapping[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return the hosts of the application whose instance does not run, by the word of a broker's hypervisor."""
+    found = {}
+    for answer in (answer for answers in asked for answer in answers if answer.get("found")):
+        for host, wanted in instances.items():
+            status = (answer.get("idle") or {}).get(wanted["instance"])
+            if status and answer.get("project") == wanted["project"]:
+                found[host] = {**wanted, "status": status, "hypervisor": answer["__outage_diagnose_pair"][1]}
+    return found
 
 
 def _of_an_end(at: str, exits: list[Mapping[str, Any]]) -> bool:

@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from tests.lab.incus.lab import IncusLab
 
 FILE = "/etc/rabbitmq/rabbitmq.conf"
+ADVANCED = "/etc/rabbitmq/advanced.config"
 
 WRONG = {
+    "advanced": (
+        "[{{rabbit, [{{heartbeat, 60}}] {{{typo}}}].",
+        "failed_to_read_advanced_configuration_file|syntax error before",
+    ),
     "unknown key": ("{typo} = 50MB", "Conf file attempted to set unknown variable"),
     "syntax": ("disk_free_limit.absolute 50MB {typo}", "Syntax error in /etc/rabbitmq/rabbitmq.conf after line"),
     "value": ("heartbeat = {typo}", "failed_to_prepare_configuration|Error (preparing|generating) configuration"),
@@ -26,10 +31,11 @@ WRONG = {
 
 
 def inject(lab: IncusLab, rng: random.Random) -> Params:
-    """Add the line to the file that is there, and restart."""
+    """Add the line to the file that is there, or make the other one of it; then restart."""
     params = {"wrong": rng.choice(sorted(WRONG)), "typo": rng.choice(("disk_free_limit.absolut", "ten", "disk_limit"))}
     line = WRONG[params["wrong"]][0].format(typo=params["typo"])
-    script = f"systemctl stop {means.UNIT}; cp -p {FILE} {FILE}.game-day; echo '{line}' >>{FILE}"
+    file = ADVANCED if params["wrong"] == "advanced" else FILE
+    script = f"systemctl stop {means.UNIT}; cp -p {FILE} {FILE}.game-day; echo '{line}' >>{file}"
     means.shell(lab, means.BROKER, script, timeout=90)
     means.begin_boot(lab)
     return params
@@ -41,7 +47,8 @@ def present(lab: IncusLab, params: Params) -> str | None:
 
 
 def heal(lab: IncusLab, _params: Params) -> None:
-    """Put the file back."""
+    """Put the file back; there was no other."""
+    means.shell(lab, means.BROKER, f"rm -f {ADVANCED}")
     means.put_back(lab, means.BROKER, FILE)
     means.mend_boot(lab)
 

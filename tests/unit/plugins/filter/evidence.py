@@ -282,6 +282,9 @@ def instance(status: str) -> dict[str, Any]:
     return {"rabbitmq": {"info": None, "incus": told}}
 
 
+IDLE = {"instance": "workers", "project": "default", "hypervisor": "h1"}
+
+
 def fail_only(name: str) -> dict[str, Any]:
     """Return the evidence of a broker of which all is well but one check."""
     return evidence(fail(name), info(), probe())
@@ -624,6 +627,22 @@ SITUATIONS = {
                  apps={"backend-1": {"info": app()}, "workers": {"info": None}}),
         "worker_host_unseen",
     ),
+    **{
+        f"no consumer, and the workers' instance is {what}": (
+            evidence(health(traffic=traffic([queue(consumers=0)])), info(), unreachable={"workers": why},
+                     apps={"backend-1": {"info": app()}, "workers": {"info": None}},
+                     idle={"workers": {**IDLE, "status": status}}),
+            cause,
+        )
+        for what, status, why, cause in (
+            ("frozen", "Frozen", NO_PROMPT, "app_instance_idle"),
+            ("stopped", "Stopped", "No route to host", "app_instance_idle"),
+            ("in a state that no command of ours ends", "Error", "No route to host", "network_down"),
+        )
+    },
+    "an instance is stopped, and its host was looked at": (
+        evidence(health(), info(), probe(), idle={"workers": {**IDLE, "status": "Stopped"}}), "healthy"
+    ),
     "no consumer, and the workers' host is cut off": (
         evidence(health(traffic=traffic([queue(consumers=0)])), info(), unreachable={"workers": "timed out"},
                  apps={"backend-1": {"info": app()}, "workers": {"info": None}}),
@@ -661,6 +680,7 @@ SITUATIONS = {
     "exchange gone": (at_work([queue(bindings=0)], "exchange_missing", "operation_refused"), "exchange_missing"),
     "exclusive": (at_work([queue()], "exclusive_use", "operation_refused"), "queue_in_exclusive_use"),
     "refused": (at_work([queue()], "operation_refused"), "operation_refused"),
+    "too large": (at_work([queue()], "message_too_large", "operation_refused"), "message_too_large"),
     "closed, and its log is elsewhere": (
         evidence(health("unhealthy", "refused"), info(last="none", probe=NO_WAY, listeners=[{"port": 5672, "listening":
                  False, "holder": None, "ours": None}]), NO_WAY),

@@ -339,6 +339,27 @@ def test_what_the_hypervisor_says_of_the_instance_comes_with_the_command_that_wa
     assert told["text"].endswith("is Frozen; on this hypervisor: incus --project veza resume rabbitmq")
 
 
+@pytest.mark.parametrize(
+    ("variables", "project", "idle"),
+    [
+        ({}, "veza", {"status": "Stopped", "instance": "workers"}),
+        ({"veza_incus_instance": "w-1"}, "veza", {"status": "Frozen", "instance": "w-1"}),
+        ({"veza_incus_project": "other"}, "veza", None),  # an instance of the same name
+        ({"veza_incus_project": "veza"}, "default", {"status": "Stopped", "instance": "workers"}),
+    ],
+)
+def test_which_hosts_of_the_application_do_not_run_the_hypervisor_of_a_broker_tells(
+    variables: dict, project: str, idle: dict | None
+) -> None:
+    answer = {"found": True, "project": "veza", "idle": {"workers": "Stopped", "w-1": "Frozen"}}
+    asked = {"results": [{**answer, "__outage_diagnose_pair": ["rabbitmq", "h2"]}]}
+    away = {"unreachable": True, "msg": "No route to host"}
+    hostvars = {"rabbitmq": {}, "workers.lxd": {"__outage_diagnose_app": away, **variables}}
+    controller = {"health": health(), "incus": asked, "incus_project": project}
+    seen = outage_evidence(controller, hostvars, ["rabbitmq"], ["workers.lxd"])
+    assert seen["idle"] == ({"workers.lxd": {**idle, "project": "veza", "hypervisor": "h2"}} if idle else {})
+
+
 RULE = "ip saddr {} tcp dport 5672 ct state established drop"
 
 

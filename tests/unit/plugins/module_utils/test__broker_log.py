@@ -313,6 +313,8 @@ LINES = {
                      "vhost '/veza' in exclusive use",
     "exchange_missing": "operation basic.publish caused a channel exception not_found: no exchange 'veza.events' in "
                         "vhost '/veza'",
+    "message_too_large": "operation basic.publish caused a channel exception precondition_failed: message size 312 is"
+                         " larger than configured max size 23",
     "operation_refused": "operation queue.declare caused a channel exception not_found: no queue 'q' in vhost '/veza'",
     "arguments_refused": "operation queue.declare caused a channel exception precondition_failed: inequivalent arg "
                          "'x-max-length' for queue 'transcode_jobs' in vhost '/veza': received '7'",

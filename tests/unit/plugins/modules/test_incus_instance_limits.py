@@ -27,6 +27,7 @@ class Hypervisor:
     def __init__(self, *refusals: str, limit: str = "300MiB") -> None:
         self.refusals = list(refusals)
         self.mount = "/pools/veza"
+        self.others: Any = []
         self.changes: list[list[str]] = []
         self.instance: dict[str, Any] = {
             "status": "Running",
@@ -50,9 +51,10 @@ class Hypervisor:
         return Ended(0, "", "")
 
     def answer(self, path: str) -> Ended:
-        documents = {
+        documents: dict[str, Any] = {
             "instances/rabbitmq": self.instance,
             "instances/rabbitmq/state": {"memory": {"usage": 200 * MIB, "usage_peak": 0}},
+            "instances": self.others,
             "storage-pools/veza": {"driver": "btrfs", "config": {"size": "1GiB"}},
         }
         return Ended(0, json.dumps(documents[path]), "") if path in documents else NOT_FOUND
@@ -91,6 +93,24 @@ def test_an_instance_that_is_frozen_does_not_run(run: Callable[..., dict[str, An
     hypervisor.instance["status"] = "Frozen"
     result = run(hypervisor)
     assert (result["running"], result["status"]) == (False, "Frozen")
+
+
+@pytest.mark.parametrize(
+    ("others", "idle"),
+    [
+        ([], {}),
+        ([{"name": "workers", "status": "Frozen"}, {"name": "old", "status": "Stopped"}],
+         {"workers": "Frozen", "old": "Stopped"}),
+        ({"not": "a list"}, None),
+        (["/1.0/instances/workers"], None),  # by one that does not know recursion
+    ],
+)  # fmt: skip
+def test_it_tells_which_instances_do_not_run(
+    run: Callable[..., dict[str, Any]], others: Any, idle: dict[str, str] | None
+) -> None:
+    hypervisor = Hypervisor()
+    hypervisor.others = others
+    assert run(hypervisor)["idle"] == idle
 
 
 def test_an_instance_that_is_elsewhere_is_no_failure_unless_it_is_to_be_changed(
