@@ -21,6 +21,9 @@ from ._broker_log import Line, line_of
 from ._mask import masked
 from ._record import instant, stamp
 
+NO_PROCESS = "none"
+"""The status of a run for which systemd could not even make a process."""
+
 LINES = 5000
 """Entries of the last day that are read, the newest."""
 
@@ -38,7 +41,13 @@ _WRITERS = ("sudo", "systemd-logind", *_ANSIBLE)
 """Whose entries are wanted besides the service's own and the kernel's: a busy host writes 5000 others in minutes."""
 
 _EXITED = re.compile(r"Main process exited, code=(?:exited|killed|dumped), status=(\S+)")
+# What is run before the main process fails the start, too; what is run to stop it does not.
+_NOT_STARTED = re.compile(
+    r"Control process exited, code=(?:exited|killed|dumped), status=(\S+)|Failed to (?:run|spawn) '\w+' task"
+)
+_WHY = re.compile(r"(?:Failed at step|Unable to locate|Failed to (?:determine|load|locate)) .*")
 _STARTING = re.compile(r"^Starting ")
+_STARTED = re.compile(r"^Started ")
 _STOPPING = re.compile(r"^Stopping ")
 _OVER = re.compile(r": Deactivated successfully\.")
 _SUDO = re.compile(r"^\s*(\S+) : .*?COMMAND=(.*)$")
@@ -117,12 +126,25 @@ def unit_name(service: str) -> str:
 
 
 def exits(entries: Sequence[Entry], service: str) -> list[dict[str, Any]]:
-    """Return the abnormal ends of a service's runs, the newest last: ``{at, status}``."""
-    found = []
+    """Return the abnormal ends of a service's runs, the newest last: ``{at, status, started_at, why}``.
+
+    ``started_at`` is when systemd began to start that run, None if that is not in the journal; ``why`` is what kept
+    systemd from running it at all.
+    """
+    found: list[dict[str, Any]] = []
+    began, why, starting = None, None, False
     for entry in entries:
-        match = _EXITED.search(entry.text) if entry.unit == unit_name(service) else None
-        if match and not match[1].startswith("0/"):
-            found.append({"at": entry.stamp(), "status": match[1]})
+        if entry.unit != unit_name(service):
+            continue
+        if _STARTING.match(entry.text):
+            began, why, starting = entry.stamp(), None, True
+        elif _STARTED.match(entry.text) or _STOPPING.match(entry.text):
+            starting = False
+        reason = _WHY.search(entry.text)
+        why = masked(reason[0]) if reason else why
+        match = _EXITED.search(entry.text) or (_NOT_STARTED.search(entry.text) if starting else None)
+        if match and not (match[1] or "").startswith("0/"):
+            found.append({"at": entry.stamp(), "status": match[1] or NO_PROCESS, "started_at": began, "why": why})
     return found
 
 

@@ -68,9 +68,13 @@ _TABLE = (
     ("sigterm", r"SIGTERM received - shutting down"),
     ("maintenance", r"being put into maintenance \(drain\) mode"),
     ("revived", r"being revived from maintenance \(drain\) mode"),
+    # Before 4.0 the second.
+    ("empty_boot", r"^DB: virgin node -> run peer discovery|^Node database directory at .* is empty\."),
     ("unclean_before", r"not properly closed, repairing"),
     ("messages_dropped", r"dropped \S+ persistent messages and \d+ transient messages after unclean shutdown"),
     # Boots that fail; most of these stand in rabbitmq-server.log and rabbitmq-server.error.log only
+    # What the shell says of the script that starts the broker: dash names the line, bash writes "line" before it.
+    ("start_script", r"^\S*/rabbitmq-(?:server|env|defaults): (?:line )?\d+: "),
     ("boot_failed", r"^ ?BOOT FAILED|Runtime terminating during boot|Kernel pid terminated"),
     ("crash_dump", r"Crash dump is being written to:"),
     ("configuration", r"Conf file attempted to set unknown variable|failed_to_prepare_configuration"

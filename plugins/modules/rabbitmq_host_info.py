@@ -188,7 +188,9 @@ service:
       elements: dict
       contains:
         at: {description: "When.", type: str}
-        status: {description: "systemd's words for it.", type: str, sample: 9/KILL}
+        status: {description: "systemd's words for it; V(none) without a process.", type: str, sample: 9/KILL}
+        started_at: {description: "When systemd began to start it. V(null) if the journal does not tell.", type: str}
+        why: {description: "What kept systemd from running it at all. V(null) if nothing did.", type: str}
     stopped_by:
       description:
         - Who asked for the last stop, with proof from the journal or dpkg's log. V(null) without, and if the last run
@@ -271,10 +273,10 @@ signatures:
         file_descriptors, disk_quota, disk_full, login_refused, guest_from_afar, vhost_missing, vhost_refused,
         http_refused, connection_lost, handshake_timeout, bad_header, heartbeats_missed, permission_refused,
         exclusive_use, exchange_missing, message_too_large, operation_refused, arguments_refused, connection_limit,
-        ack_timeout,
-        partition, peer_lost, minority_paused, autoheal, waiting_for_tables, cookie_of_peer, quorum_member_missing,
-        sigterm, maintenance, revived, unclean_before, messages_dropped, boot_failed, crash_dump, configuration,
-        port_in_use, cookie_file, permissions, feature_flags, inconsistent_cluster, peers_missing, name_resolution]
+        ack_timeout, partition, peer_lost, minority_paused, autoheal, waiting_for_tables, cookie_of_peer,
+        quorum_member_missing, sigterm, maintenance, revived, empty_boot, unclean_before, messages_dropped,
+        start_script, boot_failed, crash_dump, configuration, port_in_use, cookie_file, permissions, feature_flags,
+        inconsistent_cluster, peers_missing, name_resolution]
     count:
       description: How often since the last start of the broker.
       type: int

@@ -17,6 +17,7 @@ from . import _findings_apps
 from ._findings import (
     MIB,
     NO,
+    RECENT,
     UNKNOWN,
     Evidence,
     Finding,
@@ -51,6 +52,7 @@ from ._findings_process import (
     runs,
     serves_itself,
     signature,
+    start_fails,
     started_just_now,
     tell_boot,
     tell_death,
@@ -61,6 +63,7 @@ from ._findings_process import (
     tell_service,
     tell_signature,
     tell_start,
+    tell_start_failure,
     tell_stop,
 )
 from ._findings_resources import (
@@ -385,6 +388,28 @@ def unreachable(evidence: Evidence) -> Finding:
     return Finding(True, told, sorted(hosts)) if hosts else NO
 
 
+def empty_broker(evidence: Evidence) -> Finding:
+    """Whether a broker without the former one's data answers: another one, or one that has lost them.
+
+    Of a cluster's node an empty directory is no loss, as the others have the data. Of the only broker's it is told for
+    an hour, and for as long as the application is not let in: then somebody has put it right, as far as that goes.
+    """
+    another = check(evidence, "identity")
+    brokers = [(host, info) for host, info in infos(evidence, "brokers") if info is not None]
+    if another.holds or len(evidence.get("brokers") or {}) != 1 or not brokers:
+        return another
+    host, info = brokers[0]
+    before, now = info["lifecycle"].get("previous_end"), (info.get("clock") or {}).get("now")
+    recent = (seconds_between(info["lifecycle"].get("at"), now) or 0.0) < RECENT
+    if not signature(info, "empty_boot") or not before:
+        return another
+    if not recent and _findings_apps.FINDINGS["app_gets_through"](evidence).holds:
+        return another
+    log = str(info["lifecycle"].get("file"))
+    told = proof(host, log, f"the run before this one, which began with no data, ended at {before}", before)
+    return Finding(True, [*tell_signature("empty_boot")(host, info), told], [host])
+
+
 def host_silent(evidence: Evidence) -> Finding:
     """Whether a site's only broker is on a host that takes connections and answers none, those of SSH included.
 
@@ -515,6 +540,7 @@ FINDINGS: dict[str, Question] = {
     "died_of_own_fault": on_brokers(lambda info: ended_by(info, OWN_FAULT), tell_exits),
     "oom_killed": on_brokers(oom_killed, tell_oom),
     "oom_or_kill": on_brokers(may_be_oom, tell_exits),
+    "start_fails": on_brokers(start_fails, tell_start_failure),
     "boot_fails": failing_boot(*BOOT_FAILURES),
     "configuration_refused": failing_boot("configuration"),
     "feature_flags_refused": failing_boot("feature_flags"),
@@ -567,7 +593,7 @@ FINDINGS: dict[str, Question] = {
     "queues_missing": lambda e: check(e, "queues", about="does not exist"),
     "queues_down": queues_down,
     "queues_dead": queues_dead,
-    "identity_changed": lambda e: check(e, "identity"),
+    "empty_broker": empty_broker,
     "partitioned": partitioned,
     "nodes_unheard": on_brokers(unheard, tell_unheard),
     "nodes_down": lambda e: check(e, "nodes_running"),

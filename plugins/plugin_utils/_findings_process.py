@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._findings import (
@@ -67,7 +67,7 @@ def ended(clean: bool) -> Callable[[Info], Truth]:
 
     def holds(info: Info) -> Truth:
         dead, stopped = gone(info), info["lifecycle"]["clean_stop"]
-        if dead is False:
+        if dead is False or start_fails(info):
             return False
         return None if dead is None or stopped is None else stopped is clean
 
@@ -225,6 +225,46 @@ def boot_fails(info: Info, *names: str) -> Truth:
 def failing_boot(*names: str) -> Question:
     """Return the question whether a boot failed for one of these reasons."""
     return on_brokers(lambda info: boot_fails(info, *names), tell_signature(*names))
+
+
+NEVER_RAN = 200
+"""From here on systemd's own exit codes begin: the program was never run (systemd.exec(5))."""
+
+
+def never_ran(end: Mapping[str, Any]) -> bool:
+    """Whether systemd, or the shell of the start script (126, 127), could not run the program at all."""
+    number = end["status"].partition("/")[0]
+    return not number.isdecimal() or int(number) in (126, 127) or int(number) >= NEVER_RAN
+
+
+def tries(info: Info) -> list[dict[str, Any]]:
+    """Return the ends of runs that systemd began after the broker's last orderly stop, and that left no log."""
+    stop = info["lifecycle"].get("stopped_at") if info["lifecycle"]["clean_stop"] else None
+    exits = info["service"].get("exits") or []
+    return [end for end in exits if stop and (end.get("started_at") or "") > stop]
+
+
+def start_fails(info: Info) -> Truth:
+    """Whether the service manager tries to start it, and it ends before the broker itself can say anything."""
+    exits = info["service"].get("exits")
+    if info["service"]["state"] == "stopped":  # by whom is another question
+        return False
+    if not gone(info):
+        return gone(info)
+    if signature(info, "start_script") or (exits and never_ran(exits[-1])):
+        return True
+    if tries(info):
+        return opposite(boot_fails(info, *BOOT_FAILURES))
+    return None if exits is None else False
+
+
+def tell_start_failure(host: str, info: Info) -> list[Proof]:
+    """Say how the last try ended, and why it did as far as that is known."""
+    told = []
+    for end in (info["service"].get("exits") or [])[-1:]:
+        why = f": {end['why']}" if end.get("why") else ""
+        told.append(proof(host, "journal", f"it could not be started: status={end['status']}{why}", end["at"]))
+    return [*told, *tell_signature("start_script")(host, info)]
 
 
 def recent_exits(info: Info) -> list[dict[str, Any]]:

@@ -230,6 +230,8 @@ NO_WAY = probe("refused", "connect")
 LONELY = probe("timed_out", "connect")
 UNANSWERED = probe("timed_out", "header")
 NO_PROMPT = "Task failed: Timeout (22s) waiting for privilege escalation prompt"
+TRIED = {"at": "2026-01-31T02:04:20.000Z", "started_at": "2026-01-31T02:04:15.000Z", "why": None}
+"""The end of a run that systemd began after the stop that the log has."""
 KILLED = {"exits": [{"at": AT, "status": "9/KILL"}]}
 
 
@@ -375,6 +377,31 @@ SITUATIONS = {
     "stopped": (
         evidence(DOWN, info("stopped", last="stopped", clean_stop=True), NO_WAY),
         "broker_stopped_on_purpose",
+    ),
+    **{
+        f"stopped, and its start fails: {what}": (
+            evidence(DOWN, info(state, last="stopped", clean_stop=True, service={"exits": exits}, signatures=signs),
+                     NO_WAY),
+            cause,
+        )
+        for what, state, exits, signs, cause in (
+            ("no program", "restarting", [{**TRIED, "status": "203/EXEC"}], [], "broker_start_fails"),
+            ("no process", "failed", [{**TRIED, "status": "none"}], [], "broker_start_fails"),
+            ("its script", "restarting", [{**TRIED, "status": "2/X"}], [line("start_script")], "broker_start_fails"),
+            ("without a word", "failed", [{**TRIED, "status": "2/X"}], [], "broker_start_fails"),
+            ("its configuration", "restarting", [{**TRIED, "status": "1/FAILURE"}], [line("configuration")],
+             "configuration_broken"),
+            ("and it was stopped since", "stopped", [{**TRIED, "status": "203/EXEC"}], [],
+             "broker_stopped_on_purpose"),
+            ("of the stop itself", "failed", [{**TRIED, "started_at": AT, "status": "143/n/a"}], [],
+             "broker_stopped_on_purpose"),
+        )
+    },
+    "killed, and its program is gone": (
+        evidence(DOWN, info("restarting", clean_stop=False, service={
+            "restarts": 3, "exits": [{**TRIED, "status": status} for status in ("9/KILL", "203/EXEC", "203/EXEC")],
+        }), NO_WAY),
+        "broker_start_fails",
     ),
     "gone, log unreadable": (
         evidence(DOWN, info("stopped", last="none", clean_stop=None), NO_WAY),
@@ -547,6 +574,21 @@ SITUATIONS = {
     ),
     "check failed": (evidence(fail("listeners"), info(), probe()), "health_check_failed"),
     "empty broker": (evidence(fail("identity"), info(), probe("login_refused", "login")), "data_lost"),
+    **{
+        f"booted with no data {what}": (
+            evidence(health(), info(signatures=[line("empty_boot")], lifecycle=lifecycle(
+                previous_end=before, at=at, started_at=at)), probe(*seen)),
+            cause,
+        )
+        for what, before, at, seen, cause in (
+            ("just now", AT, AT, ("login_refused", "login"), "data_lost"),
+            ("just now, and has been given its definitions", AT, AT, (), "data_lost"),
+            ("long since, and nobody is let in", "2026-01-30T02:00:00.000Z", "2026-01-30T02:00:09.000Z",
+             ("login_refused", "login"), "data_lost"),
+            ("long since, and serves", "2026-01-30T02:00:00.000Z", "2026-01-30T02:00:09.000Z", (), "healthy"),
+            ("for the first time", None, AT, (), "healthy"),
+        )
+    },
     "restored from a snapshot": (
         evidence(
             health(),

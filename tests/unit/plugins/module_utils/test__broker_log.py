@@ -334,9 +334,12 @@ LINES = {
     "sigterm": "SIGTERM received - shutting down",
     "maintenance": "This node is being put into maintenance (drain) mode",
     "revived": "This node is being revived from maintenance (drain) mode",
+    "empty_boot": "Node database directory at /var/lib/rabbitmq/mnesia/rabbit@a is empty. Assuming we need to join an"
+                  " existing cluster or initialise from scratch...",
     "unclean_before": "dets: file \"/var/lib/rabbitmq/mnesia/x.dets\" not properly closed, repairing ...",
     "messages_dropped": "Queue q in vhost / dropped 3/4/0 persistent messages and 1 transient messages after unclean "
                         "shutdown",
+    "start_script": "/usr/lib/rabbitmq/bin/rabbitmq-server: 68: exec: erl: Permission denied",
     "boot_failed": "BOOT FAILED",
     "crash_dump": "Crash dump is being written to: /var/log/rabbitmq/erl_crash.dump...done",
     "configuration": "  - Conf file attempted to set unknown variable: nosuch.key",

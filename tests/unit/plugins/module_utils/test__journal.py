@@ -69,6 +69,40 @@ def asker(*lines: str, **given: Any) -> tuple[str, str] | None:
 BY_SUDO = ("ansible", "sudo /usr/bin/systemctl stop rabbitmq-server")
 BY_MODULE = "Ansible: ansible.builtin.systemd name=rabbitmq-server state=stopped"
 
+SERVICE = "rabbitmq-server.service: "
+LOCATE = "Unable to locate executable '/usr/sbin/rabbitmq-srv': No such file or directory"
+EXEC = "Failed at step EXEC spawning /usr/sbin/rabbitmq-srv: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("lines", "status", "why"),
+    [
+        ([LOCATE, EXEC, "Main process exited, code=exited, status=203/EXEC"], "203/EXEC", EXEC),
+        (["Main process exited, code=exited, status=2/INVALIDARGUMENT"], "2/INVALIDARGUMENT", None),
+        (["Control process exited, code=exited, status=1/FAILURE"], "1/FAILURE", None),
+        (
+            [
+                "Failed to load environment files: No such file or directory",
+                "Failed to spawn 'start' task: No such file",
+            ],
+            "none",
+            "Failed to load environment files: No such file or directory",
+        ),
+    ],
+)
+def test_why_a_run_never_began(lines: list[str], status: str, why: str | None) -> None:
+    entries = read(
+        entry(1, STOPPING),
+        entry(2, SERVICE + "Control process exited, code=exited, status=1/FAILURE"),  # of what is run to stop it
+        entry(3, STARTING),
+        *(entry(4, SERVICE + line) for line in lines),
+        entry(5, SERVICE + "Failed with result 'exit-code'."),
+    )
+    (end,) = _journal.exits(entries, "rabbitmq-server")
+    assert (end["status"], end["why"]) == (status, why)
+    assert end["started_at"] == entries[2].stamp()
+
+
 ASKERS: list[tuple[str, list[str], tuple[str, str] | None]] = [
     ("nobody", [], None),
     ("sudo", [sudo(1, STOP), entry(2, STOPPING), entry(4, OVER)], BY_SUDO),
