@@ -42,9 +42,8 @@ _WRITERS = ("sudo", "systemd-logind", *_ANSIBLE)
 
 _EXITED = re.compile(r"Main process exited, code=(?:exited|killed|dumped), status=(\S+)")
 # What is run before the main process fails the start, too; what is run to stop it does not.
-_NOT_STARTED = re.compile(
-    r"Control process exited, code=(?:exited|killed|dumped), status=(\S+)|Failed to (?:run|spawn) '\w+' task"
-)
+_BEFORE = re.compile(r"Control process exited, code=(?:exited|killed|dumped), status=(\S+)")
+_NO_PROCESS = re.compile(r"Failed to (?:run|spawn) '(?:start|start-pre)' task")
 _WHY = re.compile(r"(?:Failed at step|Unable to locate|Failed to (?:determine|load|locate)) .*")
 _STARTING = re.compile(r"^Starting ")
 _STARTED = re.compile(r"^Started ")
@@ -142,9 +141,11 @@ def exits(entries: Sequence[Entry], service: str) -> list[dict[str, Any]]:
             starting = False
         reason = _WHY.search(entry.text)
         why = masked(reason[0]) if reason else why
-        match = _EXITED.search(entry.text) or (_NOT_STARTED.search(entry.text) if starting else None)
-        if match and not (match[1] or "").startswith("0/"):
-            found.append({"at": entry.stamp(), "status": match[1] or NO_PROCESS, "started_at": began, "why": why})
+        match = _EXITED.search(entry.text) or (_BEFORE.search(entry.text) if starting else None)
+        if match and not match[1].startswith("0/"):
+            found.append({"at": entry.stamp(), "status": match[1], "started_at": began, "why": why})
+        elif _NO_PROCESS.search(entry.text):  # systemd does not even say that it starts
+            found.append({"at": entry.stamp(), "status": NO_PROCESS, "started_at": entry.stamp(), "why": why})
     return found
 
 

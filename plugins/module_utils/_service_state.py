@@ -18,7 +18,7 @@ STATES = ("running", "stopped", "starting", "stopping", "failed", "restarting", 
 
 _PROPERTIES = (
     "LoadState", "ActiveState", "SubState", "Result", "NRestarts", "MainPID", "ExecMainCode", "ExecMainStatus",
-    "StateChangeTimestampMonotonic", "StatusText", "User",
+    "StateChangeTimestampMonotonic", "StatusText", "UnitFileState", "User",
 )  # fmt: skip
 
 # systemd's ActiveState and SubState (empty: any); the first that fits wins. A boot loop never becomes "failed".
@@ -37,6 +37,9 @@ _SYSTEMD = (
 _SYSVINIT = {0: "running", 1: "failed", 2: "failed", 3: "stopped"}
 # The same for a command of the operator's: 1 and 2 are what any command says when it fails itself.
 _COMMAND = {0: "running", 3: "stopped"}
+
+_ENABLED = {"enabled": True, "disabled": False, "masked": False}
+"""Whether a boot starts a unit, by its UnitFileState, of which the rest is how long that lasts."""
 
 _EXITED, _KILLED, _DUMPED = 1, 2, 3
 """systemd's ExecMainCode."""
@@ -65,6 +68,7 @@ def unknown(manager: str, detail: str) -> dict[str, Any]:
         "exit_signal": None,
         "main_pid": None,
         "user": None,
+        "enabled": None,
         "detail": detail,
     }
 
@@ -103,6 +107,7 @@ def _judge_systemd(service: str, ran: Ended, now: float, monotonic: float) -> di
         "exit_signal": _signal_name(status) if code in (_KILLED, _DUMPED) else None,
         "main_pid": _number(values.get("MainPID")) or None,
         "user": values.get("User") or None,
+        "enabled": _ENABLED.get(values.get("UnitFileState", "").partition("-")[0]),
         "detail": ", ".join(filter(None, [f"{active}/{sub}", masked, _short(values.get("StatusText", ""))])),
     }
 

@@ -179,6 +179,9 @@ service:
     user:
       description: The user as whom the service runs. Only systemd knows it.
       type: str
+    enabled:
+      description: Whether a boot of the host starts it. V(null) where that is not known; only systemd tells it.
+      type: bool
     detail:
       description: The manager's own words, or why the state is unknown.
       type: str
@@ -502,7 +505,7 @@ unheard:
     port: {description: "The port.", type: int}
     tries: {description: "How often the kernel has sent the same again without an answer.", type: int}
 pressure:
-  description: How the service waits for its disk.
+  description: How the service waits for its disk, and all on this host for a processor.
   returned: always
   type: dict
   contains:
@@ -511,6 +514,11 @@ pressure:
       type: bool
     io_full:
       description: Percent of the last 10 s in which all its tasks waited for the disk. Only cgroup v2 tells it.
+      type: float
+    cpu_share:
+      description:
+        - The part of a processor that this module itself got while it waited for nothing, from V(0) to V(1). Little is
+          left of it where others take all, or where the hypervisor lets the host have no more.
       type: float
 changes:
   description: What changed in the last 7 days, the last one last.
@@ -948,7 +956,8 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
     entries = look.journal()
     exits = None if entries is None else _journal.exits(entries, params["service"])
     tails = look.tails()
-    log = _broker_log.read(tails, _journal.own_lines(entries or [], params["service"]))
+    with _host_state.Work() as work:
+        log = _broker_log.read(tails, _journal.own_lines(entries or [], params["service"]))
     started = process["started_at"] and moment(process["started_at"])
     # Under systemd a broker tells itself when it has booted; any other manager runs what boots.
     ready = (service["manager"], service["state"]) == ("systemd", "running")
@@ -996,6 +1005,7 @@ def run(params: dict[str, Any], host: Host) -> dict[str, Any]:
         "unheard": look.unheard(),
         "pressure": {
             "io_full": _host_state.io_full(params["service"]),
+            "cpu_share": work.share,
             "stuck": disk_watch.stuck() if disk_watch else None,
         },
         "changes": changes,

@@ -8,7 +8,7 @@ The evidence is plain data, gathered by the role ``outage_diagnose``::
 
     health       result of rabbitmq_health from the controller, with ``traffic``
     database     result of database_info from the controller
-    vhost        the virtual host that the site uses
+    vhost, port  the virtual host that the site uses, and the port of its broker
     brokers      {host: {info: result of rabbitmq_host_info, with ``probe`` from the broker's own host}}
     apps         {host: {info: result of app_host_info, with the probes of its containers}}
     unreachable  {host: why Ansible did not get through to it}

@@ -308,12 +308,18 @@ def goes_elsewhere(evidence: Evidence) -> Finding:
             answers.append((host, None, []))
             continue
         for container in (info or {}).get("containers") or []:
-            probe = container.get("probe")
+            probe, amqp = container.get("probe"), container.get("amqp") or {}
             inside, outside = addresses(probe or {}), addresses(own)
             holds = None if not probe else bool(not talks(probe) and inside and not {*inside} & {*outside})
             where = (
                 f"{container['name']} goes to {', '.join(inside)}, and its host gets through at {', '.join(outside)}"
             )
+            port = amqp.get("port")
+            if probe and not talks(probe) and port and evidence.get("port") not in (None, port):
+                holds = True
+                where = (
+                    f"{container['name']} goes to port {port} ({amqp['variable']}), the site's is {evidence['port']}"
+                )
             answers.append((host, holds, [proof(host, "name resolution", where)] if holds else []))
     return anywhere(answers)
 

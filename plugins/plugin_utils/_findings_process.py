@@ -227,6 +227,23 @@ def failing_boot(*names: str) -> Question:
     return on_brokers(lambda info: boot_fails(info, *names), tell_signature(*names))
 
 
+def slept_through_boot(info: Info) -> Truth:
+    """Whether its host was booted after its last run, and no boot starts it."""
+    if info["service"].get("enabled") is not False or info["service"]["state"] != "stopped":
+        return False if info["service"].get("enabled") is not None else None
+    last = info["lifecycle"].get("stopped_at") or info.get("last_log_at")
+    since = seconds_between(last, (info.get("clock") or {}).get("booted_at"))
+    return both(gone(info), None if since is None else since > 0)
+
+
+def tell_slept(host: str, info: Info) -> list[Proof]:
+    """Say when it was booted."""
+    booted = info["clock"]["booted_at"]
+    return [
+        proof(host, "systemd", f"the host was booted at {booted}, and the unit is not enabled to start then", booted)
+    ]
+
+
 NEVER_RAN = 200
 """From here on systemd's own exit codes begin: the program was never run (systemd.exec(5))."""
 

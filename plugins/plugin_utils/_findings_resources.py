@@ -213,6 +213,22 @@ def tell_clock(host: str, info: Info) -> list[Proof]:
     return [proof(host, "clock", f"{clock['offset']:+.1f} s against the controller's", clock.get("now"))]
 
 
+CPU_SHARE = 0.05
+"""Of a processor, less than which is too little for a host that has work. On a busy one some tasks share it."""
+
+
+def starves(info: Info) -> Truth:
+    """Whether the host gets next to nothing of a processor."""
+    share = (info.get("pressure") or {}).get("cpu_share")
+    return None if share is None else share < CPU_SHARE
+
+
+def tell_starved(host: str, info: Info) -> list[Proof]:
+    """Say what is left of it."""
+    text = f"this look got {100 * info['pressure']['cpu_share']:.1f} % of a processor while it waited for nothing else"
+    return [proof(host, "processor time", text)]
+
+
 def slow_disk(info: Info) -> Truth:
     """Whether the broker's threads wait for the disk."""
     pressure = info.get("pressure") or {}

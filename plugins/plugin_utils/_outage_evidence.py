@@ -35,7 +35,7 @@ def outage_evidence(
 
     ``controller`` has the results of rabbitmq_health and database_info, what each hypervisor was asked about each
     broker, when all looks were over by its own clock, the site's virtual host, and the project of instances of which
-    the inventory names none: ``{health, database, incus, at, vhost, incus_project}``.
+    the inventory names none: ``{health, database, incus, at, vhost, port, incus_project}``.
     """
     groups = {"brokers": brokers, "apps": apps}
     looks = {(group, host): _look(group, hostvars[host]) for group in groups for host in groups[group]}
@@ -49,6 +49,7 @@ def outage_evidence(
     return {
         **{name: _finished(name, look) for name, look in asked_by_us.items()},
         "vhost": controller.get("vhost"),
+        "port": controller.get("port"),
         "brokers": {host: _with_hypervisor(view, asked.get(host, [])) for host, view in views.items()},
         "apps": {host: {"info": _finished("apps", looks["apps", host])} for host in apps},
         "unreachable": {host: _why(look) for host, look in silent.items() if look.get("unreachable")},

@@ -397,6 +397,38 @@ SITUATIONS = {
              "broker_stopped_on_purpose"),
         )
     },
+    **{
+        f"stopped, and the host was booted since: {what}": (
+            evidence(DOWN, info("stopped", last="stopped", clean_stop=True, service={"enabled": enabled},
+                                clock={**info()["clock"], "booted_at": booted}), NO_WAY),
+            cause,
+        )
+        for what, enabled, booted, cause in (
+            ("nothing starts it then", False, "2026-01-31T02:04:00.000Z", "broker_not_enabled"),
+            ("its unit is enabled", True, "2026-01-31T02:04:00.000Z", "broker_stopped_on_purpose"),
+            ("long before", False, "2026-01-30T02:04:00.000Z", "broker_stopped_on_purpose"),
+            ("nobody knows when", False, None, "broker_stopped_on_purpose"),
+        )
+    },
+    **{
+        f"its host gets {share} of a processor": (
+            evidence(health(), info(probe=UNANSWERED, pressure={**info()["pressure"], "cpu_share": share}), UNANSWERED),
+            cause,
+        )
+        for share, cause in ((0.01, "broker_starved"), (0.2, "broker_hung"), (None, "broker_hung"))
+    },
+    **{
+        f"a container's URL has port {port}": (
+            evidence(health(), info(), apps={"backend-1": {"info": app(
+                container(seen=seen, amqp={"variable": "AMQP_URL", "port": port}), probe=probe())}}, port=5672),
+            cause,
+        )
+        for port, seen, cause in (
+            (5673, NO_WAY, "backend_wrong_address"),
+            (5673, probe(), "healthy"),  # by way of a proxy
+            (5672, NO_WAY, "backend_path_refused"),
+        )
+    },
     "killed, and its program is gone": (
         evidence(DOWN, info("restarting", clean_stop=False, service={
             "restarts": 3, "exits": [{**TRIED, "status": status} for status in ("9/KILL", "203/EXEC", "203/EXEC")],
