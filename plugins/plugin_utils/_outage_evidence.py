@@ -119,9 +119,14 @@ def _idle(
     return found
 
 
+KILLED = ("9", "137")
+"""How systemd, and a shell in between, write the end of a process that was killed."""
+
+
 def _of_an_end(at: str, exits: list[Mapping[str, Any]]) -> bool:
     """Whether a kill is what ended one of the runs that the broker's own host tells of: both clocks are the same."""
-    return any(abs((instant(end["at"]) - instant(at)).total_seconds()) < SAME for end in exits)
+    killed = [end for end in exits if end["status"].partition("/")[0] in KILLED]
+    return any(abs((instant(end["at"]) - instant(at)).total_seconds()) < SAME for end in killed)
 
 
 def _look(group: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:

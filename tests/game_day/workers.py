@@ -117,12 +117,17 @@ def publish(lab: IncusLab, routing_key: str, body: bytes, message_id: str = "") 
 
 
 def refuses(lab: IncusLab, kind: str) -> bool:
-    """Whether the queue refuses what is published: one more message of an event that is done, which honours its key."""
+    """Whether the queue refuses what is published."""
     try:
-        publish(lab, QUEUES[kind], _body(lab, kind, {}))
+        publish(lab, QUEUES[kind], done(lab, kind))
     except pika.exceptions.NackError:
         return True
     return False
+
+
+def done(lab: IncusLab, kind: str) -> bytes:
+    """Return the body of a done event, which its worker writes down all the same: it honours the key of the event."""
+    return _body(lab, kind, {})
 
 
 def poisonous(lab: IncusLab, kind: str) -> bytes:

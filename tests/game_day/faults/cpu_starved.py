@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The hypervisor lets the broker's instance have next to no processor: all of it is slow, and nothing of it is broken."""
+"""The hypervisor lets the broker's instance have next to no processor: all of it is slow, and nothing is broken."""
 
 from __future__ import annotations
 

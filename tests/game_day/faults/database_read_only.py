@@ -26,10 +26,15 @@ def _sql(lab: IncusLab, *statements: str) -> str:
 
 
 def inject(lab: IncusLab, _rng: random.Random) -> Params:
-    """Make all transactions read-only, as is done before a move, and end the sessions that began before."""
+    """Make all transactions read-only, as is done before a move, and end the sessions that began before.
+
+    The API publishes nothing from then on, as it writes its own rows first: what waits in the queues is what fails.
+    """
+    body = workers.done(lab, "transcode")
     end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = 'veza';"
     _sql(lab, "ALTER SYSTEM SET default_transaction_read_only = on;", "SELECT pg_reload_conf();", end)
-    workers.burst(lab, 4.0)
+    for _message in range(3):
+        workers.publish(lab, QUEUES["transcode"], body)
     return {}
 
 
@@ -53,5 +58,6 @@ FAULT = Fault(
     inject=inject,
     present=present,
     heal=heal,
+    timeout=120.0,  # tasks are tried several times before they are set aside
     mended=lambda lab, _params: _sql(lab, "SHOW default_transaction_read_only;") == "off",
 )

@@ -327,6 +327,17 @@ def test_whom_the_kernel_killed_only_the_hypervisor_can_tell(kills: list[dict] |
         assert "its container may use 300 MiB, of which RabbitMQ knows nothing" in str(verdict["proof"])
 
 
+def test_the_kernels_kill_of_another_run_is_not_of_one_that_segfaulted() -> None:
+    dumped = info(service={"exits": [{"at": AT, "status": "11/SEGV"}]}, memory={"oom_kills": None})
+    kill = {"at": AT, "task": "beam.smp", "line": "oom-kill: beam.smp"}
+    told = {"found": True, "oom_kills": [kill], "__outage_diagnose_pair": ["rabbitmq", "h1"]}
+    controller = {"health": health(), "incus": {"results": [told]}}
+    seen = outage_evidence(controller, {"rabbitmq": {"__outage_diagnose_broker": dumped}}, ["rabbitmq"], [])
+    verdict = outage_verdict(seen, causes())
+    assert verdict["cause"] == "broker_segfault"
+    assert verdict["also"] == []
+
+
 def test_what_the_hypervisor_says_of_the_instance_comes_with_the_command_that_wakes_it() -> None:
     answer = {"found": True, "instance": "rabbitmq", "project": "veza", "status": "Frozen", "running": False}
     frozen = {"unreachable": True, "msg": "Timeout (22s) waiting for privilege escalation prompt:"}
