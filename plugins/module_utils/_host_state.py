@@ -479,19 +479,29 @@ class DiskWatch:
 class Work:
     """How much of a processor this look gets, told by work of it that waits for nothing."""
 
-    LEAST = 0.01
-    """Seconds of a processor that tell something."""
+    LEAST, LITTLE, LOOKS = 0.01, 0.1, 3
+    """Seconds of a processor that tell something; a share that is asked for again, as a machine may pause for once."""
 
     def __enter__(self) -> Work:
         """Begin that work."""
-        self._cpu, self._began = time.thread_time(), time.monotonic()
+        self._begin()
         return self
 
     def __exit__(self, *_error: object) -> None:
         """End it, not before it was enough to tell something."""
+        self.share = self._end()
+        for _look in range(1, self.LOOKS):
+            if self.share < self.LITTLE:
+                self._begin()
+                self.share = max(self.share, self._end())
+
+    def _begin(self) -> None:
+        self._cpu, self._began = time.thread_time(), time.monotonic()
+
+    def _end(self) -> float:
         while (used := time.thread_time() - self._cpu) < self.LEAST:
             pass
-        self.share = round(used / max(time.monotonic() - self._began, used), 3)
+        return round(used / max(time.monotonic() - self._began, used), 3)
 
 
 def _waits(pid: int) -> set[tuple[str, str]] | None:

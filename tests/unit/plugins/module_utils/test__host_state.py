@@ -293,5 +293,32 @@ def test_who_hangs_in_one_wait_for_the_disk(waits: Any, stuck: bool | None, monk
     assert _host_state.DiskWatch(1).stuck() == stuck
 
 
+@pytest.mark.parametrize(
+    ("paces", "share"),
+    [([1.0], 1.0), ([0.3], 0.3), ([0.01, 0.5], 0.5), ([0.01, 0.02, 0.01], 0.02)],
+    ids=["alone", "with others", "one pause", "next to none"],
+)
+def test_how_much_of_a_processor_work_gets(paces: list[float], share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([pace for pace in paces for _begin_and_end in range(2)])
+    cpu = itertools.count(step=0.005)
+    past = [0.0, 0.0]  # of the processor, and in all
+
+    def thread_time() -> float:
+        past[0] = next(cpu)
+        return past[0]
+
+    def monotonic() -> float:
+        pace = next(looks)
+        past[1] += (past[0] - since.pop()) / pace
+        since.append(past[0])
+        return past[1]
+
+    since = [0.0]
+    monkeypatch.setattr(_host_state, "time", SimpleNamespace(thread_time=thread_time, monotonic=monotonic))
+    with _host_state.Work() as work:
+        pass
+    assert work.share == pytest.approx(share, rel=0.01)
+
+
 def test_the_waits_of_a_process_that_is_gone_are_not_known() -> None:
     assert _host_state._waits(2**22 + 1) is None
