@@ -479,8 +479,12 @@ class DiskWatch:
 class Work:
     """How much of a processor this look gets, told by work of it that waits for nothing."""
 
-    LEAST, LITTLE, LOOKS = 0.01, 0.1, 3
-    """Seconds of a processor that tell something; a share that is asked for again, as a machine may pause for once."""
+    LEAST, LITTLE, LOOKS, REST = 0.01, 0.1, 6, 0.05
+    """Seconds of a processor that tell something; the share below which it looks again; how often; seconds before.
+
+    Whoever has slept is served first, on a host that is only busy; where the hypervisor lets the host have no more,
+    sleep is of no use.
+    """
 
     def __enter__(self) -> Work:
         """Begin that work."""
@@ -492,6 +496,7 @@ class Work:
         self.share = self._end()
         for _look in range(1, self.LOOKS):
             if self.share < self.LITTLE:
+                time.sleep(self.REST)
                 self._begin()
                 self.share = max(self.share, self._end())
 

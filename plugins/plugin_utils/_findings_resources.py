@@ -213,8 +213,8 @@ def tell_clock(host: str, info: Info) -> list[Proof]:
     return [proof(host, "clock", f"{clock['offset']:+.1f} s against the controller's", clock.get("now"))]
 
 
-CPU_SHARE = 0.05
-"""Of a processor, less than which is too little for a host that has work. On a busy one some tasks share it."""
+CPU_SHARE = 0.02
+"""Of a processor, less than which is too little. It is 0.034 on two processors that 60 tasks share."""
 
 
 def starves(info: Info) -> Truth:
