@@ -105,8 +105,7 @@ class Host:
 
     def booted(self) -> float:
         """Return the time of the boot, in seconds since 1970: of a container's too, in which the kernel's is older."""
-        ticks = int(self._read("1/stat").rpartition(b")")[2].split()[19])
-        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+        return _kernel_booted() + _start_of(self._fields(1))
 
     # Commands
 
@@ -191,8 +190,7 @@ class Host:
             raise Unreadable(f"{self.proc} can't be read: {_reason(error)}.") from None
         if 1 not in pids:
             raise Unreadable("The processes of other users are hidden from this user.")
-        # The kernel counts a process's start from the boot; its own "btime" is cut to a second.
-        booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        booted = _kernel_booted()
         return [beam for beam in (self._beam(pid, booted) for pid in sorted(pids)) if beam is not None]
 
     def _beam(self, pid: int, booted: float) -> Beam | None:
@@ -200,10 +198,10 @@ class Host:
             arguments = self._read(f"{pid}/cmdline").decode("utf-8", "replace").split("\0")
             if not os.path.basename(arguments[0]).startswith("beam") or not _contains(arguments, _BOOT):
                 return None
-            fields = self._read(f"{pid}/stat").rpartition(b")")[2].split()
+            fields = self._fields(pid)
         except Unreadable:  # it has just ended
             return None
-        state, parent, started = fields[0], int(fields[1]), int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        state, parent, started = fields[0], int(fields[1]), _start_of(fields)
         home = arguments[arguments.index("-home") + 1] if "-home" in arguments[:-1] else ""
         links = self._open_files(pid)
         return Beam(
@@ -218,6 +216,10 @@ class Host:
             contained=self._contained(pid),
             node=name_of(arguments),
         )
+
+    def _fields(self, pid: int) -> list[bytes]:
+        """Return what the kernel says of a process, from its state on."""
+        return self._read(f"{pid}/stat").rpartition(b")")[2].split()
 
     def _places(self, pid: int) -> tuple[str, ...] | None:
         with suppress(Unreadable):
@@ -310,6 +312,16 @@ _SENDING = ("01", "02")
 
 _RETRIES = 2
 """One retry may be a lost packet."""
+
+
+def _kernel_booted() -> float:
+    """Return when the kernel was booted, in seconds since 1970; its own "btime" is cut to a second."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _start_of(fields: list[bytes]) -> float:
+    """Return how many seconds after the kernel's boot a process was started."""
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def _port(end: str) -> int:

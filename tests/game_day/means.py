@@ -52,6 +52,12 @@ def unit(lab: IncusLab, host: str = BROKER, name: str = UNIT) -> dict[str, str]:
     return dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
 
 
+def instances(lab: IncusLab) -> dict[str, str]:
+    """Return what Incus says of each instance: RUNNING, STOPPED or FROZEN."""
+    lines = lab.incus("list", "--format", "csv", "--columns", "ns").split()
+    return dict(line.split(",") for line in lines)
+
+
 def drop_in(lab: IncusLab, text: str) -> None:
     """Change the broker's unit by a drop-in, effective for what systemd does next."""
     directory = f"/etc/systemd/system/{UNIT}.service.d"

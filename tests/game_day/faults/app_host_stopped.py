@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 def _idle(lab: IncusLab) -> dict[str, str]:
     """Return which of these instances do not run, and their status."""
-    lines = lab.incus("list", "--format", "csv", "--columns", "ns").split()
-    states = dict(line.split(",") for line in lines)
+    states = means.instances(lab)
     return {host: states[host] for host in (means.WORKERS, *means.BACKENDS) if states[host] != "RUNNING"}
 
 

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from tests.lab.incus.lab import IncusLab
 
 
-def _status(lab: IncusLab) -> str:
-    return lab.incus("list", f"^{means.BROKER}$", "--format", "csv", "--columns", "s").strip()
-
-
 def inject(lab: IncusLab, _rng: random.Random) -> Params:
     """Pause it."""
     lab.incus("pause", means.BROKER)
@@ -28,13 +24,13 @@ def inject(lab: IncusLab, _rng: random.Random) -> Params:
 
 def present(lab: IncusLab, _params: Params) -> str | None:
     """Incus says so, and the broker's port tells nothing."""
-    status, answer = _status(lab), means.hello(lab)
+    status, answer = means.instances(lab)[means.BROKER], means.hello(lab)
     return f"Incus: {status}; port 5672: {answer}" if status == "FROZEN" and answer in ("silent", "timeout") else None
 
 
 def heal(lab: IncusLab, _params: Params) -> None:
     """Let it go on."""
-    if _status(lab) == "FROZEN":
+    if means.instances(lab)[means.BROKER] == "FROZEN":
         lab.incus("resume", means.BROKER)
 
 

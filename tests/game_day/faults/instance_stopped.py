@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from tests.lab.incus.lab import IncusLab
 
 
-def _status(lab: IncusLab) -> str:
-    return lab.incus("list", f"^{means.BROKER}$", "--format", "csv", "--columns", "s").strip()
-
-
 def inject(lab: IncusLab, rng: random.Random) -> Params:
     """Stop it, as a person does or as the loss of its power would."""
     params = {"how": rng.choice(("shut down", "cut off"))}
@@ -29,13 +25,13 @@ def inject(lab: IncusLab, rng: random.Random) -> Params:
 
 def present(lab: IncusLab, _params: Params) -> str | None:
     """Incus says so, and nobody is there to answer."""
-    status, answer = _status(lab), means.hello(lab)
+    status, answer = means.instances(lab)[means.BROKER], means.hello(lab)
     return f"Incus: {status}; port 5672: {answer}" if status == "STOPPED" and answer in ("timeout", "closed") else None
 
 
 def heal(lab: IncusLab, _params: Params) -> None:
     """Start it; its broker boots with it."""
-    if _status(lab) == "STOPPED":
+    if means.instances(lab)[means.BROKER] == "STOPPED":
         lab.incus("start", means.BROKER)
 
 
